@@ -1,0 +1,159 @@
+package broadcast
+
+import "context"
+
+// Chan returns a channel of deliveries, for select and for sharing among goroutines; always the same one. It starts a
+// goroutine that offers one message at a time; the message is taken when somebody receives it. The channel is closed promptly after
+// any end of the subscription: what was not sent by then can still be read with [Subscriber.Next], as far as the end leaves it
+// readable. During Shutdown it goes on sending. Do not read with other methods while the subscription is open.
+func (s *Subscriber[T]) Chan() <-chan Delivery[T] {
+	if !s.valid() {
+		ch := make(chan Delivery[T])
+		close(ch)
+		return ch
+	}
+	c := s.chat
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.out == nil {
+		s.out = make(chan Delivery[T])
+		if s.end.Load() != nil {
+			close(s.out)
+			return s.out
+		}
+		if s.done == nil {
+			s.done = make(chan struct{})
+		}
+		c.broker.background.enter()
+		p := &pump[T]{s: s, out: s.out, done: s.done, tracked: true}
+		go p.run()
+	}
+	return s.out
+}
+
+// pump is the goroutine behind Chan. It alone sends on the channel, and closes it.
+type pump[T any] struct {
+	s       *Subscriber[T]
+	out     chan<- Delivery[T]
+	done    <-chan struct{}
+	tracked bool // counted among the goroutines that Close waits for
+}
+
+func (p *pump[T]) run() {
+	defer func() {
+		close(p.out)
+		if p.tracked {
+			p.s.chat.broker.background.leave()
+		}
+	}()
+	s, parking := p.s, &p.s.chat.parking
+	wake := parking.prepare(s)
+	for s.end.Load() == nil {
+		d, ok := p.peek()
+		if !ok {
+			s.wait(context.Background())
+			continue
+		}
+		// While a strategy may take away what is offered, every message wakes this goroutine to look again.
+		if s.word.Load()&slow != 0 {
+			parking.park(s)
+		}
+		select {
+		case p.out <- d:
+			p.settle(d)
+		case <-wake:
+		case <-p.done:
+		}
+		parking.leave(s)
+	}
+}
+
+// peek looks at the next message.
+func (p *pump[T]) peek() (d Delivery[T], ok bool) {
+	p.leaving(func() { d, ok = p.s.peek() })
+	return d, ok
+}
+
+// settle takes a message that was received.
+func (p *pump[T]) settle(d Delivery[T]) {
+	p.leaving(func() {
+		for !p.s.settleOffered(d) {
+			p.s.wait(context.Background())
+		}
+	})
+}
+
+// leaving runs f, which may run a sampler or wait for one: Close does not wait for one that hangs.
+func (p *pump[T]) leaving(f func()) {
+	if p.s.sampler == nil {
+		f()
+		return
+	}
+	background := &p.s.chat.broker.background
+	p.tracked = false
+	background.leave()
+	f()
+	background.enter()
+	p.tracked = true
+}
+
+// peek returns what take would take from an open subscription.
+func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
+	if !s.enter() {
+		return d, false
+	}
+	defer s.exit()
+	if !s.sampleLocked() {
+		return d, false
+	}
+	head := s.chat.log.Head()
+	if s.end.Load() != nil || head == s.position() {
+		return d, false
+	}
+	d.Chat = s.chat.name
+	if b := s.backlog; b != nil && b.active {
+		if b.queue.Len() > 0 {
+			d.Seq, d.Message = b.queue.Oldest()
+		} else {
+			d.Seq, d.Message = b.applied+1, *s.slotLocked(b.applied + 1)
+		}
+		d.Missed = d.Seq - b.last - 1
+		return d, true
+	}
+	d.Missed = excess(head-s.position(), s.buffer)
+	d.Seq = s.position() + d.Missed + 1
+	d.Message = *s.slotLocked(d.Seq)
+	return d, true
+}
+
+// settleOffered settles a message that was received. It returns false if it must be called again, because the strategy is being applied.
+func (s *Subscriber[T]) settleOffered(d Delivery[T]) bool {
+	if !s.enter() {
+		return false
+	}
+	defer s.exit()
+	if failed := !s.sampleLocked(); failed || s.gone() {
+		s.moveTo(s.position() + 1)
+	} else {
+		s.set(slow)
+		s.settleOfferedLocked(d)
+	}
+	s.progressLocked()
+	return true
+}
+
+// settleOfferedLocked moves the reader behind d. A strategy may have dropped d while it was offered: then it was delivered all the same, and is
+// not missed after all.
+func (s *Subscriber[T]) settleOfferedLocked(d Delivery[T]) {
+	b := s.backlog
+	switch {
+	case b == nil || !b.active:
+		s.missed += d.Seq - s.position() - 1
+		s.moveTo(d.Seq)
+	case b.oldestSeq() == d.Seq:
+		s.takeBacklogLocked(new(Delivery[T]))
+	default:
+		b.last = d.Seq
+		s.missed--
+	}
+}

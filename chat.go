@@ -1,0 +1,179 @@
+package broadcast
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/seglog"
+)
+
+// chat is one topic: a log of messages and the readers that follow it.
+//
+// Lock order, of the whole package: Broker.census, registry, chat.mu, and below it the leaves parking.mu, cleaner.mu,
+// distributor.mu, tracker.mu, history.mu. No lock is held while waiting, while waking many, or while code of the user runs.
+type chat[T any] struct {
+	broker *Broker[T]
+	name   string
+
+	log     seglog.Log[T] // appended to under mu; its head is read by all readers
+	parking parking[T]    // the readers that wait for a message
+
+	// awaiting counts the readers that the leading publisher waits for: raised under mu for each reader that is marked, lowered
+	// by whoever takes the mark away (the reader in mid-take, without mu). Whoever lowers it to 0 wakes the leader.
+	awaiting atomic.Int32
+
+	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
+
+	mu       sync.Mutex
+	readers  map[string]*Subscriber[T] // by device; the open ones
+	watch    watchlist[T]              // those whose room publishers look at
+	waiters  waiterQueue[T]            // publishers that wait, the first one leading
+	stand    stand                     // what a publisher found when the buffers were full
+	held     map[uint64]int            // buffer sizes of the readers off the list, counted: the log holds the largest for them
+	pressed  []*Subscriber[T]          // those whose sampler the next accepted message's publisher must run
+	past     books                     // of the subscriptions that ended
+	closed   bool                      // no message and no reader is accepted any more, since Close or Shutdown
+	draining bool                      // readers end with their last message
+	dead     bool                      // no longer in the registry; look again
+
+	// For the cleaner.
+	emptySince time.Time // when the last reader left; meaningful while there is none
+	stallers   int       // readers with a stall timeout
+	observed   bool      // the cleaner will look at stallers by itself; if not, a publisher must call it
+	due        time.Time // when the cleaner comes, zero if it will not; guarded by cleaner.mu
+	dueIndex   int       // where in the cleaner's queue; guarded by cleaner.mu
+}
+
+func newChat[T any](b *Broker[T], name string) *chat[T] {
+	return &chat[T]{
+		broker:     b,
+		name:       name,
+		log:        seglog.New[T](),
+		readers:    make(map[string]*Subscriber[T]),
+		watch:      watchlist[T]{limit: noLimit},
+		emptySince: time.Now(),
+	}
+}
+
+// errDead says that the chat was forgotten between look-up and lock.
+var errDead = errors.New("chat is dead")
+
+// join adds a reader in place of the one that its device has, which it returns if there is one.
+func (c *chat[T]) join(s *Subscriber[T]) (replaced *Subscriber[T], err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.readers[s.device]
+	limit := c.broker.config.maxSubscribers
+	switch {
+	case c.dead:
+		return nil, errDead
+	case c.closed:
+		return nil, ErrClosed
+	case old == nil && limit > 0 && len(c.readers) >= limit:
+		return nil, limitError("subscribers in a chat", limit)
+	}
+	s.joined = c.log.Head()
+	s.word.Store(s.joined << flagBits)
+	s.segment.Store(c.log.Tail())
+	if old != nil {
+		c.endLocked(old, ErrReplaced, false)
+	}
+	c.readers[s.device] = s
+	c.broker.open.Add(1)
+	if s.stall != nil {
+		c.stallers++
+	}
+	c.watch.add(s, s.joined+s.buffer)
+	return old, nil
+}
+
+// accept appends a message, which must have room. It runs the strategies of the readers that have none, returns those whose
+// subscription ended by it, and those whose sampler the publisher must run when it has unlocked.
+func (c *chat[T]) acceptLocked(msg T) (o outcome[T]) {
+	if len(c.watch.full) > 0 {
+		o = c.overrunLocked()
+	}
+	if len(c.pressed) > 0 {
+		o.overrun, c.pressed = c.pressed, nil
+	}
+	c.log.Append(msg)
+	if c.stallers > 0 && !c.observed {
+		c.observed = true
+		c.broker.cleaner.schedule(c, time.Now().Add(c.broker.cleaner.sample))
+	}
+	return o
+}
+
+// outcome is what a publisher has to do after it has unlocked the chat.
+type outcome[T any] struct {
+	ended   []*Subscriber[T] // to be finished
+	overrun []*Subscriber[T] // to be sampled
+}
+
+// settle does what an accepted message left to do. No lock is held.
+func (c *chat[T]) settle(o outcome[T]) {
+	c.wake()
+	c.broker.finish(o.ended...)
+	sampleAll(o.overrun)
+}
+
+// sampleAll runs samplers, all of them, even if one exits the goroutine.
+func sampleAll[T any](readers []*Subscriber[T]) {
+	i := 0
+	defer func() {
+		if i < len(readers) {
+			sampleAll(readers[i+1:])
+		}
+	}()
+	for ; i < len(readers); i++ {
+		readers[i].sampleForPublisher()
+	}
+}
+
+// nudgeLocked makes the leading publisher look again.
+func (c *chat[T]) nudgeLocked() {
+	if w := c.waiters.first(); w != nil {
+		w.signal()
+	}
+}
+
+// nudge is nudgeLocked for those who do not hold the lock.
+func (c *chat[T]) nudge() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nudgeLocked()
+}
+
+// releaseAwaited counts one awaited reader less and wakes the leader if it was the last.
+func (c *chat[T]) releaseAwaited() {
+	if c.awaiting.Add(-1) == 0 {
+		c.nudge()
+	}
+}
+
+// holdLocked makes the log hold the last n messages for a reader that leaves the watched list, and so holds none itself.
+func (c *chat[T]) holdLocked(n uint64, from *seglog.Segment[T]) {
+	if c.held == nil {
+		c.held = make(map[uint64]int)
+	}
+	c.held[n]++
+	c.log.Keep(c.window(), from)
+}
+
+// releaseLocked ends holdLocked.
+func (c *chat[T]) releaseLocked(n uint64) {
+	if c.held[n]--; c.held[n] == 0 {
+		delete(c.held, n)
+	}
+	c.log.Keep(c.window(), nil)
+}
+
+// window returns how many messages the log must hold.
+func (c *chat[T]) window() (n uint64) {
+	for size := range c.held {
+		n = max(n, size)
+	}
+	return n
+}

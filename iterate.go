@@ -1,0 +1,136 @@
+package broadcast
+
+import (
+	"context"
+	"iter"
+)
+
+// maxStep is how many messages Messages hands out at most before it reports them.
+const maxStep = 16
+
+// All returns an iterator over deliveries: each is taken when the loop body gets it. It waits for messages and ends with the
+// subscription, when what is readable has been taken, or with ctx, which leaves the subscription open. After the loop,
+// [Subscriber.Err] says which. A nil ctx, or a subscriber not made by Subscribe, yields nothing.
+func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
+	return func(yield func(Delivery[T]) bool) {
+		if s.checkRead(ctx) != nil {
+			return
+		}
+		var d Delivery[T]
+		for s.next(ctx, &d) == nil && yield(d) {
+			s.report() // the body may have left a loop over Messages
+		}
+	}
+}
+
+// Messages is [Subscriber.All] with the payloads alone, and faster: it does not show what was missed.
+//
+// With DropOldest and a buffer of 32 or more it tells others of its progress in steps, of a 16th of the buffer and at most 16 messages,
+// and always when it hands out the last one that is there: inside the loop, what the body got may still count as
+// pending for publishers and in Stats. Nothing is dropped because of that, and on leaving the loop, in whatever way, the
+// numbers are exact.
+func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		if s.checkRead(ctx) != nil {
+			return
+		}
+		defer s.report()
+		var d Delivery[T]
+		for {
+			for s.step > 1 {
+				stepped, more := s.stride(ctx, yield)
+				if !more {
+					return
+				}
+				if !stepped {
+					break
+				}
+			}
+			if s.next(ctx, &d) != nil || !yield(d.Message) {
+				return
+			}
+			s.report()
+		}
+	}
+}
+
+// stride hands out the next few messages, reading the slots of the log without a look at anything but the word, and reports them
+// when it hands out the last one. stepped is false if it handed out none; more is false if the loop is over.
+func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) (stepped, more bool) {
+	w := s.word.Load()
+	position, head := w>>flagBits, s.chat.log.Head()
+	n := s.strideLength(w, head)
+	if n < 2 {
+		return false, true
+	}
+	segment := s.segmentOf(position + 1)
+	if segment == nil {
+		return false, true
+	}
+	slots := segment.From(position + 1)
+	slots = slots[:min(n, uint64(len(slots)))]
+	last := len(slots) - 1
+	for i := range slots {
+		if ctx.Err() != nil {
+			return true, false
+		}
+		if s.word.Load() != w {
+			break // somebody wants to know, or the body has read
+		}
+		if i < last {
+			s.ahead++
+		} else {
+			if !s.advance(w, uint64(len(slots)), head) {
+				break
+			}
+			s.ahead = 0
+		}
+		if !yield(slots[i]) {
+			return true, false
+		}
+	}
+	s.report()
+	return true, true
+}
+
+// strideLength returns how many messages may be handed out in one step: not more than would make the reader half empty, if a publisher
+// waits for that, and none on the slow path.
+func (s *Subscriber[T]) strideLength(w, head uint64) uint64 {
+	pending := head - w>>flagBits
+	n := min(pending, uint64(s.step))
+	switch {
+	case w&slow != 0:
+		return 0
+	case w&awaited != 0:
+		return min(n, excess(pending, s.buffer/2))
+	}
+	return n
+}
+
+// report settles what Messages has handed out.
+func (s *Subscriber[T]) report() {
+	if s.ahead == 0 {
+		return
+	}
+	n := uint64(s.ahead)
+	s.ahead = 0
+	for {
+		w := s.word.Load()
+		if w&slow != 0 {
+			s.reportSlow(n)
+			return
+		}
+		if s.advance(w, n, s.chat.log.Head()) {
+			return
+		}
+	}
+}
+
+// reportSlow is report under the lock. If the subscription has ended, its books are put right: these messages were taken.
+func (s *Subscriber[T]) reportSlow(n uint64) {
+	if s.enter() { // always: DropOldest is never busy
+		defer s.exit()
+		s.moveTo(s.position() + n)
+		s.progressLocked()
+	}
+}

@@ -1,0 +1,302 @@
+package broadcast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Defaults of the options.
+const (
+	defaultBuffer         = 256
+	defaultBlockStall     = 2 * time.Minute
+	defaultPatience       = 10 * time.Millisecond
+	defaultPublishTimeout = 5 * time.Second
+	defaultCleanInterval  = time.Minute
+	defaultChatIdle       = 5 * time.Minute
+
+	maxBuffer = 1 << 20
+)
+
+// Option configures a [Broker]; see [New].
+type Option interface {
+	applyBroker(*brokerConfig)
+}
+
+// SubscribeOption configures one subscription; see [Broker.Subscribe].
+type SubscribeOption interface {
+	applySubscription(*subscriptionConfig)
+}
+
+// SharedOption is both: given to [New] it is the default of every subscription of that broker, given to
+// [Broker.Subscribe] it is for that subscription alone.
+type SharedOption interface {
+	Option
+	SubscribeOption
+}
+
+// brokerConfig is what the options of New add up to.
+type brokerConfig struct {
+	subscription   subscriptionConfig // defaults for every Subscribe
+	patience       time.Duration
+	publishTimeout time.Duration
+	cleanInterval  time.Duration
+	chatIdle       time.Duration
+	maxChats       int
+	maxSubscribers int
+	logger         *slog.Logger // nil: nothing is logged
+	problems       []error
+}
+
+// subscriptionConfig is what the options of one Subscribe add up to, on top of the broker's.
+type subscriptionConfig struct {
+	buffer       int
+	sampling     Sampling
+	sampler      any            // func(Backlog[T], T) int, or nil: sampling decides
+	stallTimeout *time.Duration // nil: the default of the strategy
+	until        context.Context
+	problems     []error
+}
+
+func defaultConfig() brokerConfig {
+	return brokerConfig{
+		subscription:   subscriptionConfig{buffer: defaultBuffer},
+		patience:       defaultPatience,
+		publishTimeout: defaultPublishTimeout,
+		cleanInterval:  defaultCleanInterval,
+		chatIdle:       defaultChatIdle,
+	}
+}
+
+// brokerOption is an Option and nothing else.
+type brokerOption func(*brokerConfig)
+
+func (o brokerOption) applyBroker(c *brokerConfig) { o(c) }
+
+// subscribeOption is a SubscribeOption and nothing else.
+type subscribeOption func(*subscriptionConfig)
+
+func (o subscribeOption) applySubscription(c *subscriptionConfig) { o(c) }
+
+// sharedOption is a SharedOption.
+type sharedOption func(*subscriptionConfig)
+
+func (o sharedOption) applyBroker(c *brokerConfig)             { o(&c.subscription) }
+func (o sharedOption) applySubscription(c *subscriptionConfig) { o(c) }
+
+// WithBuffer sets how many messages a reader may be behind before its strategy acts: 1 to 1<<20, default 256. Nothing is
+// allocated in advance: a buffer is a permission to lag in the chat's shared log.
+func WithBuffer(n int) SharedOption {
+	return sharedOption(func(c *subscriptionConfig) {
+		if n < 1 || n > maxBuffer {
+			c.problems = append(c.problems, fmt.Errorf("buffer %d is not between 1 and %d", n, maxBuffer))
+			return
+		}
+		c.buffer = n
+	})
+}
+
+// WithSampling sets what happens to a message that does not fit a reader's full buffer; default [DropOldest].
+// Of WithSampling and [WithSampler] the later one wins.
+func WithSampling(s Sampling) SharedOption {
+	return sharedOption(func(c *subscriptionConfig) {
+		if s < DropOldest || s > Block {
+			c.problems = append(c.problems, fmt.Errorf("unknown %v", s))
+			return
+		}
+		c.sampling, c.sampler = s, nil
+	})
+}
+
+// WithSampler sets a strategy of your own: sample is given a full backlog and the message that does not fit it and answers
+// which one goes: an index of the backlog, or backlog.Len() for the new message.
+//
+// It is called in the order of the messages, under a lock of its own subscription, on a goroutine that reads or publishes, and at
+// the latest when the subscription is read. It must answer quickly, must not keep the backlog, and must call nothing of the broker. If it panics or exits its
+// goroutine, the subscription ends with a [PanicError]; if its answer is no index, with an [ErrInvalid] that says so. The
+// message type must be the broker's. Of WithSampling and WithSampler the later one wins.
+func WithSampler[T any](sample func(backlog Backlog[T], next T) int) SharedOption {
+	return sharedOption(func(c *subscriptionConfig) {
+		if sample == nil {
+			c.problems = append(c.problems, errors.New("nil sampler"))
+			return
+		}
+		c.sampler = sample
+	})
+}
+
+// WithStallTimeout ends a subscription with [ErrStalled] when messages are waiting for it and it takes none for d (and up to
+// one [WithCleanInterval] longer). Being full is not being stalled, and neither is being quiet. 0 is never. The default
+// is 2 minutes for [Block], never for the others.
+func WithStallTimeout(d time.Duration) SharedOption {
+	return sharedOption(func(c *subscriptionConfig) {
+		if d < 0 {
+			c.problems = append(c.problems, negative("stall timeout", d))
+			return
+		}
+		c.stallTimeout = &d
+	})
+}
+
+// WithPatience sets how long publishers wait for a reader with a full buffer before its strategy acts; default 10 ms. 0 is not at
+// all, which also overruns readers that are healthy and merely waiting for a processor. Publishers of a chat
+// wait for a reader once: it is not waited for again until its buffer has been half empty. A [Block] reader is
+// waited for as long as [WithPublishTimeout] says. The idea of a bounded stall is from nats-server.
+func WithPatience(d time.Duration) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if d < 0 {
+			c.problems = append(c.problems, negative("patience", d))
+			return
+		}
+		c.patience = d
+	})
+}
+
+// WithPublishTimeout sets the longest wait of one [Broker.Publish], after which it returns [ErrOverloaded]; default 5 s. 0 is no
+// limit but that of its context. Any other value must be longer than the patience.
+func WithPublishTimeout(d time.Duration) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if d < 0 {
+			c.problems = append(c.problems, negative("publish timeout", d))
+			return
+		}
+		c.publishTimeout = d
+	})
+}
+
+// WithCleanInterval sets how late cleaners may be: what is due (a stalled reader, a chat to forget) is done between its time and d
+// later; default 1 minute; above 0. Nothing runs while nothing can become due.
+func WithCleanInterval(d time.Duration) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if d <= 0 {
+			c.problems = append(c.problems, fmt.Errorf("clean interval %v is not above 0", d))
+			return
+		}
+		c.cleanInterval = d
+	})
+}
+
+// WithChatIdle sets how long a chat is remembered, and its Seq goes on, after its last reader has gone; default 5 minutes.
+func WithChatIdle(d time.Duration) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if d < 0 {
+			c.problems = append(c.problems, negative("chat idle time", d))
+			return
+		}
+		c.chatIdle = d
+	})
+}
+
+// WithMaxChats limits how many chats the broker holds; over it, Subscribe returns [ErrLimit]. 0, the default, is no limit.
+func WithMaxChats(n int) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if n < 0 {
+			c.problems = append(c.problems, fmt.Errorf("limit of %d chats is negative", n))
+			return
+		}
+		c.maxChats = n
+	})
+}
+
+// WithMaxSubscribers limits how many subscribers a chat holds; over it, Subscribe returns [ErrLimit], except for a device
+// that takes over its own subscription. 0, the default, is no limit.
+func WithMaxSubscribers(n int) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if n < 0 {
+			c.problems = append(c.problems, fmt.Errorf("limit of %d subscribers is negative", n))
+			return
+		}
+		c.maxSubscribers = n
+	})
+}
+
+// WithLogger sets where events go, with the chat and the device as attributes. What a client alone can cause is logged at
+// [slog.LevelDebug]; what cleaners found, once per run, at [slog.LevelWarn]. nil, the default, logs nothing. The handler is called with
+// no lock held, on the goroutine that caused the event or on one that Close does not wait for.
+func WithLogger(l *slog.Logger) Option {
+	return brokerOption(func(c *brokerConfig) { c.logger = l })
+}
+
+// Until ends the subscription when ctx does, with [context.Cause] as the reason; what was buffered is gone then. A ctx that is
+// done already makes Subscribe return its error.
+func Until(ctx context.Context) SubscribeOption {
+	return subscribeOption(func(c *subscriptionConfig) {
+		if ctx == nil {
+			c.problems = append(c.problems, errors.New("nil context for Until"))
+			return
+		}
+		c.until = ctx
+	})
+}
+
+func negative(what string, d time.Duration) error {
+	return fmt.Errorf("%s %v is negative", what, d)
+}
+
+// brokerConfigOf applies and checks the options of New.
+func brokerConfigOf[T any](opts []Option) (brokerConfig, error) {
+	c := defaultConfig()
+	for i, o := range opts {
+		if o == nil {
+			c.problems = append(c.problems, fmt.Errorf("option %d is nil", i))
+			continue
+		}
+		o.applyBroker(&c)
+	}
+	if c.publishTimeout != 0 && c.publishTimeout <= c.patience {
+		c.problems = append(c.problems, fmt.Errorf("publish timeout %v is not longer than the patience %v", c.publishTimeout, c.patience))
+	}
+	c.problems = append(c.problems, c.subscription.problems...)
+	c.problems = append(c.problems, checkSampler[T](c.subscription.sampler)...)
+	return c, invalid(c.problems)
+}
+
+// subscriptionConfigOf applies and checks the options of one Subscribe.
+func subscriptionConfigOf[T any](defaults subscriptionConfig, opts []SubscribeOption) (subscriptionConfig, error) {
+	c := defaults
+	for i, o := range opts {
+		if o == nil {
+			c.problems = append(c.problems, fmt.Errorf("option %d is nil", i))
+			continue
+		}
+		o.applySubscription(&c)
+	}
+	c.problems = append(c.problems, checkSampler[T](c.sampler)...)
+	return c, invalid(c.problems)
+}
+
+// checkSampler reports a sampler that was made for another message type.
+func checkSampler[T any](sampler any) []error {
+	if sampler == nil {
+		return nil
+	}
+	if _, ok := sampler.(func(Backlog[T], T) int); !ok {
+		return []error{fmt.Errorf("sampler %T is not for messages of type %v", sampler, typeName[T]())}
+	}
+	return nil
+}
+
+func typeName[T any]() string {
+	return fmt.Sprintf("%T", (*T)(nil))[1:]
+}
+
+// invalid joins problems to one ErrInvalid that lists them all, or returns nil if there are none.
+func invalid(problems []error) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInvalid, errors.Join(problems...))
+}
+
+// stall returns the stall timeout that is in force, 0 for never.
+func (c *subscriptionConfig) stall() time.Duration {
+	switch {
+	case c.stallTimeout != nil:
+		return *c.stallTimeout
+	case c.sampler == nil && c.sampling == Block:
+		return defaultBlockStall
+	}
+	return 0
+}

@@ -1,0 +1,152 @@
+package broadcast
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// inlineWakes is up to how many parked readers a publisher wakes itself; a larger crowd is the distributor's.
+const inlineWakes = 256
+
+// parking is where the readers of a chat wait for its next message.
+//
+// A reader parks and then looks at the head again; a publisher stores the head and then looks whether anybody is parked: one
+// of the two sees the other. What wakes a reader is a token in its channel of one place; a token too many is
+// harmless, because the reader looks again.
+type parking[T any] struct {
+	// count is len(waiting)+len(leaving): stored under mu, after a reader was added; loaded by publishers, after the head was stored.
+	count atomic.Int32
+
+	mu         sync.Mutex
+	waiting    []*Subscriber[T] // parked
+	oldest     uint64           // none of waiting parked at an earlier position than this
+	leaving    []*Subscriber[T] // detached from waiting, to be woken
+	generation uint32           // counts the detachments: a reader with an older one is no longer in waiting
+}
+
+// park adds a reader that has found nothing to take. It is added once, however often it parks.
+func (p *parking[T]) park(s *Subscriber[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.channelLocked()
+	if s.parked && s.generation == p.generation {
+		return
+	}
+	at := s.position()
+	if len(p.waiting) == 0 || at < p.oldest {
+		p.oldest = at
+	}
+	s.parked, s.generation, s.parkIndex = true, p.generation, int32(len(p.waiting))
+	p.waiting = append(p.waiting, s)
+	p.countLocked()
+}
+
+// leave removes a reader that waits no longer, for whatever reason.
+func (p *parking[T]) leave(s *Subscriber[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.parked && s.generation == p.generation {
+		last := len(p.waiting) - 1
+		moved := p.waiting[last]
+		p.waiting[s.parkIndex], moved.parkIndex = moved, s.parkIndex
+		p.waiting[last] = nil
+		p.waiting = p.waiting[:last]
+		p.countLocked()
+	}
+	s.parked = false
+}
+
+// prepare returns the channel that wakes a reader, which it may wait on without being parked: then [parking.call] alone wakes it.
+func (p *parking[T]) prepare(s *Subscriber[T]) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return s.channelLocked()
+}
+
+func (s *Subscriber[T]) channelLocked() chan struct{} {
+	if s.wake == nil {
+		s.wake = make(chan struct{}, 1)
+	}
+	return s.wake
+}
+
+// call wakes one reader, parked or not.
+func (p *parking[T]) call(s *Subscriber[T]) {
+	p.leave(s)
+	p.mu.Lock()
+	wake := s.wake
+	p.mu.Unlock()
+	signal(wake) // a nil channel: it has never waited
+}
+
+// detachLocked hands the readers that a message came for to those who wake, and reports whether there are any to wake.
+func (p *parking[T]) detachLocked(head uint64) bool {
+	if len(p.leaving) == 0 && len(p.waiting) > 0 && p.oldest < head {
+		p.waiting, p.leaving = p.leaving, p.waiting
+		p.generation++
+	}
+	return len(p.leaving) > 0
+}
+
+// takeLocked moves readers that are to be woken to into and returns how many.
+func (p *parking[T]) takeLocked(into []*Subscriber[T]) int {
+	rest := max(0, len(p.leaving)-len(into))
+	n := copy(into, p.leaving[rest:])
+	clear(p.leaving[rest:])
+	p.leaving = p.leaving[:rest]
+	p.countLocked()
+	return n
+}
+
+func (p *parking[T]) countLocked() {
+	p.count.Store(int32(len(p.waiting) + len(p.leaving)))
+}
+
+// wake wakes the parked readers that have something to take, or hands them over if they are a crowd.
+func (c *chat[T]) wake() {
+	p := &c.parking
+	if p.count.Load() == 0 {
+		return
+	}
+	var batch [inlineWakes]*Subscriber[T]
+	n := 0
+	p.mu.Lock()
+	crowd := p.detachLocked(c.log.Head()) && len(p.leaving) > inlineWakes
+	if !crowd {
+		n = p.takeLocked(batch[:])
+	}
+	p.mu.Unlock()
+	if crowd {
+		c.broker.distributor.enqueue(c)
+		return
+	}
+	wakeAll(batch[:n])
+}
+
+// wakeSome wakes at most a batch of readers and reports whether there are more.
+func (c *chat[T]) wakeSome(batch []*Subscriber[T]) (more bool) {
+	p := &c.parking
+	p.mu.Lock()
+	p.detachLocked(c.log.Head())
+	n := p.takeLocked(batch)
+	more = p.detachLocked(c.log.Head())
+	p.mu.Unlock()
+	wakeAll(batch[:n])
+	return more
+}
+
+func wakeAll[T any](readers []*Subscriber[T]) {
+	for _, s := range readers {
+		// The channel was made before the reader parked, under the lock that it was taken from.
+		signal(s.wake)
+	}
+	clear(readers)
+}
+
+// signal leaves a token for whoever waits on ch, unless there is one already.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

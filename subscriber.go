@@ -1,0 +1,286 @@
+package broadcast
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/fbd86cad/broadcast/internal/seglog"
+)
+
+// Delivery is one message as a subscription gets it.
+type Delivery[T any] struct {
+	Chat    string
+	Seq     uint64 // position in the chat's log, from 1
+	Missed  uint64 // messages this subscription will not get, just before this one
+	Message T      // shared by all readers: what it points to is read-only
+}
+
+// Subscriber is one device's subscription to one chat. [Broker.Subscribe] makes it; it lives until one of its ends.
+//
+// It is read by one goroutine at a time. Two at once may split or repeat messages, but harm nobody else; to share a
+// subscription among goroutines use [Subscriber.Chan]. All other methods may be called from anywhere, at any time.
+//
+// What was buffered when the subscription ended stays readable after Broker.Close, Broker.Shutdown, ErrSlow and
+// ErrStalled; it is gone after the subscriber's own Close, a takeover, the end of the context of [Until], and a failed sampler.
+type Subscriber[T any] struct {
+	chat     *chat[T]
+	device   string
+	buffer   uint64
+	joined   uint64 // the head when it joined; set under the chat's lock before the subscriber is handed out
+	sampling Sampling
+	sampler  func(Backlog[T], T) int // of ownSampler, else nil
+	step     uint32                  // how many messages Messages hands out before it reports them, at most
+
+	// ahead is how many messages Messages has handed out and not yet reported in word. Only the reading goroutine has it.
+	ahead uint32
+
+	// word is the position of the last message that is settled, taken or missed, and in its low bits the flags. The reader advances
+	// it by compare-and-swap, and only while slow is not set; others, who hold the chat's lock, set and clear flags by the same means.
+	// So whoever sets slow knows the position, and that the reader will come to its locks next.
+	word atomic.Uint64
+
+	// segment is where the reader stands in the log: not after the message behind its position, and nil while the reader is
+	// off the list or ended, so that it holds nothing. The reader stores it before the word that belongs to it; others
+	// set it to nil after setting slow, so that theirs is the last store.
+	segment atomic.Pointer[seglog.Segment[T]]
+
+	// end is nil while the subscription is open; stored once, under the chat's lock, after slow was set.
+	end atomic.Pointer[ending[T]]
+
+	// busy says that the strategy is being applied to backlog, which takes place without the chat's lock: stored under that lock by
+	// whoever applies it, who alone has backlog meanwhile; loaded also without, by a reader that is about to wait for it.
+	busy atomic.Bool
+
+	// Guarded by the chat's lock.
+	backlog  *backlog[T]      // nil until first needed; while busy, of whoever set that
+	due      bool             // a publisher has asked for the strategy to be applied
+	failed   error            // why the sampler's answer ends the subscription; for exit
+	drained  bool             // the last message during Shutdown was taken, the subscription is to be finished; for exit
+	sampled  bool             // the strategy was applied, somebody may wait for that; for exit
+	missed   uint64           // how many of the settled messages were missed
+	index    int32            // where in the watchlist
+	place    place            // in what part of it
+	spent    bool             // used up its patience and has not been half empty since
+	blocking bool             // a spent Block reader that the leading publisher waits for; counted in chat.awaiting
+	overrun  bool             // messages were accepted that did not fit: sample before taking
+	frozen   *seglog.View[T]  // what it has of the log while publishers do not look at it any more
+	stall    *stallWatch      // nil without a stall timeout
+	done     chan struct{}    // nil until somebody asks
+	out      chan Delivery[T] // nil until Chan is called
+	stop     func() bool      // nil without Until
+
+	// Guarded by parking.mu.
+	wake       chan struct{} // nil until it parked for the first time
+	generation uint32
+	parkIndex  int32
+	parked     bool
+}
+
+// The flags in Subscriber.word.
+const (
+	slow    = 1 << iota // something other than the log and the position matters: take under the locks
+	awaited             // a publisher waits until the reader is half empty; counted in chat.awaiting
+
+	flagBits = iota
+	flags    = 1<<flagBits - 1
+	one      = 1 << flagBits // one message further
+)
+
+// position returns the Seq of the last message that is settled.
+func (s *Subscriber[T]) position() uint64 { return s.word.Load() >> flagBits }
+
+// set sets flags.
+func (s *Subscriber[T]) set(flag uint64) { s.word.Or(flag) }
+
+// clear takes flags away and reports whether any was set.
+func (s *Subscriber[T]) clear(flag uint64) bool { return s.word.And(^flag)&flag != 0 }
+
+// moveTo settles the messages up to a position. slow is set, so that nobody else does.
+func (s *Subscriber[T]) moveTo(position uint64) {
+	for {
+		w := s.word.Load()
+		if s.word.CompareAndSwap(w, position<<flagBits|w&flags) {
+			return
+		}
+	}
+}
+
+// valid reports whether the subscriber was made by Subscribe.
+func (s *Subscriber[T]) valid() bool { return s != nil && s.chat != nil }
+
+// Chat returns the name of the chat.
+func (s *Subscriber[T]) Chat() string {
+	if !s.valid() {
+		return ""
+	}
+	return s.chat.name
+}
+
+// Device returns the device's key.
+func (s *Subscriber[T]) Device() string {
+	if !s.valid() {
+		return ""
+	}
+	return s.device
+}
+
+// Next takes the next message; it waits while there is none. Once the subscription has ended and nothing is readable it returns the
+// reason, always the same. Otherwise, if ctx is done, it returns ctx.Err() and a message that waits goes on waiting. A nil ctx
+// is ErrInvalid.
+func (s *Subscriber[T]) Next(ctx context.Context) (d Delivery[T], err error) {
+	if err = s.checkRead(ctx); err == nil {
+		err = s.next(ctx, &d)
+	}
+	return d, err
+}
+
+// TryNext takes the next message if one waits. It does not wait itself, unless for a sampler that is running. False without an [Subscriber.Err] means: nothing now.
+func (s *Subscriber[T]) TryNext() (d Delivery[T], ok bool) {
+	if !s.valid() {
+		return d, false
+	}
+	s.report()
+	ok, err := s.take(&d)
+	for err == errBusy {
+		s.wait(context.Background())
+		ok, err = s.take(&d)
+	}
+	return d, ok
+}
+
+// NextBatch waits like [Subscriber.Next] until there is a message, then takes as many as are there and fit, and returns how
+// many. All of them are taken: also those that the caller does not look at. An empty slice is ErrInvalid.
+func (s *Subscriber[T]) NextBatch(ctx context.Context, into []Delivery[T]) (n int, err error) {
+	if err = s.checkRead(ctx); err != nil {
+		return 0, err
+	}
+	if len(into) == 0 {
+		return 0, invalidf("no room for a batch")
+	}
+	if err = s.next(ctx, &into[0]); err != nil {
+		return 0, err
+	}
+	return 1 + s.takeMore(into[1:]), nil
+}
+
+// Done returns a channel that is closed when the subscription has ended; see [Subscriber.Err] for the reason.
+func (s *Subscriber[T]) Done() <-chan struct{} {
+	if !s.valid() {
+		return closedChannel()
+	}
+	c := s.chat
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.end.Load() != nil {
+			close(s.done) // nobody else will: whoever ended it found none
+		}
+	}
+	return s.done
+}
+
+// Err returns nil while the subscription is open and then the reason why it ended, always the same one.
+func (s *Subscriber[T]) Err() error {
+	if !s.valid() {
+		return invalidf("subscriber was not made by Subscribe")
+	}
+	if e := s.end.Load(); e != nil {
+		return e.reason
+	}
+	return nil
+}
+
+// Close ends the subscription with ErrClosed; what was buffered is gone. It returns nil, any number of times, and leaves alone a
+// subscription that has replaced this one. It may be called from inside a reading loop.
+func (s *Subscriber[T]) Close() error {
+	if !s.valid() {
+		return nil
+	}
+	if !s.chat.end(s, ErrClosed, false) {
+		<-s.Done() // somebody else is about to close it
+	}
+	return nil
+}
+
+// Stats returns the books of the subscription. They are exact whenever none of its calls is in flight; a loop over
+// [Subscriber.Messages] is a call.
+func (s *Subscriber[T]) Stats() SubscriberStats {
+	if !s.valid() {
+		return SubscriberStats{}
+	}
+	s.chat.mu.Lock()
+	defer s.chat.mu.Unlock()
+	return s.statsLocked()
+}
+
+// checkRead refuses what cannot be read or waited with.
+func (s *Subscriber[T]) checkRead(ctx context.Context) error {
+	switch {
+	case !s.valid():
+		return invalidf("subscriber was not made by Subscribe")
+	case ctx == nil:
+		return invalidf("nil context")
+	}
+	s.report()
+	return nil
+}
+
+// next takes the next message or waits for it.
+func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			if reason := s.nothingLeft(); reason != nil {
+				return reason
+			}
+			return err
+		}
+		if ok, err := s.take(d); ok || err != nil && err != errBusy {
+			return err
+		}
+		s.wait(ctx)
+	}
+}
+
+// nothingLeft returns the reason of the end if nothing is readable after it, else nil.
+func (s *Subscriber[T]) nothingLeft() error {
+	e := s.end.Load()
+	if e == nil || e.readable && s.position() != e.head {
+		return nil
+	}
+	return e.reason
+}
+
+// errBusy says that somebody else applies the strategy at this moment.
+var errBusy = errors.New("busy")
+
+// wait parks the reader until there may be something to take, ctx is done, or the subscription has ended.
+func (s *Subscriber[T]) wait(ctx context.Context) {
+	p := &s.chat.parking
+	p.park(s)
+	if s.gone() || !s.busy.Load() && (s.end.Load() != nil || s.chat.log.Head() != s.position()) {
+		p.leave(s)
+		return
+	}
+	// The channel was made by park and is never replaced.
+	if done := ctx.Done(); done == nil {
+		<-s.wake
+	} else {
+		select {
+		case <-s.wake:
+		case <-done:
+			p.leave(s)
+		}
+	}
+	if s.end.Load() != nil {
+		signal(s.wake) // for another goroutine that reads the same subscription by mistake
+	}
+}
+
+// closedChannel returns a channel that is closed.
+func closedChannel() <-chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}
