@@ -257,6 +257,7 @@ func (c *chat[T]) decideLocked(s *Subscriber[T], head uint64, over bool) bool {
 				continue // it took something meanwhile
 			}
 			s.spent = true
+			c.unawaitLocked(s)
 			if s.sampling == DropOldest {
 				c.offLocked(s)
 				return true
@@ -286,7 +287,6 @@ func (c *chat[T]) backLocked(s *Subscriber[T]) {
 // offLocked takes a DropOldest reader off the list that has used up its patience. From now on it costs publishers nothing, and holds
 // nothing of the log by itself: at its next read it jumps to the oldest message that it may still have.
 func (c *chat[T]) offLocked(s *Subscriber[T]) {
-	c.unawaitLocked(s)
 	c.watch.remove(s)
 	s.place = placeOff
 	c.holdLocked(s.buffer, s.segment.Swap(nil))
