@@ -132,7 +132,7 @@ func (s *Subscriber[T]) applyUnlocked(view *seglog.View[T], head uint64) bool {
 // gone reports whether the subscription has ended and left nothing to read.
 func (s *Subscriber[T]) gone() bool {
 	e := s.end.Load()
-	return e != nil && !e.readable
+	return e != nil && e.gone.Load()
 }
 
 // thawLocked returns the messages to be applied, up to head. A reader off the list comes back at this moment, so that it gets what

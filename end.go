@@ -2,16 +2,17 @@ package broadcast
 
 import (
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/fbd86cad/broadcast/internal/seglog"
 )
 
 // ending is how a subscription ended. All but the last group never changes.
 type ending[T any] struct {
-	reason   error
-	readable bool   // what was buffered can still be taken
-	head     uint64 // the chat's head at that moment; nothing later concerns the subscription
-	wasDone  bool   // somebody had asked for done, so that it has to be closed
+	reason  error
+	head    uint64      // the chat's head at that moment; nothing later concerns the subscription
+	wasDone bool        // somebody had asked for done, so that it has to be closed
+	gone    atomic.Bool // nothing can be taken any more: from the beginning, or since Close; set under the chat's lock
 
 	// Guarded by the chat's lock.
 	rest    *seglog.View[T] // what was buffered, of the log
@@ -35,7 +36,8 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 		return false
 	}
 	s.set(slow) // from here on the position stands still
-	e := &ending[T]{reason: reason, readable: readable, head: c.log.Head(), wasDone: s.done != nil}
+	e := &ending[T]{reason: reason, head: c.log.Head(), wasDone: s.done != nil}
+	e.gone.Store(!readable)
 	if readable && e.head > s.position() {
 		e.rest = c.restLocked(s, e.head)
 	}
@@ -68,6 +70,19 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	c.broker.left()
 	c.nudgeLocked() // a publisher may have waited for this reader
 	return true
+}
+
+// discard throws away what an end has left readable. The reason stays.
+func (c *chat[T]) discard(s *Subscriber[T]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := s.end.Load()
+	e.gone.Store(true)
+	e.rest = nil
+	if !s.busy.Load() {
+		s.backlog = nil
+	}
+	c.recountLocked(s)
 }
 
 // restLocked returns what is buffered of the log, without what will be appended.

@@ -29,7 +29,6 @@ func (b *Broker[T]) Shutdown(ctx context.Context) error {
 	b.refused.Do(b.refuse)
 	var err error
 	select {
-	case <-b.drained:
 	case <-b.ended:
 	default:
 		err = b.awaitDrained(ctx)

@@ -67,7 +67,7 @@ func (b books) minus(o books) books {
 
 // statsLocked works the books of a subscription out from its position; the chat's lock is held.
 func (s *Subscriber[T]) statsLocked() SubscriberStats {
-	e, head := s.headLocked()
+	_, head := s.headLocked()
 	position := s.position()
 	overrun := excess(head-position, s.buffer) // what does not fit is lost already, even if the reader does not know
 	stats := SubscriberStats{
@@ -77,7 +77,7 @@ func (s *Subscriber[T]) statsLocked() SubscriberStats {
 		Head:      head,
 	}
 	rest := head - position - overrun
-	if e != nil && !e.readable {
+	if s.gone() {
 		stats.Discarded = rest
 	} else {
 		stats.Pending = rest

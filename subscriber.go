@@ -192,14 +192,15 @@ func (s *Subscriber[T]) Err() error {
 	return nil
 }
 
-// Close ends the subscription with ErrClosed; what was buffered is gone. It returns nil, any number of times, and leaves alone a
-// subscription that has replaced this one. It may be called from inside a reading loop.
+// Close ends the subscription with ErrClosed; what was buffered is gone, also what another end had left readable. It returns nil, any
+// number of times, and leaves alone a subscription that has replaced this one. It may be called from inside a reading loop.
 func (s *Subscriber[T]) Close() error {
 	if !s.valid() {
 		return nil
 	}
 	if !s.chat.end(s, ErrClosed, false) {
-		<-s.Done() // somebody else is about to close it
+		<-s.Done() // if somebody else ends it at this moment
+		s.chat.discard(s)
 	}
 	return nil
 }
@@ -246,7 +247,7 @@ func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 // nothingLeft returns the reason of the end if nothing is readable after it, else nil.
 func (s *Subscriber[T]) nothingLeft() error {
 	e := s.end.Load()
-	if e == nil || e.readable && s.position() != e.head {
+	if e == nil || !e.gone.Load() && s.position() != e.head {
 		return nil
 	}
 	return e.reason

@@ -76,7 +76,7 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 		return false, nil // the caller will find the end
 	}
 	e, head := s.headLocked()
-	if e != nil && (!e.readable || head == s.position()) {
+	if e != nil && (e.gone.Load() || head == s.position()) {
 		e.rest = nil
 		return false, e.reason
 	}
