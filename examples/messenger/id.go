@@ -1,0 +1,35 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// id is the number of a chat, a device or a person: 1 to maxID.
+type id int64
+
+// maxID is the largest integer that JavaScript's numbers hold exactly.
+const maxID = 1<<53 - 1
+
+func (n id) valid() bool { return n >= 1 && n <= maxID }
+
+// String returns the number as the library's name for the chat or device.
+func (n id) String() string { return strconv.FormatInt(int64(n), 10) }
+
+func badID(field string) error {
+	return refuse(http.StatusBadRequest, field, "%s must be one integer from 1 to %d", field, int64(maxID))
+}
+
+// queryID returns the id that a query gives exactly once.
+func queryID(query url.Values, field string) (id, error) {
+	values := query[field]
+	if len(values) != 1 {
+		return 0, badID(field)
+	}
+	n, err := strconv.ParseUint(values[0], 10, 53)
+	if err != nil || n == 0 {
+		return 0, badID(field)
+	}
+	return id(n), nil
+}

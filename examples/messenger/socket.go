@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// maxFrame is the largest message that a client may send, in bytes, before it is told that it may send none.
+const maxFrame = 4 << 10
+
+// statusReplaced closes a socket whose device has opened another one; a client must not reconnect after it.
+const statusReplaced websocket.StatusCode = 4001
+
+// watch answers GET /ws?chat=1&device=2 with a WebSocket that gets every message of the chat as one text frame.
+//
+// The subscription exists before the upgrade is answered: a client that has seen the answer misses nothing from then on. Because a
+// subscription takes over from an older one of the same device, whatever a browser could be made to send is judged before it.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
+	chat, device, err := s.admit(w, r)
+	if err != nil {
+		return err
+	}
+	if !s.enter() {
+		return errShuttingDown
+	}
+	defer s.leave()
+	sub, err := s.broker.Subscribe(chat.String(), device.String())
+	if err != nil {
+		return subscribeRefusal(err)
+	}
+	defer func() { _ = sub.Close() }() // never fails; ended already, unless Accept has failed
+
+	upgrade := &hijacker{ResponseWriter: w, writeTimeout: s.cfg.WriteTimeout, sendBuffer: s.cfg.SendBuffer}
+	ws, err := websocket.Accept(upgrade, r, nil)
+	if err != nil {
+		return nil // Accept has answered
+	}
+	defer s.remember(upgrade.conn)()
+	// From here on r.Context() means nothing: it belongs to a connection that is no longer net/http's.
+	k := &socket{ws: ws, conn: upgrade.conn, sub: sub, cfg: s.cfg}
+	k.log = s.log.With("chat", chat, "device", device)
+	k.run()
+	return nil
+}
+
+// admit returns which chat and device a request wants to watch, or why it may not.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (chat, device id, err error) {
+	if s.foreign(r) {
+		return 0, 0, errForeign
+	}
+	query := r.URL.Query()
+	if chat, err = queryID(query, "chat"); err != nil {
+		return 0, 0, err
+	}
+	if device, err = queryID(query, "device"); err != nil {
+		return 0, 0, err
+	}
+	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		return 0, 0, refuse(http.StatusUpgradeRequired, "", "this address is for WebSockets")
+	}
+	device, err = s.identity(r, chat, device)
+	return chat, device, err
+}
+
+// foreign tells whether a page of another site sent r. CrossOriginProtection lets every GET pass because a GET changes nothing; the
+// one that opens a WebSocket does, and a browser sends it for any page, with cookies. So it is judged as a POST.
+func (s *Server) foreign(r *http.Request) bool {
+	asPost := r.WithContext(r.Context())
+	asPost.Method = http.MethodPost
+	return s.origins.Check(asPost) != nil
+}
+
+// hasToken tells whether a comma-separated header contains token, in any case.
+func hasToken(header http.Header, name, token string) bool {
+	for _, line := range header.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// subscribeRefusal returns what a client is told when the broker did not let it in.
+func subscribeRefusal(err error) error {
+	switch {
+	case errors.Is(err, broadcast.ErrLimit):
+		return later(5*time.Second, "too many chats, or too many devices in this one")
+	case errors.Is(err, broadcast.ErrClosed):
+		return errShuttingDown
+	}
+	return err
+}
+
+// socket is one open WebSocket. Three goroutines share it: the handler's own writes what the subscription delivers, one reads, and one
+// pings. Whatever ends first closes the subscription or the connection, which ends the others.
+type socket struct {
+	ws   *websocket.Conn
+	conn *deadlineConn
+	sub  *broadcast.Subscriber[message]
+	cfg  Config
+	log  *slog.Logger
+}
+
+// farewell is how a socket is closed.
+type farewell struct {
+	code   websocket.StatusCode // 0: the client has closed it, or there is nobody to tell
+	reason string
+}
+
+// run serves the socket until its end, and returns when nothing of it is left.
+func (k *socket) run() {
+	var helpers sync.WaitGroup
+	left := make(chan farewell, 1)
+	closed := make(chan struct{})
+	helpers.Go(func() { k.read(left) })
+	helpers.Go(func() { k.ping(closed) })
+
+	end := k.farewell(k.deliver(), left)
+	_ = k.sub.Close() // never fails; from here on nobody waits for this reader
+	k.close(end)
+	close(closed)
+	helpers.Wait()
+	k.log.Debug("socket closed", "code", int(end.code), "reason", end.reason)
+}
+
+// deliver writes frames until the subscription has ended and everything that it still had is written, or a write fails. Frames are written
+// with a context that never ends, because one with a deadline costs eleven allocations: the connection has the deadline.
+func (k *socket) deliver() error {
+	for d := range k.sub.All(context.Background()) {
+		frame := frames.Get().(*[]byte)
+		*frame = d.Message.appendFrame((*frame)[:0], d.Seq, d.Missed)
+		err := k.ws.Write(context.Background(), websocket.MessageText, *frame)
+		frames.Put(frame)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// frames holds buffers for frames that are being written, so that a quiet socket keeps none.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
+// read answers the client's pings and closing frame. A client that sends anything else, or leaves, ends the subscription; how to
+// part with it is in left before that.
+func (k *socket) read(left chan<- farewell) {
+	k.ws.SetReadLimit(maxFrame)
+	_, _, err := k.ws.Read(context.Background())
+	switch {
+	case err == nil:
+		left <- farewell{websocket.StatusPolicyViolation, "this socket only sends: use POST /message"}
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		left <- farewell{websocket.StatusMessageTooBig, "message too big"}
+	default:
+		left <- farewell{}
+	}
+	_ = k.sub.Close() // never fails
+}
+
+// ping finds out whether the other end is still there: a peer that lost its power or its network closes nothing.
+func (k *socket) ping(closed <-chan struct{}) {
+	ticker := time.NewTicker(k.cfg.PingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-closed:
+			return
+		case <-ticker.C:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), k.cfg.PingTimeout)
+		err := k.ws.Ping(ctx)
+		cancel()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			k.log.Debug("no answer to a ping", "err", err)
+			_ = k.conn.Close() // the reader meets the error
+			return
+		}
+	}
+}
+
+// farewell says how to close the socket, given how delivering ended: nil if with the subscription.
+func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
+	switch reason := k.sub.Err(); {
+	case errors.Is(delivered, os.ErrDeadlineExceeded):
+		return farewell{websocket.StatusTryAgainLater, "too slow: a frame was not read in time"}
+	case delivered != nil:
+		return farewell{}
+	case errors.Is(reason, broadcast.ErrReplaced):
+		return farewell{statusReplaced, "replaced"}
+	case errors.Is(reason, broadcast.ErrSlow):
+		return farewell{websocket.StatusTryAgainLater, "too slow: the buffer was full"}
+	case errors.Is(reason, broadcast.ErrStalled):
+		return farewell{websocket.StatusTryAgainLater, "too slow: nothing was read for too long"}
+	}
+	select {
+	case end := <-left:
+		return end
+	default:
+		return farewell{websocket.StatusGoingAway, "the server is shutting down"}
+	}
+}
+
+// close sends the closing frame and waits a moment for the client's. Where half a frame is stuck in the connection there is no place for
+// a closing one, so a client that missed the deadline of a write finds the connection closed.
+func (k *socket) close(end farewell) {
+	if end.code != 0 {
+		// Bounds all reading, the rest of a message that was too big included.
+		if err := k.conn.SetReadDeadline(time.Now().Add(k.cfg.CloseTimeout)); err == nil {
+			_ = k.ws.Close(end.code, end.reason)
+		}
+	}
+	_ = k.conn.Close()
+	_ = k.ws.CloseNow() // frees what the library holds
+}
