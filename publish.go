@@ -208,14 +208,23 @@ func (c *chat[T]) roomLocked(now time.Time) bool {
 		*st = stand{head: head, begun: true, since: now, deadline: now.Add(c.broker.config.patience)}
 	}
 	over := !now.Before(c.stand.deadline)
-	room := true
-	for i := len(l.full) - 1; i >= 0; i-- { // backwards, because readers leave
-		if !c.decideLocked(l.full[i], head, over) {
-			room = false
-		}
+	room := c.decideAllLocked(head, over)
+	for !room && c.awaiting.Load() == 0 {
+		room = c.decideAllLocked(head, over) // the last of them arrived before there was a leader to wake
 	}
 	if len(l.full) == 0 {
 		l.limit = l.earliest()
+	}
+	return room
+}
+
+// decideAllLocked reports whether all readers that were full let the next message pass.
+func (c *chat[T]) decideAllLocked(head uint64, over bool) bool {
+	room := true
+	for i := len(c.watch.full) - 1; i >= 0; i-- { // backwards, because readers leave
+		if !c.decideLocked(c.watch.full[i], head, over) {
+			room = false
+		}
 	}
 	return room
 }
