@@ -96,7 +96,7 @@ func (c *chat[T]) acceptLocked(msg T) (o outcome[T]) {
 		o = c.overrunLocked()
 	}
 	if len(c.pressed) > 0 {
-		o.overrun, c.pressed = c.pressed, nil
+		o.overrun, c.pressed = append(o.overrun, c.pressed...), nil
 	}
 	c.log.Append(msg)
 	if c.stallers > 0 && !c.observed {

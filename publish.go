@@ -22,6 +22,7 @@ type stand struct {
 // waiter is a publisher that waits for room. Guarded by the chat's lock, but for ready.
 type waiter struct {
 	ready      chan struct{} // one token: look again
+	led        bool          // it has been the first one and has looked after the readers
 	next, prev *waiter
 }
 
@@ -71,6 +72,7 @@ func (c *chat[T]) publish(ctx context.Context, msg T) error {
 	}
 	wait := c.waiters.first() != nil
 	if !wait && c.log.Head() >= c.watch.limit {
+		c.forgiveLocked()
 		wait = !c.roomLocked(time.Now())
 	}
 	if !wait {
@@ -83,7 +85,7 @@ func (c *chat[T]) publish(ctx context.Context, msg T) error {
 		c.mu.Unlock()
 		return ErrOverloaded
 	}
-	w := &waiter{ready: make(chan struct{}, 1)}
+	w := &waiter{ready: make(chan struct{}, 1), led: c.waiters.first() == nil}
 	c.waiters.push(w)
 	c.mu.Unlock()
 	c.wake() // the readers that publishers wait for must not sleep
@@ -163,7 +165,7 @@ func (c *chat[T]) attempt(w *waiter, msg T, canceled error, overtime time.Time) 
 	case canceled != nil:
 		c.waiters.remove(w)
 		return o, true, canceled
-	case c.waiters.first() == w && c.roomLocked(now):
+	case c.waiters.first() == w && c.leadLocked(w, now):
 		o = c.acceptLocked(msg)
 		c.waiters.remove(w)
 		return o, true, nil
@@ -189,6 +191,25 @@ func (c *chat[T]) yieldLocked(now time.Time) {
 	extended := st.deadline.Add(c.broker.config.patience)
 	if *st == stand && c.watch.progress() != before && extended.Sub(st.since) <= maxExtension {
 		st.deadline, st.yielded = extended, false
+	}
+}
+
+// leadLocked is roomLocked for the leading waiter, which waits for the readers that it found full itself.
+func (c *chat[T]) leadLocked(w *waiter, now time.Time) bool {
+	if !w.led {
+		w.led = true
+		c.forgiveLocked()
+	}
+	return c.roomLocked(now)
+}
+
+// forgiveLocked puts the readers back that another publisher found full and that have room by now: it is not for this one to wait until
+// they are half empty.
+func (c *chat[T]) forgiveLocked() {
+	for i := len(c.watch.full) - 1; i >= 0; i-- { // backwards, because readers leave
+		if s := c.watch.full[i]; c.log.Head()-s.position() < s.buffer {
+			c.backLocked(s)
+		}
 	}
 }
 
