@@ -68,10 +68,10 @@ func (c *chat[T]) overrunLocked() (o outcome[T]) {
 	return o
 }
 
-// pressLocked makes the next publisher run the sampler of a reader that lies a buffer behind with sampling, because what it has to
-// choose from must not grow without end. If the last one that was asked has not come back, nothing more is kept for it.
+// pressLocked makes the next publisher apply the strategy of a reader that lies a buffer behind with it, because what it has to
+// choose from must not grow without end. If it has been at it since the last time, it hangs, and nothing more is kept for it.
 func (c *chat[T]) pressLocked(s *Subscriber[T], head uint64) {
-	if s.due {
+	if s.due && s.busy.Load() {
 		c.freezeLocked(s)
 		return
 	}
@@ -87,7 +87,7 @@ func (c *chat[T]) freezeLocked(s *Subscriber[T]) {
 	s.frozen = s.segment.Swap(nil).View(c.log.Head())
 }
 
-// sampleForPublisher applies the strategy if a publisher has asked for it, unless somebody is at it: then that one does it in exit.
+// sampleForPublisher applies the strategy if a publisher has asked for it and nobody is at it.
 func (s *Subscriber[T]) sampleForPublisher() {
 	if s.enter() {
 		defer s.exit()

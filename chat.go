@@ -115,8 +115,12 @@ type outcome[T any] struct {
 // settle does what an accepted message left to do. No lock is held.
 func (c *chat[T]) settle(o outcome[T]) {
 	c.wake()
-	c.broker.finish(o.ended...)
-	sampleAll(o.overrun)
+	if len(o.ended) > 0 {
+		c.broker.finish(o.ended...)
+	}
+	if len(o.overrun) > 0 {
+		sampleAll(o.overrun)
+	}
 }
 
 // sampleAll runs samplers, all of them, even if one exits the goroutine.

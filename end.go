@@ -48,6 +48,9 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	c.watch.remove(s)
 	s.segment.Store(nil)
 	s.frozen = nil
+	if !readable && !s.busy.Load() {
+		s.backlog = nil
+	}
 	if s.stall != nil {
 		c.stallers--
 	}

@@ -54,7 +54,7 @@ type Subscriber[T any] struct {
 
 	// Guarded by the chat's lock.
 	backlog  *backlog[T]      // nil until first needed; while busy, of whoever set that
-	due      bool             // a publisher has asked for the strategy to be applied
+	due      bool             // a publisher has asked for the strategy to be applied, and nobody has begun to since
 	failed   error            // why the sampler's answer ends the subscription; for exit
 	drained  bool             // the last message during Shutdown was taken, the subscription is to be finished; for exit
 	sampled  bool             // the strategy was applied, somebody may wait for that; for exit

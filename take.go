@@ -124,15 +124,11 @@ func (s *Subscriber[T]) exit() {
 	}
 	sampled := s.sampled
 	s.sampled = false
-	due := s.due
 	c.mu.Unlock()
 	if ended {
 		c.broker.finish(s)
 	} else if sampled {
 		c.parking.call(s)
-	}
-	if due {
-		s.sampleForPublisher()
 	}
 }
 
