@@ -41,52 +41,6 @@ func (b *backlog[T]) oldestSeq() uint64 {
 	return seq
 }
 
-// overrunLocked runs the strategies of the readers that have no room for the message to be accepted. Those that pick begin to sample.
-func (c *chat[T]) overrunLocked() (o outcome[T]) {
-	head := c.log.Head()
-	for i := len(c.watch.full) - 1; i >= 0; i-- { // backwards, because readers leave
-		s := c.watch.full[i]
-		switch s.sampling {
-		case Disconnect:
-			c.endLocked(s, ErrSlow, true)
-			o.ended = append(o.ended, s)
-		case DropNewest:
-			s.overrun = true
-			c.freezeLocked(s)
-		default:
-			s.overrun = true
-			c.watch.remove(s)
-			c.watch.add(s, head+s.buffer) // when its sampler must have caught up
-			c.withdrawLocked(s)
-			if s.sampling == ownSampler { // at once, so that the user sees its effects when they happen
-				s.due = true
-				o.overrun = append(o.overrun, s)
-			}
-		}
-	}
-	c.watch.limit = c.watch.earliest()
-	return o
-}
-
-// pressLocked makes the next publisher apply the strategy of a reader that lies a buffer behind with it, because what it has to
-// choose from must not grow without end. If it has been at it since the last time, it hangs, and nothing more is kept for it.
-func (c *chat[T]) pressLocked(s *Subscriber[T], head uint64) {
-	if s.due && s.busy.Load() {
-		c.freezeLocked(s)
-		return
-	}
-	s.due = true
-	c.pressed = append(c.pressed, s)
-	c.watch.refresh(s, head+s.buffer)
-}
-
-// freezeLocked takes a reader off the list that has enough: it keeps what it has of the log, and is given nothing more until it reads.
-func (c *chat[T]) freezeLocked(s *Subscriber[T]) {
-	c.watch.remove(s)
-	s.place = placeFrozen
-	s.frozen = s.segment.Swap(nil).View(c.log.Head())
-}
-
 // sampleForPublisher applies the strategy if a publisher has asked for it and nobody is at it.
 func (s *Subscriber[T]) sampleForPublisher() {
 	if s.enter() {

@@ -149,35 +149,3 @@ func (c *chat[T]) nudge() {
 	defer c.mu.Unlock()
 	c.nudgeLocked()
 }
-
-// releaseAwaited counts one awaited reader less and wakes the leader if it was the last.
-func (c *chat[T]) releaseAwaited() {
-	if c.awaiting.Add(-1) == 0 {
-		c.nudge()
-	}
-}
-
-// holdLocked makes the log hold the last n messages for a reader that leaves the watched list, and so holds none itself.
-func (c *chat[T]) holdLocked(n uint64, from *seglog.Segment[T]) {
-	if c.held == nil {
-		c.held = make(map[uint64]int)
-	}
-	c.held[n]++
-	c.log.Keep(c.window(), from)
-}
-
-// releaseLocked ends holdLocked.
-func (c *chat[T]) releaseLocked(n uint64) {
-	if c.held[n]--; c.held[n] == 0 {
-		delete(c.held, n)
-	}
-	c.log.Keep(c.window(), nil)
-}
-
-// window returns how many messages the log must hold.
-func (c *chat[T]) window() (n uint64) {
-	for size := range c.held {
-		n = max(n, size)
-	}
-	return n
-}
