@@ -1,0 +1,260 @@
+package broadcast_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// Promise 15.
+func TestASubscriptionBeginsWithTheFirstMessageAfterSubscribe(t *testing.T) {
+	forBuffers(t, func(t *testing.T, n int) {
+		b := newBroker[int](t, broadcast.WithBuffer(n))
+		b.join(chat, "keeps the chat")
+		b.publish(chat, from(1, 2*n)...)
+		s := b.join(chat, "late")
+		require.Empty(t, takeAll(t, s))
+		b.publish(chat, from(2*n+1, 3*n)...)
+		require.Equal(t, from(2*n+1, 3*n), payloads(takeAll(t, s)))
+	})
+}
+
+// Promise 15, with a publisher that does not stop for it.
+func TestACutPointLiesBetweenTheCallAndTheReturnOfSubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const total = 5_000
+		b := newBroker[int](t, broadcast.WithBuffer(total))
+		b.join(chat, "first")
+		var begun, accepted atomic.Int64 // messages are numbered like their Seq
+		var all sync.WaitGroup
+		all.Go(func() {
+			for i := range total {
+				begun.Store(int64(i + 1))
+				assert.NoError(t, b.Publish(t.Context(), chat, i+1))
+				accepted.Store(int64(i + 1))
+			}
+		})
+		for joiner := range 4 {
+			all.Go(func() {
+				for accepted.Load() < total {
+					low := accepted.Load()
+					s, err := b.Subscribe(chat, string(rune('a'+joiner)))
+					high := begun.Load()
+					if !assert.NoError(t, err) {
+						return
+					}
+					joined := int(s.Stats().Joined)
+					assert.LessOrEqual(t, int(low), joined)
+					assert.LessOrEqual(t, joined, int(high))
+					if joined == total {
+						return // nothing is to come
+					}
+					if d, err := s.Next(t.Context()); assert.NoError(t, err) {
+						assert.Equal(t, joined+1, d.Message)
+						assert.Zero(t, d.Missed)
+					}
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Promise 17.
+func TestAfterItsOwnCloseNothingMoreIsDelivered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "device")
+		b.publish(chat, 1, 2, 3)
+		for d := range s.All(t.Context()) {
+			require.Equal(t, 1, d.Message) // the iterator may have read ahead
+			require.NoError(t, s.Close())
+		}
+		b.publish(chat, 4)
+		require.Empty(t, takeAll(t, s))
+		require.EqualValues(t, 2, requireBooks(t, s).Discarded)
+	})
+}
+
+// Promise 18.
+func TestCloseCanBeCalledAnyNumberOfTimesInAnyOrder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for first := range 3 {
+			b := newBroker[int](t)
+			s := b.join(chat, "device")
+			closers := []func() error{
+				s.Close,
+				b.Close,
+				func() error { _ = b.Shutdown(t.Context()); return nil },
+			}
+			for i := range 9 {
+				require.NoError(t, closers[(first+i)%3]())
+				<-s.Done()
+				require.ErrorIs(t, s.Err(), broadcast.ErrClosed)
+			}
+		}
+	})
+}
+
+// Promise 18, from all sides at once; what is left is seen by the books and by the bubble.
+func TestEverythingMayBeClosedWhileEverythingGoesOn(t *testing.T) {
+	for closer, act := range map[string]func(*auditedBroker[int]){
+		"Close": func(b *auditedBroker[int]) { _ = b.Close() },
+		"Shutdown": func(b *auditedBroker[int]) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = b.Shutdown(ctx)
+		},
+	} {
+		t.Run(closer, func(t *testing.T) {
+			for range 50 {
+				bubble(t, func(t *testing.T) {
+					b := newBroker[int](t, broadcast.WithBuffer(2))
+					var all sync.WaitGroup
+					var published atomic.Int64
+					for worker := range 4 {
+						all.Go(func() {
+							for b.Publish(t.Context(), chat, worker) != broadcast.ErrClosed {
+								if published.Add(1) == 100 {
+									all.Go(func() { act(b) })
+									all.Go(func() { act(b) })
+								}
+							}
+						})
+						all.Go(func() {
+							for {
+								s, err := b.Subscribe(chat, "device", broadcast.WithSampling(broadcast.Sampling(worker+1)))
+								if err != nil {
+									return
+								}
+								_, _ = s.Next(t.Context())
+								if worker%2 == 0 {
+									_ = s.Close()
+								}
+							}
+						})
+					}
+					all.Wait()
+				})
+			}
+		})
+	}
+}
+
+// Promise 18: Close and Shutdown do not return before their effect is complete.
+func TestWhatACloseDidIsThereWhenItReturns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "device")
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, s.Err(), broadcast.ErrClosed)
+		require.Empty(t, b.Devices(chat))
+		require.Empty(t, b.Chats())
+
+		s = b.join(chat, "device")
+		b.publish(chat, 1)
+		require.NoError(t, b.Close())
+		require.ErrorIs(t, s.Err(), broadcast.ErrClosed)
+		require.ErrorIs(t, b.TryPublish(chat, 2), broadcast.ErrClosed)
+		_, err := b.Subscribe(chat, "device")
+		require.ErrorIs(t, err, broadcast.ErrClosed)
+	})
+}
+
+// Promise 19.
+func TestASecondSubscriptionOfADeviceTakesOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		old := b.join(chat, "phone")
+		b.publish(chat, 1)
+		s := b.join(chat, "phone")
+		require.ErrorIs(t, old.Err(), broadcast.ErrReplaced)
+		require.NoError(t, s.Err())
+		require.Equal(t, []string{"phone"}, b.Devices(chat))
+
+		b.publish(chat, 2)
+		require.Empty(t, takeAll(t, old))
+		require.Equal(t, []int{2}, payloads(takeAll(t, s)))
+		require.EqualValues(t, 1, b.Stats().Replaced)
+	})
+}
+
+// Promise 19.
+func TestALateCloseOfTheReplacedDoesNotTouchTheWinner(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		until, cancel := context.WithCancel(t.Context())
+		old := b.join(chat, "phone", broadcast.Until(until))
+		s := b.join(chat, "phone")
+		require.NoError(t, old.Close())
+		cancel()
+		synctest.Wait()
+
+		require.NoError(t, s.Err())
+		require.ErrorIs(t, old.Err(), broadcast.ErrReplaced)
+		require.Equal(t, []string{"phone"}, b.Devices(chat))
+		b.publish(chat, 1)
+		require.Equal(t, []int{1}, payloads(takeAll(t, s)))
+	})
+}
+
+func TestTheSameDeviceInTwoChatsIsTwoSubscriptions(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		red, blue := b.join("red", "phone"), b.join("blue", "phone")
+		b.publish("red", 1)
+		b.publish("blue", 2)
+		require.Equal(t, []int{1}, payloads(takeAll(t, red)))
+		require.Equal(t, []int{2}, payloads(takeAll(t, blue)))
+	})
+}
+
+func TestATakeoverByADeviceThatLeftIsAPlainSubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		require.NoError(t, b.join(chat, "phone").Close())
+		b.join(chat, "phone")
+		require.Zero(t, b.Stats().Replaced)
+	})
+}
+
+func TestDevicesAndChatsAreSorted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		for _, name := range []string{"c", "a", "d", "b"} {
+			b.join("chat "+name, "device")
+			b.join(chat, name)
+		}
+		require.Equal(t, []string{"a", "b", "c", "d"}, b.Devices(chat))
+		require.Equal(t, []string{"chat", "chat a", "chat b", "chat c", "chat d"}, b.Chats())
+		require.Empty(t, b.Devices("nowhere"))
+	})
+}
+
+func TestASubscriptionKnowsItsChatAndDevice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newBroker[int](t).join("the chat", "the device")
+		require.Equal(t, "the chat", s.Chat())
+		require.Equal(t, "the device", s.Device())
+	})
+}
+
+func TestUntilEndsTheSubscriptionWithTheCauseOfItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errUntil)
+		defer cancel()
+		b := newBroker[int](t)
+		s := b.join(chat, "device", broadcast.Until(ctx))
+		require.Equal(t, time.Minute, elapsed(func() { <-s.Done() }))
+		require.Equal(t, errUntil, s.Err())
+		require.Empty(t, b.Devices(chat))
+	})
+}
