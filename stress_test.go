@@ -1,0 +1,341 @@
+package broadcast_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// The tests in this file run on real processors, because what they are about is that everything happens at once.
+
+// stress is the first line of such a test: the test fails if it hangs, or if a goroutine is left when it has ended and its brokers have.
+func stress(t *testing.T) {
+	t.Helper()
+	stop := watchdog(t)
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		goleak.VerifyNone(t, before)
+		stop()
+	})
+}
+
+// reduced returns n, or less of it where time is short.
+func reduced(n int) int {
+	if testing.Short() {
+		n /= 10
+	}
+	if raceEnabled {
+		n /= 5
+	}
+	return n
+}
+
+// crowd calls f on each of n goroutines, with the number of the goroutine, and waits for all of them.
+func crowd(n int, f func(i int)) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { f(i) })
+	}
+	all.Wait()
+}
+
+func TestAHundredThousandOperationsFromSixteenGoroutinesBalance(t *testing.T) {
+	stress(t)
+	b := newBroker[int](t, broadcast.WithBuffer(8), broadcast.WithPatience(100*time.Microsecond), broadcast.WithPublishTimeout(time.Millisecond),
+		broadcast.WithCleanInterval(time.Millisecond), broadcast.WithChatIdle(time.Millisecond), broadcast.WithStallTimeout(10*time.Millisecond))
+	crowd(16, func(int) {
+		var mine *broadcast.Subscriber[int]
+		for i := range reduced(100_000) / 16 {
+			chat := fmt.Sprint("chat ", rand.IntN(4))
+			switch rand.IntN(10) {
+			case 0:
+				s, err := b.Subscribe(chat, fmt.Sprint("device ", rand.IntN(10)), broadcast.WithSampling(broadcast.Sampling(rand.IntN(5))))
+				if assert.NoError(t, err) {
+					mine = s
+				}
+			case 1:
+				if mine != nil {
+					assert.NoError(t, mine.Close())
+				}
+			case 2, 3, 4:
+				if mine != nil {
+					mine.TryNext()
+				}
+			case 5:
+				_ = b.TryPublish(chat, i)
+			default:
+				_ = b.Publish(t.Context(), chat, i)
+			}
+		}
+	})
+	require.NotZero(t, b.Stats().Accepted)
+}
+
+// Promise 25, with cancelled waits of publishers and readers at once.
+func TestACancelStormLosesNoPlaceAndNoWakeUp(t *testing.T) {
+	stress(t)
+	b := newBroker[int](t, broadcast.WithBuffer(2), broadcast.WithSampling(broadcast.Block), broadcast.WithPublishTimeout(0),
+		broadcast.WithPatience(100*time.Microsecond))
+	s := b.join(chat, "device")
+	brief := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(t.Context(), rand.N(300*time.Microsecond))
+	}
+	var accepted, taken atomic.Int64
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			ctx, cancel := brief()
+			_, err := s.Next(ctx)
+			cancel()
+			switch {
+			case err == nil:
+				taken.Add(1)
+			case errors.Is(err, broadcast.ErrClosed):
+				return
+			}
+		}
+	})
+	crowd(8, func(int) {
+		for i := range reduced(5_000) {
+			ctx, cancel := brief()
+			if b.Publish(ctx, chat, i) == nil {
+				accepted.Add(1)
+			}
+			cancel()
+		}
+	})
+
+	// Nobody is cancelled any more: what is in flight arrives, or somebody was not woken.
+	for i := range 100 {
+		require.NoError(t, b.Publish(t.Context(), chat, i))
+	}
+	require.NoError(t, b.Shutdown(t.Context()))
+	reader.Wait()
+	require.Equal(t, accepted.Load()+100, taken.Load())
+	t.Logf("%d accepted, %d given up", accepted.Load(), int64(8*reduced(5_000))-accepted.Load())
+}
+
+func TestSubscribeAndCloseChurnBesideAPublisherLeavesNothing(t *testing.T) {
+	stress(t)
+	b := newBroker[int](t, broadcast.WithBuffer(4), broadcast.WithPatience(0))
+	stays := b.join(chat, "stays")
+	wait := read(b, stays)
+	stop := make(chan struct{})
+	var publisher sync.WaitGroup
+	publisher.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = b.Publish(t.Context(), chat, i)
+				runtime.Gosched()
+			}
+		}
+	})
+	crowd(8, func(i int) {
+		for n := range reduced(5_000) {
+			s, err := b.Subscribe(chat, fmt.Sprint(i), broadcast.WithSampling(lossy[n%len(lossy)]))
+			if !assert.NoError(t, err) {
+				return
+			}
+			s.TryNext()
+			assert.NoError(t, s.Close())
+		}
+	})
+	close(stop)
+	publisher.Wait()
+	require.Equal(t, []string{"stays"}, b.Devices(chat))
+	require.Equal(t, 1, b.Stats().Subscribers)
+	require.NoError(t, b.Close())
+	wait()
+}
+
+// Promise 19.
+func TestATakeoverStormLeavesOneWinner(t *testing.T) {
+	stress(t)
+	const takers = 8
+	b := newBroker[int](t)
+	winners := make([]*broadcast.Subscriber[int], takers)
+	each := reduced(2_000)
+	crowd(takers, func(i int) {
+		for range each {
+			s, err := b.Subscribe(chat, "phone")
+			if !assert.NoError(t, err) {
+				return
+			}
+			assert.NoError(t, b.Publish(t.Context(), chat, i))
+			if old := winners[i]; old != nil {
+				<-old.Done()
+				assert.ErrorIs(t, old.Err(), broadcast.ErrReplaced)
+				assert.NoError(t, old.Close())
+			}
+			winners[i] = s
+		}
+	})
+	open := slices.DeleteFunc(winners, func(s *broadcast.Subscriber[int]) bool { return s.Err() != nil })
+	require.Len(t, open, 1)
+	require.Equal(t, []string{"phone"}, b.Devices(chat))
+	require.EqualValues(t, takers*each-1, b.Stats().Replaced)
+	b.publish(chat, -1)
+	got := takeAll(t, open[0])
+	require.Equal(t, -1, got[len(got)-1].Message)
+}
+
+// Promise 29.
+func TestShutdownWhileEightPublishLosesNothingThatWasAccepted(t *testing.T) {
+	stress(t)
+	for range max(1, reduced(20)) {
+		b := newBroker[int](t, broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(50))
+		var readers []func() []broadcast.Delivery[int]
+		for i := range 4 {
+			readers = append(readers, read(b, b.join(chat, fmt.Sprint(i))))
+		}
+		accepted := make([][]int, 8)
+		var shutdown sync.WaitGroup
+		var published atomic.Int64
+		crowd(8, func(i int) {
+			for msg := i; ; msg += 8 {
+				if err := b.Publish(t.Context(), chat, msg); err != nil {
+					assert.ErrorIs(t, err, broadcast.ErrClosed)
+					return
+				}
+				accepted[i] = append(accepted[i], msg)
+				if published.Add(1) == 1_000 {
+					shutdown.Go(func() { assert.NoError(t, b.Shutdown(t.Context())) })
+				}
+			}
+		})
+		shutdown.Wait()
+		all := slices.Sorted(slices.Values(slices.Concat(accepted...)))
+		for _, wait := range readers {
+			got := slices.Sorted(slices.Values(payloads(wait())))
+			require.Equal(t, all, got)
+		}
+		require.Zero(t, b.Stats().Discarded)
+	}
+}
+
+// Promise 14: a tight loop, and readers that do nothing but read.
+func TestHealthyReadersInATightLoopLoseNothing(t *testing.T) {
+	for _, readers := range []int{1, 10, 100} {
+		t.Run(fmt.Sprintf("readers=%d", readers), func(t *testing.T) {
+			stress(t)
+			messages := reduced(20_000)
+			b := newBroker[int](t, broadcast.WithBuffer(100))
+			var all sync.WaitGroup
+			for i := range readers {
+				s := b.join(chat, fmt.Sprint(i))
+				all.Go(func() {
+					for range s.Messages(t.Context()) {
+					}
+				})
+			}
+			took := b.publish(chat, make([]int, messages)...)
+			require.NoError(t, b.Shutdown(t.Context()))
+			all.Wait()
+			got := float64(b.Stats().Delivered) / float64(messages*readers)
+			t.Logf("%.3f%% delivered, %d ns per delivery", 100*got, took.Nanoseconds()/int64(messages*readers))
+			require.GreaterOrEqual(t, got, 0.99) // 1, but where the machine itself stands still for a second
+		})
+	}
+}
+
+// A reader is for one goroutine at a time. Two may share or repeat messages between them, and that is all.
+func TestTwoGoroutinesThatReadOneSubscriberHarmNobody(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it is a misuse, and the race detector may say so")
+	}
+	stress(t)
+	messages := reduced(20_000)
+	b := unaudited[int](t, broadcast.WithBuffer(64))
+	shared, other := b.join(chat, "shared"), b.join(chat, "other", broadcast.WithSampling(broadcast.Block))
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			switch i {
+			case 0:
+				for range shared.All(ctx) {
+				}
+			case 1:
+				for range shared.Messages(ctx) {
+				}
+			default:
+				into := make([]broadcast.Delivery[int], 3)
+				for ctx.Err() == nil {
+					_, _ = shared.NextBatch(ctx, into)
+				}
+			}
+		})
+	}
+	wait := read(b, other)
+	b.publish(chat, from(1, messages)...)
+	require.NoError(t, other.Err())
+	stop()
+	all.Wait()
+	require.NoError(t, shared.Close())
+	require.NoError(t, b.Shutdown(t.Context()))
+	require.Equal(t, from(1, messages), payloads(wait()))
+}
+
+// Promise 21. The bound of the promise is for a machine with processors to spare; here it is wide enough for one without.
+func TestASaturatedChatDoesNotDelayAnother(t *testing.T) {
+	stress(t)
+	b := newBroker[time.Time](t)
+	cold := b.join("cold", "reader")
+	arrived := make(chan time.Duration)
+	go func() {
+		for sent := range cold.Messages(t.Context()) {
+			arrived <- time.Since(sent)
+		}
+	}()
+	p99 := func() time.Duration {
+		var took []time.Duration
+		for range reduced(20_000) {
+			b.publish("cold", time.Now())
+			took = append(took, <-arrived)
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	idle := p99()
+
+	for i := range 50 {
+		reader := b.join("hot", fmt.Sprint(i))
+		go func() {
+			for range reader.Messages(t.Context()) {
+			}
+		}()
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var hot sync.WaitGroup
+	var published atomic.Int64
+	hot.Go(func() {
+		for b.Publish(ctx, "hot", time.Time{}) == nil {
+			published.Add(1)
+		}
+	})
+	for published.Load() == 0 {
+		runtime.Gosched()
+	}
+	busy := p99()
+	stop()
+	hot.Wait()
+	require.Greater(t, published.Load(), int64(100), "not hot")
+	t.Logf("p99 from Publish to the reader: %v, beside a hot chat %v", idle, busy)
+	require.Less(t, busy, 5*idle+time.Millisecond)
+}
