@@ -75,10 +75,8 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	return true
 }
 
-// discard throws away what an end has left readable. The reason stays.
-func (c *chat[T]) discard(s *Subscriber[T]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// discardLocked throws away what an end has left readable. The reason stays.
+func (c *chat[T]) discardLocked(s *Subscriber[T]) {
 	e := s.end.Load()
 	e.gone.Store(true)
 	e.rest = nil

@@ -200,7 +200,9 @@ func (s *Subscriber[T]) Close() error {
 	}
 	if !s.chat.end(s, ErrClosed, false) {
 		<-s.Done() // if somebody else ends it at this moment
-		s.chat.discard(s)
+		s.chat.mu.Lock()
+		s.chat.discardLocked(s)
+		s.chat.mu.Unlock()
 	}
 	return nil
 }

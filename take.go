@@ -119,7 +119,9 @@ func (s *Subscriber[T]) exit() {
 	ended := s.drained
 	s.drained = false
 	if s.failed != nil {
-		ended = c.endLocked(s, s.failed, false)
+		if ended = c.endLocked(s, s.failed, false); !ended {
+			c.discardLocked(s) // it fails over what another end has left
+		}
 		s.failed = nil
 	}
 	sampled := s.sampled
