@@ -22,13 +22,14 @@ type Config struct {
 	MaxSubscribers int // sockets of one chat
 
 	// The transport.
-	ReadTimeout  time.Duration // for the header of a request, and as long again for its body
-	WriteTimeout time.Duration // for one frame: streams know no other deadline
-	PingInterval time.Duration // between the pings that find connections whose other end is gone
-	PingTimeout  time.Duration // for the answer to one
-	CloseTimeout time.Duration // for the client's part of the closing handshake
-	SendBuffer   int           // bytes of a socket that the kernel holds; messages in there count as delivered
-	DrainTimeout time.Duration // for the whole shutdown; longer than WriteTimeout and CloseTimeout together
+	HeaderTimeout time.Duration // for the header of a request
+	BodyTimeout   time.Duration // for header and body
+	WriteTimeout  time.Duration // for one frame: streams know no other deadline
+	PingInterval  time.Duration // between the pings that find connections whose other end is gone
+	PingTimeout   time.Duration // for the answer to one
+	CloseTimeout  time.Duration // for the client's part of the closing handshake
+	SendBuffer    int           // bytes of a socket that the kernel holds; messages in there count as delivered
+	DrainTimeout  time.Duration // for the whole shutdown; longer than WriteTimeout and CloseTimeout together
 
 	Log *slog.Logger // nil: nothing is logged
 }
@@ -44,7 +45,8 @@ func DefaultConfig() Config {
 		CleanInterval:  5 * time.Second,
 		MaxChats:       10_000,
 		MaxSubscribers: 10_000,
-		ReadTimeout:    5 * time.Second,
+		HeaderTimeout:  5 * time.Second,
+		BodyTimeout:    10 * time.Second,
 		WriteTimeout:   5 * time.Second,
 		PingInterval:   30 * time.Second,
 		PingTimeout:    15 * time.Second,
@@ -74,5 +76,5 @@ func (c Config) answerTimeout() time.Duration {
 	if c.PublishTimeout == 0 {
 		return 0
 	}
-	return 2*c.ReadTimeout + c.PublishTimeout + c.WriteTimeout
+	return c.BodyTimeout + c.PublishTimeout + c.WriteTimeout
 }

@@ -21,7 +21,7 @@ type post struct {
 }
 
 // decodePost reads exactly one JSON object with exactly the fields of a post. It walks the tokens itself, because encoding/json
-// would let pass a field in another case, a field given twice, a null, and whatever follows the object.
+// would let pass a field in another case, a field given twice, and whatever follows the object.
 func decodePost(body []byte) (post, error) {
 	var p post
 	if !utf8.Valid(body) {
@@ -75,7 +75,7 @@ func decodeField(dec *json.Decoder, missing map[string]any) error {
 		return refuse(http.StatusBadRequest, shorten(field), "field %q is unknown", shorten(field))
 	case target == nil:
 		return refuse(http.StatusBadRequest, field, "%s is given twice", field)
-	case string(value) == "null" || json.Unmarshal(value, target) != nil:
+	case json.Unmarshal(value, target) != nil:
 		return wrongType(field)
 	}
 	delete(missing, field)

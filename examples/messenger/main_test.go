@@ -88,6 +88,7 @@ func serve(t testing.TB, server *Server, ln net.Listener) *service {
 	t.Cleanup(func() {
 		s.end()
 		assert.NoError(t, s.done(), "the server did not end cleanly")
+		assert.Empty(t, s.conns, "a socket has outlived the server") // no lock: nothing of the server is left
 	})
 	return s
 }

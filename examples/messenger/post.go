@@ -60,8 +60,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "", "body cannot be read")
 	}
-	// The deadline of the body has done its work; it would cut short a post that waits for room.
-	return body, http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return body, nil
 }
 
 // publishRefusal returns what a client is told when the broker did not accept its message.

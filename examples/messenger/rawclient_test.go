@@ -47,7 +47,7 @@ func (s *service) connect() *rawClient {
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = conn.Close() })
 	tcp := conn.(*net.TCPConn)
-	require.NoError(s.t, tcp.SetReadBuffer(4<<10))
+	require.NoError(s.t, tcp.SetReadBuffer(32<<10))
 	require.NoError(s.t, tcp.SetDeadline(time.Now().Add(within)))
 	return &rawClient{t: s.t, conn: tcp, r: bufio.NewReader(tcp)}
 }

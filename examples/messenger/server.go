@@ -77,8 +77,8 @@ func (s *Server) routes() http.Handler {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: s.cfg.ReadTimeout,
-		ReadTimeout:       2 * s.cfg.ReadTimeout, // header and body, the body of a request that is refused included
+		ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		ReadTimeout:       s.cfg.BodyTimeout, // for the body of a request that is refused, too
 		WriteTimeout:      s.cfg.answerTimeout(),
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -131,7 +131,6 @@ func (k *socket) run() {
 	helpers.Go(func() { k.ping(closed) })
 
 	end := k.farewell(k.deliver(), left)
-	_ = k.sub.Close() // never fails; from here on nobody waits for this reader
 	k.close(end)
 	close(closed)
 	helpers.Wait()

@@ -243,16 +243,21 @@ func TestAHalfOpenConnectionIsCutAfterThePingTimeout(t *testing.T) {
 	assert.Equal(t, "are you there?", (<-got).Text)
 }
 
-func TestSlowHeadersAndSlowBodiesAreCut(t *testing.T) {
+func TestSlowHeadersAreCut(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *Config) { c.ReadTimeout = 100 * time.Millisecond })
-	for _, start := range []string{
-		"GET / HTTP/1.1\r\nHost: x\r\n",
-		"POST /message HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-		"POST /message HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n{",
-	} {
+	s := start(t, func(c *Config) { c.HeaderTimeout, c.BodyTimeout = 100*time.Millisecond, 2*within })
+	c := s.connect()
+	_, err := c.conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n"))
+	require.NoError(t, err)
+	c.ended()
+}
+
+func TestSlowBodiesAreCutAlsoThoseThatNobodyWants(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) { c.BodyTimeout = 100 * time.Millisecond })
+	for _, kind := range []string{"application/json", "text/plain"} {
 		c := s.connect()
-		_, err := c.conn.Write([]byte(start))
+		_, err := fmt.Fprintf(c.conn, "POST /message HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: 100\r\n\r\n{", kind)
 		require.NoError(t, err)
 		c.ended()
 	}
@@ -263,7 +268,7 @@ func TestAPostMayWaitLongerForRoomThanItsBodyMayTake(t *testing.T) {
 	s := start(t, func(c *Config) {
 		slowly(c)
 		c.Sampling, c.Buffer, c.PublishTimeout = broadcast.Block, 1, within
-		c.ReadTimeout = 50 * time.Millisecond
+		c.HeaderTimeout, c.BodyTimeout = within, 100*time.Millisecond
 	})
 	stuck := s.raw(1, 1)
 	var waited atomic.Bool
@@ -274,7 +279,7 @@ func TestAPostMayWaitLongerForRoomThanItsBodyMayTake(t *testing.T) {
 			assert.Equal(t, http.StatusAccepted, s.say(big, 7, 1).status)
 		}
 	}()
-	soon(t, "a post waits for long", func() bool { return s.broker.Stats().Pending > 0 && s.quietFor(4*s.cfg.ReadTimeout) })
+	soon(t, "a post waits for long", func() bool { return s.broker.Stats().Pending > 0 && s.quietFor(4*s.cfg.BodyTimeout) })
 	waited.Store(true)
 	reading := make(chan struct{})
 	go func() {
@@ -364,13 +369,21 @@ func slowly(c *Config) {
 // big is a text that fills buffers.
 var big = strings.Repeat("x", maxText)
 
-// fill posts until the broker has at least pending messages waiting for somebody who does not read.
+// fill posts until a client that does not read is stuck, with at least pending messages waiting for it.
 func (s *service) fill(chat, pending int) (posted int) {
 	s.t.Helper()
-	soon(s.t, "a client that does not read falls behind", func() bool {
+	stuck := func() bool {
+		before := s.broker.Stats()
+		if before.Pending < uint64(pending) {
+			return false
+		}
+		time.Sleep(50 * time.Millisecond) // long for one frame to a client that reads
+		return s.broker.Stats().Delivered == before.Delivered
+	}
+	soon(s.t, "a client that does not read is stuck", func() bool {
 		s.mustSay(big, 7, chat)
 		posted++
-		return s.broker.Stats().Pending >= uint64(pending)
+		return stuck()
 	})
 	return posted
 }
@@ -463,8 +476,10 @@ func TestAStalledReaderIsClosedWith1013AfterWhatItHad(t *testing.T) {
 		c.StallTimeout = 200 * time.Millisecond
 	})
 	stalled := s.raw(1, 2)
-	s.fill(1, 2)
-	soon(t, "the stall is noticed", func() bool { return s.broker.Stats().Stalled == 1 })
+	soon(t, "the stall is noticed", func() bool {
+		s.mustSay(big, 7, 1)
+		return s.broker.Stats().Stalled == 1
+	})
 	frames, code, reason := stalled.rest()
 	assert.Equal(t, 1013, code)
 	assert.Contains(t, reason, "too slow")
