@@ -13,7 +13,7 @@ type Backlog[T any] struct {
 	queue *ring.Queue[T]
 }
 
-// Len returns how many messages wait: the size of the buffer.
+// Len returns how many messages wait: the size of the buffer, and what is left of a replay.
 func (b Backlog[T]) Len() int { return b.queue.Len() }
 
 // At returns message i, 0 being the oldest. It panics if i is not an index.
@@ -93,6 +93,13 @@ func (s *Subscriber[T]) gone() bool {
 // is accepted from now on; what was accepted since it froze is lost.
 func (s *Subscriber[T]) thawLocked() (view *seglog.View[T], head uint64) {
 	c := s.chat
+	if s.backlog == nil {
+		s.backlog = &backlog[T]{}
+	}
+	if b := s.backlog; !b.active {
+		b.active, b.applied, b.last = true, s.position(), s.lastLocked()
+		s.gap = 0
+	}
 	if e := s.end.Load(); e != nil {
 		return e.rest, e.head
 	}
@@ -109,16 +116,9 @@ func (s *Subscriber[T]) thawLocked() (view *seglog.View[T], head uint64) {
 // apply moves the messages up to head from the log to the queue and lets the strategy drop what does not fit. What is above the view is
 // dropped, as if by DropNewest. It stops when the sampler fails.
 func (s *Subscriber[T]) apply(view *seglog.View[T], head uint64, failure *error) {
-	b := s.backlog
-	if b == nil {
-		b = &backlog[T]{}
-		s.backlog = b
-	}
-	if !b.active {
-		b.active, b.applied, b.last = true, s.position(), s.position()
-	}
+	b, size := s.backlog, s.limit()-s.position()
 	for seq := b.applied + 1; seq <= min(head, view.To()); seq++ {
-		if uint64(b.queue.Len()) < s.buffer {
+		if uint64(b.queue.Len()) < size {
 			b.queue.Push(seq, *view.At(seq))
 			continue
 		}
@@ -158,8 +158,11 @@ func (s *Subscriber[T]) pick(next T, failure *error) (i int) {
 
 // appliedLocked books what the strategy dropped up to head.
 func (s *Subscriber[T]) appliedLocked(head uint64) {
-	lost := excess(head-s.position(), s.buffer)
+	lost := s.lost(head)
 	s.missed += lost
+	if s.replayed > s.position() {
+		s.replayed += lost
+	}
 	s.moveTo(s.position() + lost)
 	if s.end.Load() == nil && s.place != placeFrozen {
 		s.segment.Store(s.segment.Load().Advance(head + 1))
@@ -173,14 +176,14 @@ func (s *Subscriber[T]) placeSampledLocked() {
 	if e == nil && s.place == placeFrozen {
 		return // it has got nothing since it froze, so it is overrun until it thaws
 	}
-	s.overrun = head-s.position() > s.buffer
+	s.overrun = head > s.limit()
 	if s.place != placeDue {
 		return
 	}
 	if s.overrun {
 		s.chat.watch.refresh(s, head+s.buffer)
 	} else {
-		s.chat.watch.refresh(s, s.position()+s.buffer)
+		s.chat.watch.refresh(s, s.limit())
 	}
 }
 

@@ -31,7 +31,7 @@ type Broker[T any] struct {
 	// census is held while Stats adds up and while a chat leaves the registry, so that none is counted twice, or not at all. It comes before
 	// the registry in the lock order.
 	census sync.Mutex
-	past   history
+	past   ledger
 }
 
 // The states of a broker.
@@ -106,9 +106,15 @@ func (b *Broker[T]) publish(ctx context.Context, name string, msg T) error {
 				return b.reject(err)
 			}
 		}
-		if !ok {
+		if !ok && b.config.historySize == 0 {
 			b.past.nowhere.add()
 			return nil
+		}
+		if !ok {
+			var err error
+			if c, err = b.chatOf(name); err != nil {
+				return b.reject(err)
+			}
 		}
 		switch err := c.publish(ctx, msg); err {
 		case nil:
@@ -153,7 +159,7 @@ func (b *Broker[T]) Subscribe(chat, device string, opts ...SubscribeOption) (*Su
 		}
 	}
 	s := newSubscriber[T](device, config)
-	replaced, err := b.join(s, chat)
+	replaced, err := b.join(s, chat, &config)
 	if err != nil {
 		return nil, err
 	}
@@ -182,13 +188,13 @@ func newSubscriber[T any](device string, config subscriptionConfig) *Subscriber[
 }
 
 // join adds a subscriber to a chat, which it makes if there is none.
-func (b *Broker[T]) join(s *Subscriber[T], name string) (replaced *Subscriber[T], err error) {
+func (b *Broker[T]) join(s *Subscriber[T], name string, config *subscriptionConfig) (replaced *Subscriber[T], err error) {
 	for {
 		s.chat, err = b.chatOf(name)
 		if err != nil {
 			return nil, err
 		}
-		if replaced, err = s.chat.join(s); err != errDead {
+		if replaced, err = s.chat.join(s, config); err != errDead {
 			return replaced, err
 		}
 	}
@@ -212,6 +218,7 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 	}
 	c := newChat(b, name)
 	b.chats.InsertLocked(name, c)
+	b.cleaner.schedule(c, c.emptySince.Add(b.config.chatIdle)) // a Publish makes it, and nobody may ever come
 	return c, nil
 }
 

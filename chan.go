@@ -110,7 +110,7 @@ func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
 	if s.end.Load() != nil || head == s.position() {
 		return d, false
 	}
-	d.Chat = s.chat.name
+	d.Chat, d.epoch = s.chat.name, s.chat.epoch
 	if b := s.backlog; b != nil && b.active {
 		if b.queue.Len() > 0 {
 			d.Seq, d.Message = b.queue.Oldest()
@@ -120,8 +120,8 @@ func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
 		d.Missed = d.Seq - b.last - 1
 		return d, true
 	}
-	d.Missed = excess(head-s.position(), s.buffer)
-	d.Seq = s.position() + d.Missed + 1
+	lost := s.lost(head)
+	d.Seq, d.Missed = s.position()+lost+1, s.gap+lost
 	d.Message = *s.slotLocked(d.Seq)
 	return d, true
 }
@@ -149,6 +149,7 @@ func (s *Subscriber[T]) settleOfferedLocked(d Delivery[T]) {
 	switch {
 	case b == nil || !b.active:
 		s.missed += d.Seq - s.position() - 1
+		s.gap = 0
 		s.moveTo(d.Seq)
 	case b.oldestSeq() == d.Seq:
 		s.takeBacklogLocked(new(Delivery[T]))

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,8 @@ type chat[T any] struct {
 	broker *Broker[T]
 	name   string
 
+	epoch uint64 // names the log; random, so that it is not that of a chat of the same name that was forgotten
+
 	log     seglog.Log[T] // appended to under mu; its head is read by all readers
 	parking parking[T]    // the readers that wait for a message
 
@@ -31,6 +34,7 @@ type chat[T any] struct {
 	watch    watchlist[T]              // those whose room publishers look at
 	waiters  waiterQueue[T]            // publishers that wait, the first one leading
 	stand    stand                     // what a publisher found when the buffers were full
+	history  history                   // what is kept for those who come later
 	held     map[uint64]int            // buffer sizes of the readers off the list, counted: the log holds the largest for them
 	pressed  []*Subscriber[T]          // those whose sampler the next accepted message's publisher must run
 	past     books                     // of the subscriptions that ended
@@ -50,7 +54,9 @@ func newChat[T any](b *Broker[T], name string) *chat[T] {
 	return &chat[T]{
 		broker:     b,
 		name:       name,
-		log:        seglog.New[T](),
+		epoch:      max(rand.Uint64(), 1),
+		log:        seglog.New[T](uint64(b.config.historySize)),
+		history:    history{size: uint64(b.config.historySize), age: b.config.historyAge},
 		readers:    make(map[string]*Subscriber[T]),
 		watch:      watchlist[T]{limit: noLimit},
 		emptySince: time.Now(),
@@ -61,7 +67,7 @@ func newChat[T any](b *Broker[T], name string) *chat[T] {
 var errDead = errors.New("chat is dead")
 
 // join adds a reader in place of the one that its device has, which it returns if there is one.
-func (c *chat[T]) join(s *Subscriber[T]) (replaced *Subscriber[T], err error) {
+func (c *chat[T]) join(s *Subscriber[T], config *subscriptionConfig) (replaced *Subscriber[T], err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.readers[s.device]
@@ -74,9 +80,7 @@ func (c *chat[T]) join(s *Subscriber[T]) (replaced *Subscriber[T], err error) {
 	case old == nil && limit > 0 && len(c.readers) >= limit:
 		return nil, limitError("subscribers in a chat", limit)
 	}
-	s.joined = c.log.Head()
-	s.word.Store(s.joined << flagBits)
-	s.segment.Store(c.log.Tail())
+	c.startLocked(s, config.resume, config.replay)
 	if old != nil {
 		c.endLocked(old, ErrReplaced, false)
 	}
@@ -85,7 +89,8 @@ func (c *chat[T]) join(s *Subscriber[T]) (replaced *Subscriber[T], err error) {
 	if s.stall != nil {
 		c.stallers++
 	}
-	c.watch.add(s, s.joined+s.buffer)
+	c.watch.add(s, s.limit())
+	c.observeLocked() // a replay may wait
 	return old, nil
 }
 
@@ -99,10 +104,8 @@ func (c *chat[T]) acceptLocked(msg T) (o outcome[T]) {
 		o.overrun, c.pressed = append(o.overrun, c.pressed...), nil
 	}
 	c.log.Append(msg)
-	if c.stallers > 0 && !c.observed {
-		c.observed = true
-		c.broker.cleaner.schedule(c, time.Now().Add(c.broker.cleaner.sample))
-	}
+	c.noteLocked()
+	c.observeLocked()
 	return o
 }
 

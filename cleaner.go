@@ -123,18 +123,20 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 	now := time.Now()
 	c.mu.Lock()
 	next := c.endStalledLocked(now, r)
+	kept, expires := c.historyLocked(now)
 	idle := c.emptySince.Add(cl.broker.config.chatIdle)
 	empty := len(c.readers) == 0 && !c.dead
 	c.mu.Unlock()
-	if empty {
-		if !now.Before(idle) && cl.broker.forget(c) {
-			cl.broker.past.mu.Lock()
-			cl.broker.past.cleaned++
-			cl.broker.past.mu.Unlock()
-			r.cleaned = append(r.cleaned, c)
-			return
-		}
-		next = idle
+	if empty && !kept && !now.Before(idle) && cl.broker.forget(c) {
+		cl.broker.past.mu.Lock()
+		cl.broker.past.cleaned++
+		cl.broker.past.mu.Unlock()
+		r.cleaned = append(r.cleaned, c)
+		return
+	}
+	next = earliest(next, expires)
+	if empty && now.Before(idle) {
+		next = earliest(next, idle)
 	}
 	if !next.IsZero() {
 		cl.schedule(c, next)
@@ -195,6 +197,14 @@ func (c *chat[T]) endStalledLocked(now time.Time, r *cleanReport[T]) (next time.
 	return next
 }
 
+// observeLocked calls the cleaner when messages may wait for readers that could stall, unless it looks at them already.
+func (c *chat[T]) observeLocked() {
+	if c.stallers > 0 && !c.observed {
+		c.observed = true
+		c.broker.cleaner.schedule(c, time.Now().Add(c.broker.cleaner.sample))
+	}
+}
+
 // emptiedLocked notes that the last reader has left.
 func (c *chat[T]) emptiedLocked() {
 	c.emptySince = time.Now()
@@ -203,7 +213,7 @@ func (c *chat[T]) emptiedLocked() {
 
 // earliest returns the earlier of two times, of which the zero one is never.
 func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a

@@ -258,6 +258,14 @@ func take[T any](t testing.TB, s *broadcast.Subscriber[T], n int) []T {
 	return payloads(taken)
 }
 
+// bare returns deliveries without their positions, which cannot be known in advance.
+func bare[T any](deliveries ...broadcast.Delivery[T]) (bare []broadcast.Delivery[T]) {
+	for _, d := range deliveries {
+		bare = append(bare, broadcast.Delivery[T]{Chat: d.Chat, Seq: d.Seq, Missed: d.Missed, Message: d.Message})
+	}
+	return bare
+}
+
 // payloads returns the messages of deliveries.
 func payloads[T any](deliveries []broadcast.Delivery[T]) []T {
 	var messages []T

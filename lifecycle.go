@@ -3,6 +3,7 @@ package broadcast
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Close ends the broker now: Publish and Subscribe are refused, waiting publishers get [ErrClosed], every subscription ends with ErrClosed, and
@@ -152,7 +153,9 @@ func (b *Broker[T]) forget(c *chat[T]) bool {
 	defer b.chats.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead || len(c.readers) > 0 || c.waiters.first() != nil && !c.closed {
+	kept, _ := c.historyLocked(time.Now())
+	inUse := len(c.readers) > 0 || c.waiters.first() != nil || kept
+	if c.dead || inUse && !c.closed {
 		return false
 	}
 	c.dead = true

@@ -44,6 +44,8 @@ type brokerConfig struct {
 	publishTimeout time.Duration
 	cleanInterval  time.Duration
 	chatIdle       time.Duration
+	historySize    int
+	historyAge     time.Duration // 0: any
 	maxChats       int
 	maxSubscribers int
 	logger         *slog.Logger // nil: nothing is logged
@@ -57,12 +59,14 @@ type subscriptionConfig struct {
 	sampler      any            // func(Backlog[T], T) int, or nil: sampling decides
 	stallTimeout *time.Duration // nil: the default of the strategy
 	until        context.Context
+	resume       Position
+	replay       int // noReplay, or how many messages
 	problems     []error
 }
 
 func defaultConfig() brokerConfig {
 	return brokerConfig{
-		subscription:   subscriptionConfig{buffer: defaultBuffer},
+		subscription:   subscriptionConfig{buffer: defaultBuffer, replay: noReplay},
 		patience:       defaultPatience,
 		publishTimeout: defaultPublishTimeout,
 		cleanInterval:  defaultCleanInterval,
@@ -189,6 +193,21 @@ func WithChatIdle(d time.Duration) Option {
 	})
 }
 
+// WithHistory keeps the last n messages of every chat for [Replay] and [Resume], 0 to 1<<20, if they are at most age old; an age of 0 is any age.
+// The default is none. With a history a Publish makes the chat if there is none, which [WithMaxChats] limits, and a chat with messages
+// kept is not forgotten: with any age not before the broker ends.
+func WithHistory(n int, age time.Duration) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if n < 0 || n > maxBuffer {
+			c.problems = append(c.problems, fmt.Errorf("history of %d is not between 0 and %d", n, maxBuffer))
+		}
+		if age < 0 {
+			c.problems = append(c.problems, negative("age of the history", age))
+		}
+		c.historySize, c.historyAge = n, age
+	})
+}
+
 // WithMaxChats limits how many chats the broker holds; over it, Subscribe returns [ErrLimit]. 0, the default, is no limit.
 func WithMaxChats(n int) Option {
 	return brokerOption(func(c *brokerConfig) {
@@ -229,6 +248,26 @@ func Until(ctx context.Context) SubscribeOption {
 		}
 		c.until = ctx
 	})
+}
+
+// Replay begins the subscription with the last n messages that [WithHistory] has kept, or as many as there are; then comes what is published,
+// without a gap and without a duplicate. Replayed messages do not count against the buffer. Together with [Resume] it is for the case
+// that the position is none or of another log.
+func Replay(n int) SubscribeOption {
+	return subscribeOption(func(c *subscriptionConfig) {
+		if n < 0 || n > maxBuffer {
+			c.problems = append(c.problems, fmt.Errorf("replay of %d is not between 0 and %d", n, maxBuffer))
+			return
+		}
+		c.replay = n
+	})
+}
+
+// Resume begins the subscription after a position, as [Delivery.Position] or [Subscriber.Position] gave it, so that nothing published
+// since is missed. What [WithHistory] has not kept shows as Missed of the first delivery. If the position is of another log, or not reached
+// yet, the subscription begins now. [Subscriber.Recovered] says whether all was there. The zero position is no resume.
+func Resume(p Position) SubscribeOption {
+	return subscribeOption(func(c *subscriptionConfig) { c.resume = p })
 }
 
 func negative(what string, d time.Duration) error {

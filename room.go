@@ -49,7 +49,7 @@ func (c *chat[T]) leadLocked(w *waiter, now time.Time) bool {
 // they are half empty.
 func (c *chat[T]) forgiveLocked() {
 	for i := len(c.watch.full) - 1; i >= 0; i-- { // backwards, because readers leave
-		if s := c.watch.full[i]; c.log.Head()-s.position() < s.buffer {
+		if s := c.watch.full[i]; c.log.Head() < s.limit() {
 			c.backLocked(s)
 		}
 	}
@@ -98,7 +98,7 @@ func (c *chat[T]) lookLocked(s *Subscriber[T], head uint64) {
 		c.pressLocked(s, head)
 		return
 	}
-	if due := s.position() + s.buffer; due > head {
+	if due := s.limit(); due > head {
 		c.watch.refresh(s, due)
 		return
 	}
@@ -130,7 +130,7 @@ func (c *chat[T]) decideLocked(s *Subscriber[T], head uint64, over bool) bool {
 			}
 			s.spent = true
 			c.unawaitLocked(s)
-		case pending < s.buffer:
+		case head < s.limit():
 			c.backLocked(s)
 			return true
 		case s.sampling != Block:
@@ -149,7 +149,7 @@ func (c *chat[T]) decideLocked(s *Subscriber[T], head uint64, over bool) bool {
 func (c *chat[T]) backLocked(s *Subscriber[T]) {
 	c.unawaitLocked(s)
 	c.watch.remove(s)
-	c.watch.add(s, s.position()+s.buffer)
+	c.watch.add(s, s.limit())
 }
 
 // unawaitLocked takes the marks of a publisher's waiting from a reader.

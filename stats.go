@@ -69,7 +69,7 @@ func (b books) minus(o books) books {
 func (s *Subscriber[T]) statsLocked() SubscriberStats {
 	_, head := s.headLocked()
 	position := s.position()
-	overrun := excess(head-position, s.buffer) // what does not fit is lost already, even if the reader does not know
+	overrun := s.lost(head) // what does not fit is lost already, even if the reader does not know
 	stats := SubscriberStats{
 		Delivered: position - s.joined - s.missed,
 		Missed:    s.missed + overrun,
@@ -112,8 +112,8 @@ func (c *chat[T]) sumLocked() books {
 	return sum
 }
 
-// history is the totals of what is in no chat any more.
-type history struct {
+// ledger is the totals of what is in no chat any more.
+type ledger struct {
 	rejected atomic.Uint64
 	nowhere  stripes // accepted in no chat, for nobody
 
@@ -123,7 +123,7 @@ type history struct {
 	cleaned  uint64 // chats forgotten by the cleaner
 }
 
-func (h *history) add(b books) {
+func (h *ledger) add(b books) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.books.add(b)

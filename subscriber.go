@@ -14,7 +14,12 @@ type Delivery[T any] struct {
 	Seq     uint64 // position in the chat's log, from 1
 	Missed  uint64 // messages this subscription will not get, just before this one
 	Message T      // shared by all readers: what it points to is read-only
+
+	epoch uint64 // of the log that Seq is a position in
 }
+
+// Position returns the position after this delivery: a subscription with [Resume] begins with what came next.
+func (d Delivery[T]) Position() Position { return Position{d.epoch, d.Seq} }
 
 // Subscriber is one device's subscription to one chat. [Broker.Subscribe] makes it; it lives until one of its ends.
 //
@@ -27,7 +32,7 @@ type Subscriber[T any] struct {
 	chat     *chat[T]
 	device   string
 	buffer   uint64
-	joined   uint64 // the head when it joined; set under the chat's lock before the subscriber is handed out
+	joined   uint64 // the position that it began after; set under the chat's lock before the subscriber is handed out
 	sampling Sampling
 	sampler  func(Backlog[T], T) int // of ownSampler, else nil
 	step     uint32                  // how many messages Messages hands out before it reports them, at most
@@ -52,7 +57,11 @@ type Subscriber[T any] struct {
 	// whoever applies it, who alone has backlog meanwhile; loaded also without, by a reader that is about to wait for it.
 	busy atomic.Bool
 
+	recovered bool // Resume or Replay was complete; set like joined
+
 	// Guarded by the chat's lock.
+	replayed uint64           // the messages up to it are a replay and do not count against the buffer; moved on with those that are dropped
+	gap      uint64           // the part of missed that the next delivery has to tell of
 	backlog  *backlog[T]      // nil until first needed; while busy, of whoever set that
 	due      bool             // a publisher has asked for the strategy to be applied, and nobody has begun to since
 	failed   error            // why the sampler's answer ends the subscription; for exit
@@ -89,6 +98,19 @@ const (
 
 // position returns the Seq of the last message that is settled.
 func (s *Subscriber[T]) position() uint64 { return s.word.Load() >> flagBits }
+
+// limit returns how far the head may run until the reader is full.
+func (s *Subscriber[T]) limit() uint64 { return max(s.position(), s.replayed) + s.buffer }
+
+// lost returns how many messages are lost to a reader when the head has run beyond its limit. With DropOldest these are all but
+// the newest that fit, with the other strategies as many as do not fit.
+func (s *Subscriber[T]) lost(head uint64) uint64 {
+	over := excess(head, s.limit())
+	if over > 0 && s.sampling == DropOldest {
+		return head - s.position() - s.buffer
+	}
+	return over
+}
 
 // set sets flags.
 func (s *Subscriber[T]) set(flag uint64) { s.word.Or(flag) }

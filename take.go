@@ -20,7 +20,7 @@ func (s *Subscriber[T]) take(d *Delivery[T]) (ok bool, err error) {
 		if segment == nil || !s.advance(w, 1, head) {
 			continue // an end, a strategy, or a second reader came between
 		}
-		d.Chat, d.Seq, d.Missed, d.Message = s.chat.name, position+1, 0, *segment.At(position + 1)
+		d.Chat, d.epoch, d.Seq, d.Missed, d.Message = s.chat.name, s.chat.epoch, position+1, 0, *segment.At(position + 1)
 		return true, nil
 	}
 }
@@ -90,7 +90,7 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 
 // takeLocked takes the next message, which there is.
 func (s *Subscriber[T]) takeLocked(d *Delivery[T], head uint64) {
-	d.Chat = s.chat.name
+	d.Chat, d.epoch = s.chat.name, s.chat.epoch
 	if s.backlog != nil && s.backlog.active {
 		s.takeBacklogLocked(d)
 	} else {
@@ -145,10 +145,11 @@ func (s *Subscriber[T]) headLocked() (*ending[T], uint64) {
 // takeLogLocked takes the next message from the log. A reader that is behind by more than its buffer, which only DropOldest can be, jumps.
 func (s *Subscriber[T]) takeLogLocked(d *Delivery[T], head uint64) {
 	position := s.position()
-	lost := excess(head-position, s.buffer)
+	lost := s.lost(head)
 	seq := position + lost + 1
-	d.Seq, d.Missed, d.Message = seq, lost, *s.slotLocked(seq)
+	d.Seq, d.Missed, d.Message = seq, s.gap+lost, *s.slotLocked(seq)
 	s.missed += lost
+	s.gap = 0
 	s.moveTo(seq)
 }
 
@@ -185,7 +186,7 @@ func (s *Subscriber[T]) progressLocked() {
 	}
 	switch s.place {
 	case placeFull:
-		if pending <= s.buffer/2 || s.spent && pending < s.buffer {
+		if pending <= s.buffer/2 || s.spent && c.log.Head() < s.limit() {
 			c.backLocked(s)
 		}
 	case placeOff:
@@ -197,7 +198,7 @@ func (s *Subscriber[T]) progressLocked() {
 		s.drained = pending == 0 && c.endLocked(s, ErrClosed, true)
 		return
 	}
-	if !s.spent && !s.overrun && s.place != placeFrozen && (s.backlog == nil || !s.backlog.active) {
+	if !s.spent && !s.overrun && s.gap == 0 && s.place != placeFrozen && (s.backlog == nil || !s.backlog.active) {
 		s.clear(slow)
 	}
 }
@@ -210,5 +211,5 @@ func (c *chat[T]) returnLocked(s *Subscriber[T]) {
 	}
 	s.segment.Store(segment)
 	c.releaseLocked(s.buffer)
-	c.watch.add(s, s.position()+s.buffer)
+	c.watch.add(s, s.limit())
 }

@@ -27,6 +27,9 @@ type Log[T any] struct {
 	first  *Segment[T]   // the oldest segment that the log itself holds
 	tail   *Segment[T]   // the segment that is appended to
 	window uint64        // how many positions up to the head the log holds for those who point at no segment
+
+	history uint64 // how many positions up to the head the log holds for those who come later, but none up to
+	expired uint64
 }
 
 // Segment is a run of consecutive positions.
@@ -36,10 +39,11 @@ type Segment[T any] struct {
 	next  atomic.Pointer[Segment[T]]
 }
 
-// New returns an empty log; the first position will be 1. Nothing is allocated for messages until the first one.
-func New[T any]() Log[T] {
+// New returns an empty log that holds the last positions, as many as history; the first position will be 1. Nothing is allocated for
+// messages until the first one.
+func New[T any](history uint64) Log[T] {
 	empty := &Segment[T]{}
-	return Log[T]{first: empty, tail: empty}
+	return Log[T]{first: empty, tail: empty, history: history}
 }
 
 // Head returns the last position written, 0 if there is none. Any goroutine may call it.
@@ -92,10 +96,17 @@ func (l *Log[T]) Keep(n uint64, from *Segment[T]) {
 	l.trim()
 }
 
-// trim lets go of the segments before the window.
+// Expire makes the log hold no positions up to seq for those who come later.
+func (l *Log[T]) Expire(seq uint64) {
+	l.expired = seq
+	l.trim()
+}
+
+// trim lets go of the segments before the window and the history.
 func (l *Log[T]) trim() {
 	head := l.head.Load()
-	for l.first != l.tail && l.first.end()+l.window <= head {
+	needed := min(head-min(head, l.window), max(head-min(head, l.history), l.expired))
+	for l.first != l.tail && l.first.end() <= needed {
 		l.first = l.first.next.Load()
 	}
 }

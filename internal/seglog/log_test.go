@@ -19,7 +19,7 @@ func fill(l *Log[int], n int) {
 }
 
 func TestPositionsCountFromOne(t *testing.T) {
-	l := New[string]()
+	l := New[string](0)
 	require.Zero(t, l.Head())
 	require.EqualValues(t, 1, l.Append("a"))
 	require.EqualValues(t, 2, l.Append("b"))
@@ -27,7 +27,7 @@ func TestPositionsCountFromOne(t *testing.T) {
 }
 
 func TestAReaderReachesAllThatWasAppendedAfterItsSegment(t *testing.T) {
-	l := New[int]()
+	l := New[int](0)
 	fill(&l, 100)
 	at := l.Tail()
 	fill(&l, 5_000)
@@ -50,7 +50,7 @@ func TestSegmentsGrowToTheirLimit(t *testing.T) {
 }
 
 func TestTheLogHoldsItsWindow(t *testing.T) {
-	l := New[int]()
+	l := New[int](0)
 	from := l.Tail()
 	fill(&l, 2_000)
 	l.Keep(600, from)
@@ -65,8 +65,26 @@ func TestTheLogHoldsItsWindow(t *testing.T) {
 	require.Same(t, l.Tail(), l.first)
 }
 
+func TestTheLogHoldsItsHistoryUntilItExpires(t *testing.T) {
+	l := New[int](600)
+	fill(&l, 2_000)
+	for seq := uint64(1_401); seq <= 2_000; seq++ {
+		require.Equal(t, int(seq), *l.Find(seq).At(seq))
+	}
+	require.Nil(t, l.Find(1_400-2*maxSlots), "nor much more than that")
+	l.Expire(1_800)
+	require.Equal(t, 1_801, *l.Find(1_801).At(1_801))
+	require.Nil(t, l.Find(1_800-maxSlots))
+	l.Keep(700, nil)
+	fill(&l, 700)
+	require.Equal(t, 2_001, *l.Find(2_001).At(2_001), "the window does not expire")
+	l.Expire(2_700)
+	l.Keep(0, nil)
+	require.Same(t, l.Tail(), l.first)
+}
+
 func TestAdvanceStopsAtTheEndOfTheLog(t *testing.T) {
-	l := New[int]()
+	l := New[int](0)
 	at := l.Tail()
 	require.Same(t, at, at.Advance(1))
 	fill(&l, 1_000)
@@ -76,7 +94,7 @@ func TestAdvanceStopsAtTheEndOfTheLog(t *testing.T) {
 
 func TestAViewHoldsItsRunAndNothingThatCameLater(t *testing.T) {
 	type payload struct{ _ [1 << 10]byte }
-	l := New[*payload]()
+	l := New[*payload](0)
 	var all []weak.Pointer[payload]
 	appendOne := func() {
 		p := new(payload)
@@ -107,7 +125,7 @@ func TestAViewHoldsItsRunAndNothingThatCameLater(t *testing.T) {
 
 func TestWhatNobodyPointsAtIsCollected(t *testing.T) {
 	type payload struct{ _ [64]byte }
-	l := New[*payload]()
+	l := New[*payload](0)
 	p := new(payload)
 	taken := weak.Make(p)
 	l.Append(p)
@@ -122,7 +140,7 @@ func TestWhatNobodyPointsAtIsCollected(t *testing.T) {
 // The race detector watches.
 func TestReadersNeedNoLock(t *testing.T) {
 	const total = 50_000
-	l := New[[3]uint64]()
+	l := New[[3]uint64](0)
 	start := l.Tail()
 	var readers sync.WaitGroup
 	for range 4 {
