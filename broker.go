@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -166,6 +167,7 @@ func (b *Broker[T]) Subscribe(chat, device string, opts ...SubscribeOption) (*Su
 	if replaced != nil {
 		b.finish(replaced)
 	}
+	s.chat.wakeFollowers()
 	if config.until != nil {
 		s.endWith(config.until)
 	}
@@ -251,7 +253,8 @@ func (s *Subscriber[T]) endWith(ctx context.Context) {
 	}
 }
 
-// Devices returns the devices that are subscribed to a chat, sorted.
+// Devices returns the devices that are present in a chat, sorted: those that are subscribed, and those that may still come back
+// within the [WithLeaveGrace].
 func (b *Broker[T]) Devices(chat string) []string {
 	devices := []string{}
 	if !b.valid() {
@@ -259,9 +262,8 @@ func (b *Broker[T]) Devices(chat string) []string {
 	}
 	if c, ok := b.chats.Load(chat); ok {
 		c.mu.Lock()
-		for device := range c.readers {
-			devices = append(devices, device)
-		}
+		devices = slices.AppendSeq(devices, maps.Keys(c.readers))
+		devices = slices.AppendSeq(devices, maps.Keys(c.absent.devices))
 		c.mu.Unlock()
 	}
 	slices.Sort(devices)

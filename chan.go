@@ -46,7 +46,7 @@ func (p *pump[T]) run() {
 			p.s.chat.broker.background.leave()
 		}
 	}()
-	s, parking := p.s, &p.s.chat.parking
+	s, parking := p.s, p.s.parking()
 	wake := parking.prepare(s)
 	for s.end.Load() == nil {
 		d, ok := p.peek()
@@ -107,7 +107,13 @@ func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
 		return d, false
 	}
 	head := s.chat.log.Head()
-	if s.end.Load() != nil || head == s.position() {
+	if s.end.Load() != nil {
+		return d, false
+	}
+	if e, ok := s.nextEventLocked(s.nextSeqLocked()); ok {
+		return s.tell(e), true
+	}
+	if head == s.position() {
 		return d, false
 	}
 	d.Chat, d.epoch = s.chat.name, s.chat.epoch
@@ -132,6 +138,10 @@ func (s *Subscriber[T]) settleOffered(d Delivery[T]) bool {
 		return false
 	}
 	defer s.exit()
+	if d.Kind != Published {
+		s.toldLocked(d.Kind)
+		return true
+	}
 	if failed := !s.sampleLocked(); failed || s.gone() {
 		s.moveTo(s.position() + 1)
 	} else {

@@ -21,13 +21,14 @@ type chat[T any] struct {
 	epoch uint64 // names the log; random, so that it is not that of a chat of the same name that was forgotten
 
 	log     seglog.Log[T] // appended to under mu; its head is read by all readers
-	parking parking[T]    // the readers that wait for a message
+	parking parking[T]    // the readers that wait for a message, but for those that follow presence
 
 	// awaiting counts the readers that the leading publisher waits for: raised under mu for each reader that is marked, lowered
 	// by whoever takes the mark away (the reader in mid-take, without mu). Whoever lowers it to 0 wakes the leader.
 	awaiting atomic.Int32
 
-	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
+	// presence is nil while nobody follows the comings and goings: stored under mu, loaded also by publishers, to wake.
+	presence atomic.Pointer[presence[T]]
 
 	mu       sync.Mutex
 	readers  map[string]*Subscriber[T] // by device; the open ones
@@ -35,6 +36,7 @@ type chat[T any] struct {
 	waiters  waiterQueue[T]            // publishers that wait, the first one leading
 	stand    stand                     // what a publisher found when the buffers were full
 	history  history                   // what is kept for those who come later
+	absent   absence                   // devices that may come back
 	held     map[uint64]int            // buffer sizes of the readers off the list, counted: the log holds the largest for them
 	pressed  []*Subscriber[T]          // those whose sampler the next accepted message's publisher must run
 	past     books                     // of the subscriptions that ended
@@ -51,7 +53,7 @@ type chat[T any] struct {
 }
 
 func newChat[T any](b *Broker[T], name string) *chat[T] {
-	return &chat[T]{
+	c := &chat[T]{
 		broker:     b,
 		name:       name,
 		epoch:      max(rand.Uint64(), 1),
@@ -61,6 +63,8 @@ func newChat[T any](b *Broker[T], name string) *chat[T] {
 		watch:      watchlist[T]{limit: noLimit},
 		emptySince: time.Now(),
 	}
+	c.parking.chat = c
+	return c
 }
 
 // errDead says that the chat was forgotten between look-up and lock.
@@ -81,11 +85,17 @@ func (c *chat[T]) join(s *Subscriber[T], config *subscriptionConfig) (replaced *
 		return nil, limitError("subscribers in a chat", limit)
 	}
 	c.startLocked(s, config.resume, config.replay)
-	if old != nil {
-		c.endLocked(old, ErrReplaced, false)
-	}
 	c.readers[s.device] = s
 	c.broker.open.Add(1)
+	if old != nil {
+		c.endLocked(old, ErrReplaced, false)
+		c.past.replaced++
+	} else {
+		c.cameLocked(s.device)
+	}
+	if config.presence {
+		c.followLocked(s)
+	}
 	if s.stall != nil {
 		c.stallers++
 	}

@@ -49,6 +49,9 @@ func (cl *cleaner[T]) schedule(c *chat[T], at time.Time) {
 	cl.armLocked()
 }
 
+// scheduleAt is schedule for what must be done on time.
+func (cl *cleaner[T]) scheduleAt(c *chat[T], at time.Time) { cl.schedule(c, at.Add(-cl.slack)) }
+
 // armLocked sets the timer for the first chat in the queue. The run that it will start is counted from now on.
 func (cl *cleaner[T]) armLocked() {
 	if cl.stopped || len(cl.queue) == 0 {
@@ -124,10 +127,12 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 	c.mu.Lock()
 	next := c.endStalledLocked(now, r)
 	kept, expires := c.historyLocked(now)
+	leaves := c.leaveLocked(now)
 	idle := c.emptySince.Add(cl.broker.config.chatIdle)
 	empty := len(c.readers) == 0 && !c.dead
 	c.mu.Unlock()
-	if empty && !kept && !now.Before(idle) && cl.broker.forget(c) {
+	c.wakeFollowers()
+	if empty && !kept && leaves.IsZero() && !now.Before(idle) && cl.broker.forget(c) {
 		cl.broker.past.mu.Lock()
 		cl.broker.past.cleaned++
 		cl.broker.past.mu.Unlock()
@@ -140,6 +145,9 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 	}
 	if !next.IsZero() {
 		cl.schedule(c, next)
+	}
+	if !leaves.IsZero() {
+		cl.scheduleAt(c, leaves)
 	}
 }
 
@@ -187,6 +195,7 @@ func (c *chat[T]) endStalledLocked(now time.Time, r *cleanReport[T]) (next time.
 		}
 		due := w.since.Add(w.timeout)
 		if !now.Before(due) && c.endLocked(s, ErrStalled, true) {
+			c.past.stalled++
 			r.stalled = append(r.stalled, s)
 			continue
 		}

@@ -13,8 +13,8 @@ type distributor[T any] struct {
 	workers sync.WaitGroup
 
 	mu      sync.Mutex
-	work    sync.Cond  // queue is not empty, or stopped
-	queue   []*chat[T] // each at most once
+	work    sync.Cond     // queue is not empty, or stopped
+	queue   []*parking[T] // each at most once
 	stopped bool
 }
 
@@ -35,24 +35,24 @@ func (d *distributor[T]) stop() {
 	d.workers.Wait()
 }
 
-// enqueue makes a worker wake the readers of a chat that a message came for.
-func (d *distributor[T]) enqueue(c *chat[T]) {
-	if c.queued.CompareAndSwap(false, true) {
-		d.push(c)
+// enqueue makes a worker wake the readers that a message came for.
+func (d *distributor[T]) enqueue(p *parking[T]) {
+	if p.queued.CompareAndSwap(false, true) {
+		d.push(p)
 	}
 }
 
-func (d *distributor[T]) push(c *chat[T]) {
+func (d *distributor[T]) push(p *parking[T]) {
 	d.mu.Lock()
 	if !d.stopped {
-		d.queue = append(d.queue, c)
+		d.queue = append(d.queue, p)
 	}
 	d.mu.Unlock()
 	d.work.Signal()
 }
 
-// pop waits for a chat; nil says stop.
-func (d *distributor[T]) pop() *chat[T] {
+// pop waits for work; nil says stop.
+func (d *distributor[T]) pop() *parking[T] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.queue) == 0 && !d.stopped {
@@ -61,26 +61,24 @@ func (d *distributor[T]) pop() *chat[T] {
 	if d.stopped {
 		return nil
 	}
-	c := d.queue[0]
+	p := d.queue[0]
 	d.queue[0] = nil
 	d.queue = d.queue[1:]
 	if len(d.queue) == 0 {
 		d.queue = nil // the array would creep forward for ever
 	}
-	return c
+	return p
 }
 
 func (d *distributor[T]) run() {
 	batch := make([]*Subscriber[T], distributorBatch)
-	for c := d.pop(); c != nil; c = d.pop() {
-		if c.wakeSome(batch) {
-			d.push(c) // still queued
+	for p := d.pop(); p != nil; p = d.pop() {
+		if p.wakeSome(batch) {
+			d.push(p) // still queued
 			continue
 		}
 		// A publisher that comes before the flag is down relies on this worker, so look once more after it.
-		c.queued.Store(false)
-		if c.parking.count.Load() > 0 {
-			c.wake()
-		}
+		p.queued.Store(false)
+		p.wake()
 	}
 }

@@ -54,22 +54,18 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	if s.stall != nil {
 		c.stallers--
 	}
-	if c.readers[s.device] == s {
+	c.unfollowLocked(s)
+	if c.readers[s.device] == s { // else it was replaced
 		delete(c.readers, s.device)
+		if !c.closed {
+			c.wentLocked(s.device)
+		}
 	}
 	if len(c.readers) == 0 {
 		c.emptiedLocked()
 	}
 	s.end.Store(e)
 	c.recountLocked(s)
-	switch reason {
-	case ErrReplaced:
-		c.past.replaced++
-	case ErrSlow:
-		c.past.disconnected++
-	case ErrStalled:
-		c.past.stalled++
-	}
 	c.broker.left()
 	c.nudgeLocked() // a publisher may have waited for this reader
 	return true
@@ -115,7 +111,8 @@ func (b *Broker[T]) announce(ended []*Subscriber[T]) {
 		if s.end.Load().wasDone {
 			close(done)
 		}
-		c.parking.call(s)
+		s.parking().call(s)
+		c.wakeFollowers()
 		if stop != nil && stop() {
 			b.background.leave() // the function that waited for the context will not run
 		}

@@ -23,7 +23,7 @@ func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 	}
 }
 
-// Messages is [Subscriber.All] with the payloads alone, and faster: it does not show what was missed.
+// Messages is [Subscriber.All] with the payloads alone, and faster: it does not show what was missed, nor who comes and goes.
 //
 // With DropOldest and a buffer of 32 or more it tells others of its progress in steps, of a 16th of the buffer and at most 16 messages,
 // and always when it hands out the last one that is there: inside the loop, what the body got may still count as
@@ -46,7 +46,7 @@ func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
 					break
 				}
 			}
-			if s.next(ctx, &d) != nil || !yield(d.Message) {
+			if s.next(ctx, &d) != nil || d.Kind == Published && !yield(d.Message) {
 				return
 			}
 			s.report()

@@ -154,7 +154,7 @@ func (b *Broker[T]) forget(c *chat[T]) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kept, _ := c.historyLocked(time.Now())
-	inUse := len(c.readers) > 0 || c.waiters.first() != nil || kept
+	inUse := len(c.readers) > 0 || c.waiters.first() != nil || kept || len(c.absent.devices) > 0
 	if c.dead || inUse && !c.closed {
 		return false
 	}

@@ -46,6 +46,7 @@ type brokerConfig struct {
 	chatIdle       time.Duration
 	historySize    int
 	historyAge     time.Duration // 0: any
+	leaveGrace     time.Duration
 	maxChats       int
 	maxSubscribers int
 	logger         *slog.Logger // nil: nothing is logged
@@ -60,6 +61,7 @@ type subscriptionConfig struct {
 	stallTimeout *time.Duration // nil: the default of the strategy
 	until        context.Context
 	resume       Position
+	presence     bool
 	replay       int // noReplay, or how many messages
 	problems     []error
 }
@@ -208,6 +210,18 @@ func WithHistory(n int, age time.Duration) Option {
 	})
 }
 
+// WithLeaveGrace sets how long a device that has gone counts as present: one that comes back within d never left, so that a
+// reconnection is not told. The default is 0.
+func WithLeaveGrace(d time.Duration) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if d < 0 {
+			c.problems = append(c.problems, negative("leave grace", d))
+			return
+		}
+		c.leaveGrace = d
+	})
+}
+
 // WithMaxChats limits how many chats the broker holds; over it, Subscribe returns [ErrLimit]. 0, the default, is no limit.
 func WithMaxChats(n int) Option {
 	return brokerOption(func(c *brokerConfig) {
@@ -268,6 +282,13 @@ func Replay(n int) SubscribeOption {
 // yet, the subscription begins now. [Subscriber.Recovered] says whether all was there. The zero position is no resume.
 func Resume(p Position) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) { c.resume = p })
+}
+
+// WithPresence also delivers who comes and goes: [Joined] and [Left], in one order with the messages, of all devices of the chat but its own. A
+// takeover is neither, and Close and Shutdown of the broker tell nobody. At most max(buffer, 256) of them wait; a reader that lost some gets
+// one [Resync]. To know who is present, call [Broker.Devices] after Subscribe and go on from there; what was told twice does no harm.
+func WithPresence() SubscribeOption {
+	return subscribeOption(func(c *subscriptionConfig) { c.presence = true })
 }
 
 func negative(what string, d time.Duration) error {

@@ -12,6 +12,7 @@ func (c *chat[T]) overrunLocked() (o outcome[T]) {
 			c.offLocked(s)
 		case Disconnect:
 			c.endLocked(s, ErrSlow, true)
+			c.past.disconnected++
 			o.ended = append(o.ended, s)
 		case DropNewest:
 			s.overrun = true
@@ -43,7 +44,7 @@ func (c *chat[T]) offLocked(s *Subscriber[T]) {
 // withdrawLocked tells the goroutine behind Chan that what it offers may be dropped from now on.
 func (c *chat[T]) withdrawLocked(s *Subscriber[T]) {
 	if s.out != nil {
-		c.parking.call(s)
+		s.parking().call(s)
 	}
 }
 

@@ -14,12 +14,16 @@ const inlineWakes = 256
 // of the two sees the other. What wakes a reader is a token in its channel of one place; a token too many is
 // harmless, because the reader looks again.
 type parking[T any] struct {
+	chat   *chat[T]
+	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
+
 	// count is len(waiting)+len(leaving): stored under mu, after a reader was added; loaded by publishers, after the head was stored.
 	count atomic.Int32
 
 	mu         sync.Mutex
 	waiting    []*Subscriber[T] // parked
 	oldest     uint64           // none of waiting parked at an earlier position than this
+	called     bool             // all of waiting are to be woken, message or not
 	leaving    []*Subscriber[T] // detached from waiting, to be woken
 	generation uint32           // counts the detachments: a reader with an older one is no longer in waiting
 }
@@ -80,10 +84,11 @@ func (p *parking[T]) call(s *Subscriber[T]) {
 }
 
 // detachLocked hands the readers that a message came for to those who wake, and reports whether there are any to wake.
-func (p *parking[T]) detachLocked(head uint64) bool {
-	if len(p.leaving) == 0 && len(p.waiting) > 0 && p.oldest < head {
+func (p *parking[T]) detachLocked() bool {
+	if len(p.leaving) == 0 && len(p.waiting) > 0 && (p.called || p.oldest < p.chat.log.Head()) {
 		p.waiting, p.leaving = p.leaving, p.waiting
 		p.generation++
+		p.called = false
 	}
 	return len(p.leaving) > 0
 }
@@ -103,36 +108,61 @@ func (p *parking[T]) countLocked() {
 }
 
 // wake wakes the parked readers that have something to take, or hands them over if they are a crowd.
-func (c *chat[T]) wake() {
-	p := &c.parking
+func (p *parking[T]) wake() {
 	if p.count.Load() == 0 {
 		return
 	}
 	var batch [inlineWakes]*Subscriber[T]
 	n := 0
 	p.mu.Lock()
-	crowd := p.detachLocked(c.log.Head()) && len(p.leaving) > inlineWakes
+	crowd := p.detachLocked() && len(p.leaving) > inlineWakes
 	if !crowd {
 		n = p.takeLocked(batch[:])
 	}
 	p.mu.Unlock()
 	if crowd {
-		c.broker.distributor.enqueue(c)
+		p.chat.broker.distributor.enqueue(p)
 		return
 	}
 	wakeAll(batch[:n])
 }
 
-// wakeSome wakes at most a batch of readers and reports whether there are more.
-func (c *chat[T]) wakeSome(batch []*Subscriber[T]) (more bool) {
-	p := &c.parking
+// callAll wakes all parked readers, message or not.
+func (p *parking[T]) callAll() {
+	if p.count.Load() == 0 {
+		return
+	}
 	p.mu.Lock()
-	p.detachLocked(c.log.Head())
+	p.called = len(p.waiting) > 0
+	p.mu.Unlock()
+	p.wake()
+}
+
+// wakeSome wakes at most a batch of readers and reports whether there are more.
+func (p *parking[T]) wakeSome(batch []*Subscriber[T]) (more bool) {
+	p.mu.Lock()
+	p.detachLocked()
 	n := p.takeLocked(batch)
-	more = p.detachLocked(c.log.Head())
+	more = p.detachLocked()
 	p.mu.Unlock()
 	wakeAll(batch[:n])
 	return more
+}
+
+// wake wakes the readers that wait for a message.
+func (c *chat[T]) wake() {
+	c.parking.wake()
+	if p := c.presence.Load(); p != nil {
+		p.parking.wake()
+	}
+}
+
+// parking returns where the reader waits.
+func (s *Subscriber[T]) parking() *parking[T] {
+	if s.follower != nil {
+		return &s.follower.presence.parking
+	}
+	return &s.chat.parking
 }
 
 func wakeAll[T any](readers []*Subscriber[T]) {

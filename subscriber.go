@@ -13,6 +13,8 @@ type Delivery[T any] struct {
 	Chat    string
 	Seq     uint64 // position in the chat's log, from 1
 	Missed  uint64 // messages this subscription will not get, just before this one
+	Kind    Kind   // with WithPresence also Joined, Left, Resync, which carry the Seq of the message that they follow
+	Device  string // who joined or left
 	Message T      // shared by all readers: what it points to is read-only
 
 	epoch uint64 // of the log that Seq is a position in
@@ -58,6 +60,8 @@ type Subscriber[T any] struct {
 	busy atomic.Bool
 
 	recovered bool // Resume or Replay was complete; set like joined
+
+	follower *follower[T] // nil without WithPresence; set like joined
 
 	// Guarded by the chat's lock.
 	replayed uint64           // the messages up to it are a replay and do not count against the buffer; moved on with those that are dropped
@@ -282,9 +286,10 @@ var errBusy = errors.New("busy")
 
 // wait parks the reader until there may be something to take, ctx is done, or the subscription has ended.
 func (s *Subscriber[T]) wait(ctx context.Context) {
-	p := &s.chat.parking
+	p := s.parking()
 	p.park(s)
-	if s.gone() || !s.busy.Load() && (s.end.Load() != nil || s.chat.log.Head() != s.position()) {
+	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
+	if s.gone() || waits && !s.busy.Load() {
 		p.leave(s)
 		return
 	}

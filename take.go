@@ -9,7 +9,7 @@ import "github.com/fbd86cad/broadcast/internal/seglog"
 func (s *Subscriber[T]) take(d *Delivery[T]) (ok bool, err error) {
 	for {
 		w := s.word.Load() // before the head: a head that an end has not seen does not go with a word that has no slow
-		if w&slow != 0 {
+		if w&slow != 0 || s.follower.behind() {
 			return s.takeSlow(d)
 		}
 		position, head := w>>flagBits, s.chat.log.Head()
@@ -20,7 +20,8 @@ func (s *Subscriber[T]) take(d *Delivery[T]) (ok bool, err error) {
 		if segment == nil || !s.advance(w, 1, head) {
 			continue // an end, a strategy, or a second reader came between
 		}
-		d.Chat, d.epoch, d.Seq, d.Missed, d.Message = s.chat.name, s.chat.epoch, position+1, 0, *segment.At(position + 1)
+		d.Chat, d.epoch, d.Seq, d.Missed = s.chat.name, s.chat.epoch, position+1, 0
+		d.Kind, d.Device, d.Message = Published, "", *segment.At(position + 1)
 		return true, nil
 	}
 }
@@ -80,7 +81,10 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 		e.rest = nil
 		return false, e.reason
 	}
-	if head != s.position() {
+	switch {
+	case e == nil && s.takeEventLocked(d):
+		ok = true
+	case head != s.position():
 		s.takeLocked(d, head)
 		ok = true
 	}
@@ -90,7 +94,7 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 
 // takeLocked takes the next message, which there is.
 func (s *Subscriber[T]) takeLocked(d *Delivery[T], head uint64) {
-	d.Chat, d.epoch = s.chat.name, s.chat.epoch
+	d.Chat, d.epoch, d.Kind, d.Device = s.chat.name, s.chat.epoch, Published, ""
 	if s.backlog != nil && s.backlog.active {
 		s.takeBacklogLocked(d)
 	} else {
@@ -130,7 +134,7 @@ func (s *Subscriber[T]) exit() {
 	if ended {
 		c.broker.finish(s)
 	} else if sampled {
-		c.parking.call(s)
+		s.parking().call(s)
 	}
 }
 

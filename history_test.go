@@ -1,0 +1,365 @@
+package broadcast_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// Promises 4 and 16.
+func TestReplayAndLiveMessagesJoinWithoutAGapOrADuplicate(t *testing.T) {
+	forStrategies(t, append(lossy, broadcast.Block), func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[int](t, broadcast.WithHistory(10, 0), broadcast.WithSampling(strategy))
+		b.publish(chat, from(1, 25)...)
+		s := b.join(chat, "late", broadcast.Replay(7))
+		require.True(t, s.Recovered())
+		require.EqualValues(t, 18, requireBooks(t, s).Joined)
+		b.publish(chat, 26, 27)
+		require.Equal(t, from(19, 27), payloads(takeAll(t, s)))
+	})
+}
+
+// Promise 16, with a publisher that does not stop for the subscribers.
+func TestEverySeamBetweenReplayAndLiveIsTight(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(50, 0), broadcast.WithBuffer(5_000))
+		publisher := async(func() error {
+			for i := range 5_000 {
+				if err := b.Publish(t.Context(), chat, i+1); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		var readers []func() []broadcast.Delivery[int]
+		for i := range 200 {
+			readers = append(readers, read(b, b.join(chat, string(rune('a'+i)), broadcast.Replay(1+i%50))))
+		}
+		require.NoError(t, (<-publisher).err)
+		require.NoError(t, b.Shutdown(t.Context()))
+		for _, wait := range readers {
+			taken := payloads(wait())
+			require.Equal(t, from(taken[0], 5_000), taken)
+		}
+	})
+}
+
+func TestReplayBeginsWithAsManyAsAreKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(3, 0))
+		s := b.join(chat, "first", broadcast.Replay(5))
+		require.True(t, s.Recovered(), "there was nothing")
+		b.publish(chat, 1, 2)
+		s = b.join(chat, "second", broadcast.Replay(5))
+		require.True(t, s.Recovered(), "there were only two")
+		require.Equal(t, []int{1, 2}, payloads(takeAll(t, s)))
+		b.publish(chat, 3, 4)
+		s = b.join(chat, "third", broadcast.Replay(5))
+		require.False(t, s.Recovered(), "one of four was gone")
+		require.Equal(t, bare(takeAll(t, s)...)[0], broadcast.Delivery[int]{Chat: chat, Seq: 2, Message: 2})
+		s = b.join(chat, "fourth", broadcast.Replay(0))
+		require.True(t, s.Recovered())
+		require.Empty(t, takeAll(t, s))
+		require.False(t, b.join(chat, "fifth").Recovered(), "asked for nothing")
+	})
+}
+
+// "Replayed messages do not count against the buffer."
+func TestAReplayDoesNotCountAgainstTheBuffer(t *testing.T) {
+	forStrategies(t, append(lossy, broadcast.Block), func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[int](t, broadcast.WithHistory(100, 0), broadcast.WithBuffer(2), broadcast.WithSampling(strategy))
+		b.publish(chat, from(1, 50)...)
+		s := b.join(chat, "late", broadcast.Replay(50))
+		require.Zero(t, b.publish(chat, 51, 52))
+		require.EqualValues(t, 52, requireBooks(t, s).Pending)
+		require.ErrorIs(t, b.TryPublish(chat, 53), broadcast.ErrOverloaded)
+		require.Equal(t, from(1, 50), take(t, s, 50))
+		require.ErrorIs(t, b.TryPublish(chat, 53), broadcast.ErrOverloaded, "the replay has gone, the buffer is as full as before")
+		require.Equal(t, []int{51, 52}, payloads(takeAll(t, s)))
+		b.publish(chat, 53)
+	})
+}
+
+func TestAStrategyActsOnAReaderInItsReplayWithExactBooks(t *testing.T) {
+	const replay, buffer, more = 10, 3, 20
+	for strategy, want := range map[broadcast.Sampling][]int{
+		broadcast.DropOldest: from(28, 30),
+		broadcast.DropNewest: from(1, 13),
+		broadcast.Disconnect: from(1, 13),
+	} {
+		t.Run(strategy.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker[int](t, broadcast.WithHistory(100, 0), broadcast.WithPatience(0))
+				b.publish(chat, from(1, replay)...)
+				s := b.join(chat, "late", broadcast.Replay(replay), broadcast.WithSampling(strategy), broadcast.WithBuffer(buffer))
+				b.publish(chat, from(replay+1, replay+more)...)
+				require.Equal(t, want, payloads(takeAll(t, s)))
+			})
+		})
+	}
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(100, 0), broadcast.WithPatience(0))
+		b.publish(chat, from(1, replay)...)
+		s := b.join(chat, "late", broadcast.Replay(replay), broadcast.WithSampling(broadcast.DropRandom), broadcast.WithBuffer(buffer))
+		for i := range more {
+			b.publish(chat, replay+1+i)
+			requireBooks(t, s)
+		}
+		for left := replay + buffer; left > 0; left-- {
+			require.EqualValues(t, left, requireBooks(t, s).Pending)
+			take(t, s, 1)
+		}
+		b.publish(chat, 31)
+		require.Equal(t, 31, payloads(takeAll(t, s))[0])
+	})
+}
+
+// Promise 16.
+func TestAKeptPositionResumesExactly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(10, 0))
+		s := b.join(chat, "device")
+		require.Zero(t, payloadsAfter(t, b, s.Position()), "where it joined")
+		b.publish(chat, from(1, 8)...)
+		joined := s.Position()
+		for i := 1; i <= 5; i++ {
+			d, _ := s.TryNext()
+			require.Equal(t, s.Position(), d.Position())
+			require.Equal(t, from(i+1, 8), payloadsAfter(t, b, d.Position()))
+		}
+		require.Equal(t, from(1, 8), payloadsAfter(t, b, joined))
+	})
+}
+
+// payloadsAfter returns what a subscription gets that resumes at a position of which all is kept.
+func payloadsAfter(t *testing.T, b *auditedBroker[int], p broadcast.Position) []int {
+	t.Helper()
+	s := b.join(chat, "resumes", broadcast.Resume(p))
+	defer s.Close()
+	require.True(t, s.Recovered())
+	return payloads(takeAll(t, s))
+}
+
+// Promise 16.
+func TestWhatIsGoneAtAResumeShowsAsMissedOnTheFirstDelivery(t *testing.T) {
+	forStrategies(t, append(lossy, broadcast.Block), func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[int](t, broadcast.WithHistory(3, 0), broadcast.WithSampling(strategy))
+		p := b.join(chat, "device").Position()
+		b.publish(chat, from(1, 10)...)
+		for _, read := range []func(s *broadcast.Subscriber[int]) broadcast.Delivery[int]{
+			func(s *broadcast.Subscriber[int]) broadcast.Delivery[int] { d, _ := s.TryNext(); return d },
+			func(s *broadcast.Subscriber[int]) broadcast.Delivery[int] { return <-s.Chan() },
+		} {
+			s := b.join(chat, "resumes", broadcast.Resume(p))
+			require.False(t, s.Recovered())
+			require.Equal(t, p, s.Position())
+			books := requireBooks(t, s)
+			require.EqualValues(t, 0, books.Joined)
+			require.EqualValues(t, 7, books.Missed)
+			require.Equal(t, broadcast.Delivery[int]{Chat: chat, Seq: 8, Missed: 7, Message: 8}, bare(read(s))[0])
+			require.NoError(t, s.Close())
+		}
+	})
+}
+
+func TestAGapWithNothingAfterItShowsOnTheNextMessage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		p := b.join(chat, "device").Position()
+		b.publish(chat, 1, 2, 3)
+		s := b.join(chat, "resumes", broadcast.Resume(p))
+		require.False(t, s.Recovered())
+		require.Empty(t, takeAll(t, s))
+		b.publish(chat, 4)
+		require.EqualValues(t, 3, takeAll(t, s)[0].Missed)
+	})
+}
+
+// A gap that a strategy widens before it was told.
+func TestAGapAndASamplingLossShowTogether(t *testing.T) {
+	forStrategies(t, []broadcast.Sampling{broadcast.DropOldest, broadcast.DropNewest}, func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[int](t, broadcast.WithHistory(2, 0), broadcast.WithPatience(0), broadcast.WithBuffer(2), broadcast.WithSampling(strategy))
+		p := b.join(chat, "device").Position()
+		b.publish(chat, from(1, 10)...)
+		s := b.join(chat, "resumes", broadcast.Resume(p))
+		b.publish(chat, from(11, 20)...)
+		books := requireBooks(t, s)
+		d := takeAll(t, s)
+		require.EqualValues(t, d[0].Seq-1, d[0].Missed)
+		require.Equal(t, 20, int(books.Missed)+len(d))
+	})
+}
+
+func TestNothingMissedCountsAsRecoveredEvenIfNothingIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "device")
+		b.publish(chat, 1, 2)
+		takeAll(t, s)
+		s = b.join(chat, "device", broadcast.Resume(s.Position()))
+		require.True(t, s.Recovered())
+		b.publish(chat, 3)
+		require.Equal(t, []int{3}, payloads(takeAll(t, s)))
+	})
+}
+
+// Promise 16.
+func TestAnUnknownEpochAndAFuturePositionStartAtNow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(10, 0))
+		b.publish(chat, 1, 2, 3)
+		b.publish("other", 1)
+		foreign := b.join("other", "device").Position()
+		var future broadcast.Position
+		text := b.join(chat, "device").Position().String()
+		require.NoError(t, future.UnmarshalText([]byte(text[:len(text)-1]+"z")))
+		for _, p := range []broadcast.Position{foreign, future, {}} {
+			s := b.join(chat, "resumes", broadcast.Resume(p))
+			require.False(t, s.Recovered())
+			require.EqualValues(t, 3, requireBooks(t, s).Joined)
+			require.Empty(t, takeAll(t, s))
+
+			s = b.join(chat, "resumes", broadcast.Resume(p), broadcast.Replay(2))
+			require.True(t, s.Recovered(), "the replay was complete")
+			require.Equal(t, []int{2, 3}, payloads(takeAll(t, s)))
+		}
+	})
+}
+
+func TestAPositionOfAChatThatWasForgottenIsNotRecovered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithChatIdle(time.Minute))
+		s := b.join(chat, "device")
+		b.publish(chat, 1)
+		p := s.Position()
+		require.NoError(t, s.Close())
+		sleep(3 * time.Minute)
+		require.False(t, b.join(chat, "device", broadcast.Resume(p)).Recovered())
+	})
+}
+
+func TestHistoryExpiresByAgeToTheNanosecond(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const age = time.Minute
+		b := newBroker[int](t, broadcast.WithHistory(10, age))
+		for i := range 4 {
+			b.publish(chat, i+1)
+			time.Sleep(10 * time.Second)
+		}
+		replay := func() []int { return payloads(takeAll(t, b.join(chat, "device", broadcast.Replay(10)))) }
+		time.Sleep(20 * time.Second) // the first is a minute old
+		require.Equal(t, from(1, 4), replay())
+		time.Sleep(1)
+		require.Equal(t, from(2, 4), replay())
+		time.Sleep(10*time.Second - 1)
+		require.Equal(t, from(2, 4), replay())
+		time.Sleep(time.Minute)
+		require.Empty(t, replay())
+		require.EqualValues(t, 4, b.join(chat, "device").Stats().Head)
+	})
+}
+
+// "A chat lives from its first Subscribe (with history: or Publish) until it has been without readers for WithChatIdle and its history
+// has expired."
+func TestAChatWithUnexpiredHistorySurvivesWithoutReaders(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const age, idle, interval = time.Hour, time.Minute, time.Second
+		b := newBroker[int](t, broadcast.WithHistory(10, age), broadcast.WithChatIdle(idle), broadcast.WithCleanInterval(interval))
+		b.publish(chat, 1)
+		require.Empty(t, b.Chats(), "no subscriber")
+		require.Equal(t, 1, b.Stats().Chats)
+		sleep(age)
+		require.Equal(t, 1, b.Stats().Chats)
+		sleep(interval)
+		require.Zero(t, b.Stats().Chats)
+		require.EqualValues(t, 1, b.Stats().ChatsCleaned)
+
+		b.publish(chat, 1)
+		sleep(age - idle/2)
+		require.NoError(t, b.join(chat, "device").Close())
+		sleep(idle)
+		require.Equal(t, 1, b.Stats().Chats, "idle for less than a minute when the history expired")
+		sleep(interval)
+		require.Zero(t, b.Stats().Chats)
+	})
+}
+
+func TestAChatWithHistoryOfAnyAgeIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(2, 0), broadcast.WithMaxChats(2))
+		b.publish(chat, 1, 2, 3)
+		require.NoError(t, b.join("empty", "device").Close())
+		sleep(24 * time.Hour)
+		require.Equal(t, 1, b.Stats().Chats, "only what has messages")
+		require.Equal(t, []int{2, 3}, payloads(takeAll(t, b.join(chat, "device", broadcast.Replay(2)))))
+		b.publish("second", 1)
+		require.ErrorIs(t, b.Publish(t.Context(), "third", 1), broadcast.ErrLimit)
+		require.NoError(t, b.Publish(t.Context(), chat, 4))
+	})
+}
+
+// Promise 28.
+func TestHistoryIsLetGoWhenItExpires(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := unaudited[*[1 << 20]byte](t, broadcast.WithHistory(1<<20, time.Minute), broadcast.WithChatIdle(0))
+		before := heap()
+		for range 40 {
+			require.NoError(t, b.Publish(t.Context(), chat, new([1 << 20]byte)))
+		}
+		require.Greater(t, heap()-before, int64(39<<20))
+		sleep(3 * time.Minute)
+		require.Less(t, heap()-before, int64(1<<20))
+	})
+}
+
+func TestPositionsAreTextThatIsShortAndSafeInAURL(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "device")
+		b.publish(chat, 1)
+		p := takeAll(t, s)[0].Position()
+		require.Regexp(t, `^[0-9a-z]+-[0-9a-z]+$`, p.String())
+		require.LessOrEqual(t, len(p.String()), 27)
+		text, err := json.Marshal(p)
+		require.NoError(t, err)
+		var back broadcast.Position
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.Equal(t, p, back)
+		require.NoError(t, back.UnmarshalText(nil))
+		require.Zero(t, back)
+		require.Empty(t, back.String())
+	})
+}
+
+func TestTextThatIsNoPositionIsRefused(t *testing.T) {
+	for _, text := range []string{
+		"-", "1", "1-", "-1", "0-1", "00-1", "1-01", "A-1", "1-A", "+1-1", "1-1-1", "1 - 1", "1_0-1", "zzzzzzzzzzzzzzzzzz-1",
+		strings.Repeat("1", 1_000_000) + "-1", "é-1", "1-1\n",
+	} {
+		p := broadcast.Position{}
+		err := p.UnmarshalText([]byte(text))
+		assert.ErrorIs(t, err, broadcast.ErrInvalid, "%.30q", text)
+		assert.Zero(t, p)
+		if err != nil {
+			assert.Less(t, len(err.Error()), 300)
+		}
+	}
+}
+
+func TestBadHistoryAndReplayAreRefused(t *testing.T) {
+	_, err := broadcast.New[int](broadcast.WithHistory(-1, -1))
+	require.ErrorIs(t, err, broadcast.ErrInvalid)
+	require.ErrorContains(t, err, "history of -1")
+	require.ErrorContains(t, err, "age of the history")
+	b := newBroker[int](t)
+	_, err = b.Subscribe(chat, "device", broadcast.Replay(-1))
+	require.ErrorIs(t, err, broadcast.ErrInvalid)
+	_, err = b.Subscribe(chat, "device", broadcast.Replay(1<<30))
+	require.ErrorIs(t, err, broadcast.ErrInvalid)
+}
