@@ -1,0 +1,673 @@
+package broadcast_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+var stormTime = flag.Duration("storm", 2*time.Second, "how long the storm blows")
+
+const (
+	stormPublishers = 8
+	stormDevices    = 32
+	stormCrowd      = 300  // onlookers, who do nothing but wait, in some rounds
+	stormNames      = 16   // of devices: fewer than devices, so that they take over from each other
+	stormMessages   = 4000 // that each publisher or device makes at most, in one round
+)
+
+// In a storm everything happens at once, on the real clock: publishers that give up, readers that change how they read,
+// takeovers, closes from elsewhere, samplers that panic, chats that come and go, Stats all the time, and an end in the middle of it. No
+// result can be predicted, but what the readers saw and what the books say must fit together.
+func TestStormKeepsEveryBookBalanced(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	total := *stormTime
+	if testing.Short() {
+		total /= 4
+	}
+	var seen stormSeen
+	defer seen.watch()()
+	missing := "everything"
+	for start := time.Now(); !t.Failed(); {
+		newStorm(t, &seen).blow()
+		elapsed := time.Since(start)
+		if missing = seen.missing(); elapsed > total && missing == "" || elapsed > 10*total {
+			break
+		}
+	}
+	t.Log(&seen)
+	require.Empty(t, missing, "too calm to prove anything")
+}
+
+// stormSeen counts what happened in all rounds.
+type stormSeen struct {
+	rounds, calls, deliveries, missed atomic.Int64
+	ends                              [7]atomic.Int64
+	reads                             [6]atomic.Int64
+	drained                           atomic.Int64 // times that Shutdown returned nil
+}
+
+// stormEnds are the reasons for which subscriptions end in a storm.
+var stormEnds = [...]error{
+	broadcast.ErrClosed, broadcast.ErrSlow, broadcast.ErrStalled, broadcast.ErrReplaced, errStormUntil, errStormSampler, broadcast.ErrInvalid,
+}
+
+var (
+	errStormUntil   = errors.New("the cause of Until's context")
+	errStormSampler = errors.New("the sampler panicked")
+)
+
+// watch ends the process with all stacks if nothing happens for some seconds.
+func (n *stormSeen) watch() (stop func()) {
+	stopped := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for before := int64(-1); ; {
+			select {
+			case <-stopped:
+				return
+			case <-time.After(10 * time.Second):
+			}
+			now := n.calls.Load() + n.deliveries.Load()
+			if now == before {
+				_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
+				panic("the storm makes no progress")
+			}
+			before = now
+		}
+	}()
+	return func() { close(stopped); <-done }
+}
+
+// missing says what has not happened yet, or not often enough, for the storm to prove anything.
+func (n *stormSeen) missing() string {
+	if n.calls.Load() < 2000 || n.deliveries.Load() < 2000 || n.missed.Load() < 200 || n.drained.Load() == 0 {
+		return n.String()
+	}
+	for i := range n.reads {
+		if n.reads[i].Load() == 0 {
+			return fmt.Sprintf("way %d to read", i)
+		}
+	}
+	for i, reason := range stormEnds {
+		if n.ends[i].Load() == 0 {
+			return reason.Error()
+		}
+	}
+	return ""
+}
+
+// String sums up what happened.
+func (n *stormSeen) String() string {
+	s := fmt.Sprintf("%d rounds, %d drained, %d calls of Publish, %d deliveries, %d missed", n.rounds.Load(), n.drained.Load(),
+		n.calls.Load(), n.deliveries.Load(), n.missed.Load())
+	for i, reason := range stormEnds {
+		s += fmt.Sprintf(", %d× %q", n.ends[i].Load(), reason)
+	}
+	return s
+}
+
+// A storm is one round of it, on one broker.
+type storm struct {
+	t       *testing.T
+	seen    *stormSeen
+	broker  *broadcast.Broker[stormMessage]
+	chats   int  // all publishers and devices choose among so many
+	forgets bool // the cleaner forgets chats, after which Seq begins anew
+	leaves  bool // devices leave subscriptions behind without closing them
+	calls   atomic.Int64
+
+	// What became of each message, by publisher and number.
+	fates [stormPublishers + stormDevices][]stormFate
+
+	mu      sync.Mutex
+	readers []*stormReader // of all subscriptions
+}
+
+// stormMessage says where it comes from and where it goes to.
+type stormMessage struct {
+	publisher, number int
+	chat              string
+	sum               uint64
+}
+
+func newStormMessage(publisher, number int, chat string) stormMessage {
+	m := stormMessage{publisher: publisher, number: number, chat: chat}
+	m.sum = m.checksum()
+	return m
+}
+
+func (m stormMessage) checksum() uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, m.publisher, m.number, m.chat)
+	return h.Sum64()
+}
+
+// stormFate is what became of one message.
+type stormFate struct {
+	chat     string        // written by its publisher
+	accepted bool          // written by its publisher
+	seq      atomic.Uint64 // written by the first who takes it
+}
+
+func newStorm(t *testing.T, seen *stormSeen) *storm {
+	s := &storm{t: t, seen: seen, chats: 1 + rand.IntN(6), forgets: rand.IntN(2) == 0, leaves: rand.IntN(2) == 0}
+	for i := range s.fates {
+		s.fates[i] = make([]stormFate, stormMessages)
+	}
+	idle := time.Hour
+	if s.forgets {
+		idle = rand.N(time.Millisecond)
+	}
+	patience := max(0, rand.N(800*time.Microsecond)-400*time.Microsecond) // 0 in half of the rounds
+	var err error
+	s.broker, err = broadcast.New[stormMessage](
+		broadcast.WithPatience(patience),
+		broadcast.WithPublishTimeout(patience+50*time.Microsecond+rand.N(time.Millisecond)),
+		broadcast.WithCleanInterval(time.Millisecond/2),
+		broadcast.WithChatIdle(idle),
+		broadcast.WithBuffer(1+rand.IntN(12)),
+		broadcast.WithLogger(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+	)
+	require.NoError(t, err)
+	return s
+}
+
+// blow runs one round.
+func (s *storm) blow() {
+	var publishing, others, looking sync.WaitGroup
+	until := time.Now().Add(rand.N(100 * time.Millisecond))
+	for p := range stormPublishers {
+		publishing.Go(func() { s.publishAll(p, until) })
+	}
+	for d := range stormDevices {
+		others.Go(func() { s.device(stormPublishers + d) })
+	}
+	if rand.IntN(4) == 0 {
+		for i := range stormCrowd {
+			others.Go(func() { s.onlooker(fmt.Sprint("onlooker ", i)) })
+		}
+	}
+	over := make(chan struct{})
+	looking.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				s.look()
+			}
+		}
+	})
+	s.end(&publishing)
+	publishing.Wait()
+	others.Wait()
+	close(over)
+	looking.Wait()
+	s.verify()
+	s.seen.rounds.Add(1)
+}
+
+// publishAll is a publisher: it publishes to one chat for a while, and then to another, until the broker is closed or the time is over.
+func (s *storm) publishAll(id int, until time.Time) {
+	r := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	chat, burst := "", 0
+	for number := 0; number < stormMessages && time.Now().Before(until); number++ {
+		if burst--; burst < 0 {
+			chat, burst = fmt.Sprint(r.IntN(s.chats)), r.IntN(40)
+			runtime.Gosched() // or, on one processor, nobody else comes to anything
+		}
+		if err := s.publish(r, id, number, chat); errors.Is(err, broadcast.ErrClosed) {
+			return
+		}
+	}
+}
+
+// publish makes one message of a publisher and notes whether it was accepted.
+func (s *storm) publish(r *rand.Rand, id, number int, chat string) (err error) {
+	fate := &s.fates[id][number]
+	fate.chat = chat
+	msg := newStormMessage(id, number, chat)
+	switch r.IntN(4) {
+	case 0:
+		err = s.broker.TryPublish(chat, msg)
+	case 1:
+		ctx, cancel := context.WithTimeout(context.Background(), rand.N(200*time.Microsecond))
+		err = s.broker.Publish(ctx, chat, msg)
+		cancel()
+	default:
+		err = s.broker.Publish(context.Background(), chat, msg)
+	}
+	fate.accepted = err == nil
+	s.calls.Add(1)
+	s.seen.calls.Add(1)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, broadcast.ErrOverloaded) && !errors.Is(err, broadcast.ErrClosed) {
+		s.t.Errorf("Publish: %v", err)
+	}
+	return err
+}
+
+// look calls what may be called at any time, from anywhere.
+func (s *storm) look() {
+	switch rand.IntN(16) {
+	case 0:
+		s.broker.Stats()
+	case 1:
+		s.broker.Devices(fmt.Sprint(rand.IntN(s.chats)))
+	case 2:
+		s.broker.Chats()
+	}
+	s.mu.Lock()
+	var r *stormReader
+	if n := len(s.readers); n > 0 {
+		r = s.readers[max(0, n-1-rand.IntN(2*stormDevices))]
+	}
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	r.Stats()
+	if rand.IntN(32) == 0 {
+		assert.NoError(s.t, r.Close())
+		assert.Error(s.t, r.Err(), "Close returned")
+	}
+	runtime.Gosched()
+}
+
+// end ends the broker in the middle of it all, or when all publishers are done.
+func (s *storm) end(publishing *sync.WaitGroup) {
+	if rand.IntN(4) == 0 {
+		publishing.Wait()
+	} else {
+		time.Sleep(rand.N(100 * time.Millisecond))
+	}
+	if rand.IntN(2) == 0 {
+		var closing sync.WaitGroup
+		for range 3 {
+			closing.Go(func() { assert.NoError(s.t, s.broker.Close()) })
+		}
+		closing.Wait()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rand.N(100*time.Millisecond))
+	defer cancel()
+	switch err := s.broker.Shutdown(ctx); {
+	case err == nil:
+		s.seen.drained.Add(1)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, r := range s.readers {
+			if errors.Is(r.Err(), broadcast.ErrClosed) {
+				assert.Zero(s.t, r.Stats().Pending, "pending after Shutdown")
+			}
+		}
+	default:
+		assert.ErrorIs(s.t, err, context.DeadlineExceeded)
+	}
+	assert.NoError(s.t, s.broker.Close())
+}
+
+// device subscribes, reads, and begins again, until the broker is closed.
+func (s *storm) device(id int) {
+	rnd := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	published := 0
+	for {
+		r, err := s.subscribe(rnd, id, &published)
+		if errors.Is(err, broadcast.ErrClosed) {
+			return
+		}
+		if !assert.NoError(s.t, err) {
+			return
+		}
+		for n := rnd.IntN(200); n > 0 && r.Err() == nil; n-- {
+			r.readSomehow()
+			if rnd.IntN(50) == 0 {
+				time.Sleep(rand.N(3 * time.Millisecond)) // slow, now and then: without it nobody stalls
+			}
+		}
+		r.leave()
+	}
+}
+
+// onlooker is one of a crowd: it waits for messages, one at a time, until the broker is closed.
+func (s *storm) onlooker(device string) {
+	subscriber, err := s.broker.Subscribe("0", device)
+	if err != nil {
+		assert.ErrorIs(s.t, err, broadcast.ErrClosed)
+		return
+	}
+	r := &stormReader{Subscriber: subscriber, storm: s, chat: "0"}
+	r.begin()
+	r.readRest()
+}
+
+// begin notes where the subscription begins, and makes it known.
+func (r *stormReader) begin() {
+	for i := range r.last {
+		r.last[i] = -1
+	}
+	r.seq = r.Stats().Joined
+	r.storm.mu.Lock()
+	r.storm.readers = append(r.storm.readers, r)
+	r.storm.mu.Unlock()
+}
+
+// subscribe subscribes with options of all kinds.
+func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader, error) {
+	chat, device := fmt.Sprint(rnd.IntN(s.chats)), fmt.Sprint(rnd.IntN(stormNames))
+	r := &stormReader{storm: s, rnd: rnd, id: id, published: published, chat: chat}
+	var opts []broadcast.SubscribeOption
+	switch rnd.IntN(8) {
+	case 0: // the broker's
+	case 1:
+		opts = append(opts, broadcast.WithBuffer(64)) // Messages reads ahead
+	default:
+		opts = append(opts, broadcast.WithBuffer(1+rnd.IntN(12)))
+	}
+	switch i := rnd.IntN(8); i {
+	case 5:
+		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
+			return next.number % (backlog.Len() + 1)
+		}))
+	case 6:
+		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
+			if next.number%8 == 0 {
+				panic(errStormSampler)
+			}
+			return backlog.Len()
+		}))
+	case 7:
+		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
+			if next.number%8 == 0 {
+				return -1
+			}
+			return 0
+		}))
+	default:
+		opts = append(opts, broadcast.WithSampling(broadcast.Sampling(i)))
+	}
+	if rnd.IntN(2) == 0 {
+		opts = append(opts, broadcast.WithStallTimeout(time.Millisecond))
+	}
+	if rnd.IntN(4) == 0 {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		timer := time.AfterFunc(rand.N(5*time.Millisecond), func() { cancel(errStormUntil) })
+		r.stop = func() { timer.Stop(); cancel(nil) }
+		opts = append(opts, broadcast.Until(ctx))
+	}
+	var err error
+	if r.Subscriber, err = s.broker.Subscribe(chat, device, opts...); err != nil {
+		if r.stop != nil {
+			r.stop()
+		}
+		if errors.Is(err, errStormUntil) || errors.Is(err, context.Canceled) {
+			return s.subscribe(rnd, id, published)
+		}
+		return nil, err
+	}
+	r.begin()
+	return r, nil
+}
+
+// stormReader reads one subscription, on the goroutine of its device.
+type stormReader struct {
+	*broadcast.Subscriber[stormMessage]
+
+	storm     *storm
+	rnd       *rand.Rand
+	id        int  // as a publisher
+	published *int // so many messages has it made
+	chat      string
+	stop      func() // ends Until's context, if there is one
+	ch        <-chan broadcast.Delivery[stormMessage]
+
+	count   uint64                               // how many it has taken
+	seq     uint64                               // of the last one,
+	unknown bool                                 // if that is known
+	last    [stormPublishers + stormDevices]int  // the number of the last one, by publisher
+	into    [16]broadcast.Delivery[stormMessage] // for NextBatch
+}
+
+// readSomehow takes some messages, in another way each time.
+func (r *stormReader) readSomehow() {
+	if r.ch != nil {
+		r.receive()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rand.N(100*time.Microsecond))
+	defer cancel()
+	way := r.rnd.IntN(5)
+	if r.rnd.IntN(50) == 0 {
+		way = 5
+	}
+	r.storm.seen.reads[way].Add(1)
+	k := 1 + r.rnd.IntN(20)
+	switch way {
+	case 0:
+		for range k {
+			if d, ok := r.TryNext(); ok {
+				r.took(d)
+			}
+		}
+	case 1:
+		d, err := r.Next(ctx)
+		if err == nil {
+			r.took(d)
+		}
+	case 2:
+		n, err := r.NextBatch(ctx, r.into[:1+r.rnd.IntN(len(r.into))])
+		for _, d := range r.into[:n] {
+			r.took(d)
+		}
+		assert.Equal(r.storm.t, err != nil, n == 0, "NextBatch: %d, %v", n, err)
+	case 3:
+		for d := range r.All(ctx) {
+			r.took(d)
+			if k--; k == 0 {
+				break
+			}
+			r.publish()
+		}
+	case 4:
+		for m := range r.Messages(ctx) {
+			r.tookMessage(m)
+			r.unknown = true
+			if k--; k == 0 {
+				break
+			}
+			r.publish()
+		}
+	case 5:
+		r.ch = r.Chan()
+	}
+}
+
+// publish publishes to the very chat that is being read, now and then.
+func (r *stormReader) publish() {
+	if r.rnd.IntN(16) == 0 && *r.published < stormMessages {
+		_ = r.storm.publish(r.rnd, r.id, *r.published, r.chat)
+		*r.published++
+	}
+}
+
+// receive takes from Chan what comes within a moment.
+func (r *stormReader) receive() {
+	moment := time.NewTimer(rand.N(100 * time.Microsecond))
+	defer moment.Stop()
+	for {
+		select {
+		case d, ok := <-r.ch:
+			if !ok {
+				assert.Error(r.storm.t, r.Err(), "Chan is closed")
+				r.ch = nil
+				return
+			}
+			r.took(d)
+		case <-moment.C:
+			return
+		}
+	}
+}
+
+// took checks one delivery.
+func (r *stormReader) took(d broadcast.Delivery[stormMessage]) {
+	t := r.storm.t
+	if d.Seq <= r.seq {
+		t.Errorf("Seq %d after %d", d.Seq, r.seq)
+	}
+	if hole := d.Seq - r.seq - 1; d.Missed != hole && !r.unknown {
+		t.Errorf("Seq %d after %d, Missed %d", d.Seq, r.seq, d.Missed)
+	}
+	if d.Chat != r.chat {
+		t.Errorf("a delivery of chat %s in chat %s", d.Chat, r.chat)
+	}
+	r.seq, r.unknown = d.Seq, false
+	r.storm.seen.missed.Add(int64(d.Missed))
+	if r.tookMessage(d.Message) {
+		if fate := &r.storm.fates[d.Message.publisher][d.Message.number]; !fate.seq.CompareAndSwap(0, d.Seq) && fate.seq.Load() != d.Seq {
+			t.Errorf("%v has Seq %d here and %d there", d.Message, d.Seq, fate.seq.Load())
+		}
+	}
+}
+
+// tookMessage checks the message alone.
+func (r *stormReader) tookMessage(m stormMessage) bool {
+	r.count++
+	r.storm.seen.deliveries.Add(1)
+	if m.chat != r.chat || m.sum != m.checksum() {
+		r.storm.t.Errorf("%v in chat %s", m, r.chat)
+		return false
+	}
+	if m.number <= r.last[m.publisher] {
+		r.storm.t.Errorf("%v after %d", m, r.last[m.publisher])
+	}
+	r.last[m.publisher] = m.number
+	return true
+}
+
+// leave ends the subscription, or lets others end it.
+func (r *stormReader) leave() {
+	t := r.storm.t
+	switch {
+	case r.Err() != nil:
+	case r.storm.leaves && r.rnd.IntN(4) == 0:
+		return // somebody or something will end it
+	default:
+		assert.NoError(t, r.Close())
+		assert.Error(t, r.Err(), "Close returned")
+		<-r.Done()
+	}
+	r.readRest()
+}
+
+// readRest takes what a subscription has left, until it has ended and nothing is left.
+func (r *stormReader) readRest() {
+	if r.stop != nil {
+		r.stop()
+	}
+	for r.ch != nil {
+		r.receive()
+	}
+	for {
+		d, err := r.Next(context.Background())
+		if err == nil {
+			r.took(d)
+			continue
+		}
+		if !errors.Is(err, r.Err()) {
+			r.storm.t.Errorf("Next returned %v, Err %v", err, r.Err())
+		}
+		return
+	}
+}
+
+// verify compares the books with what was seen, now that all is at rest.
+func (s *storm) verify() {
+	t := s.t
+	var sum broadcast.Stats
+	for _, r := range s.readers {
+		if !assert.Error(t, r.Err(), "the broker is closed") {
+			return
+		}
+		<-r.Done()
+		if r.stop != nil {
+			r.stop()
+		}
+		books := r.Stats()
+		assert.Equal(t, r.count, books.Delivered, "Delivered")
+		assert.Equal(t, books.Head-books.Joined, books.Delivered+books.Missed+books.Pending+books.Discarded, "%+v", books)
+		sum.Delivered += books.Delivered
+		sum.Missed += books.Missed
+		sum.Pending += books.Pending
+		sum.Discarded += books.Discarded
+		reason := slices.IndexFunc(stormEnds[:], func(e error) bool { return errors.Is(r.Err(), e) })
+		if assert.GreaterOrEqual(t, reason, 0, "%v", r.Err()) {
+			s.seen.ends[reason].Add(1)
+		}
+		switch stormEnds[max(reason, 0)] {
+		case broadcast.ErrReplaced:
+			sum.Replaced++
+		case broadcast.ErrSlow:
+			sum.Disconnected++
+		case broadcast.ErrStalled:
+			sum.Stalled++
+		}
+	}
+	got := s.broker.Stats()
+	sum.Accepted, sum.ChatsCleaned = s.verifyFates(), got.ChatsCleaned
+	sum.Rejected = uint64(s.calls.Load()) - sum.Accepted
+	assert.Equal(t, sum, got, "the books of the broker")
+	if !s.forgets {
+		assert.Zero(t, got.ChatsCleaned)
+	}
+	assert.Empty(t, s.broker.Chats())
+}
+
+// verifyFates returns how many messages were accepted. Nobody took another one, and no two have the same place in a chat.
+func (s *storm) verifyFates() (accepted uint64) {
+	type place struct {
+		chat string
+		seq  uint64
+	}
+	places := make(map[place]bool)
+	for p := range s.fates {
+		for n := range s.fates[p] {
+			fate := &s.fates[p][n]
+			seq := fate.seq.Load()
+			if fate.accepted {
+				accepted++
+			} else if seq != 0 {
+				s.t.Errorf("message %d of publisher %d was refused and delivered", n, p)
+			}
+			if seq == 0 || s.forgets {
+				continue
+			}
+			at := place{fate.chat, seq}
+			if places[at] {
+				s.t.Errorf("two messages are %v", at)
+			}
+			places[at] = true
+		}
+	}
+	return accepted
+}
