@@ -1,0 +1,69 @@
+// Package client is the client's side of termchat: a connection that comes back by itself and resumes where it
+// was, and the transfer of files. What is on the screen is somebody else's business: it reads Events.
+package client
+
+import "time"
+
+// A State tells how the connection is.
+type State int
+
+// The states of a connection.
+const (
+	Connecting State = iota // on the way to the server
+	Online                  // in the room
+	Offline                 // lost; the client tries again after Event.Retry
+	Closed                  // final; Event.Err tells why
+)
+
+// String names the state in one word.
+func (s State) String() string {
+	switch s {
+	case Connecting:
+		return "connecting"
+	case Online:
+		return "online"
+	case Offline:
+		return "offline"
+	case Closed:
+		return "closed"
+	}
+	return "unknown"
+}
+
+// An EventKind tells what an Event is about, and which of its fields mean something.
+type EventKind int
+
+// The kinds of events.
+const (
+	Message      EventKind = iota // Name wrote Text
+	Joined                        // Name came into the room
+	Left                          // Name is gone
+	Members                       // Members is who is in the room, now
+	StateChanged                  // State, and what Err and Retry say about it
+	Missed                        // Missed messages were lost at this place
+	FileShared                    // Name has uploaded File
+	Notice                        // Text is something to know about the room
+)
+
+// An Event is something to show. Its texts have been sanitised: they are one line each, without anything that
+// a terminal would obey.
+type Event struct {
+	Kind    EventKind
+	Room    string
+	Name    string        // who wrote, joined, left, shared
+	Text    string        // Message, Notice
+	At      time.Time     // when the server accepted it
+	Missed  uint64        // Missed: how many messages were lost at this place
+	Members []string      // Members: who is in Room, sorted; sent after a join and after every resync
+	File    File          // FileShared
+	State   State         // StateChanged
+	Err     error         // StateChanged to Offline or Closed: why
+	Retry   time.Duration // StateChanged to Offline: until the next attempt
+}
+
+// A File is something that was uploaded to a room.
+type File struct {
+	ID, Name string
+	Size     int64
+	SHA256   string // in hexadecimal
+}
