@@ -67,7 +67,7 @@ func (m *model) tryNext(s *modelSub) {
 	if ok {
 		want = m.ref.take(s.ref, d.Message)
 	}
-	assert.Equal(orStop, want, d, "TryNext %s", s.name)
+	assert.Equal(orStop, want, visible(d), "TryNext %s", s.name)
 }
 
 // takes returns how many messages can be taken before a publisher may be let in: at that moment, what is read next
@@ -108,7 +108,7 @@ func (m *model) opNextBatch(o op) {
 		assert.Equal(orStop, min(n, available), taken, "%s", c.name)
 		for _, d := range into[1:taken] {
 			m.logf("… %v", d)
-			assert.Equal(orStop, m.ref.take(s.ref, d.Message), d, "%s", c.name)
+			assert.Equal(orStop, m.ref.take(s.ref, d.Message), visible(d), "%s", c.name)
 		}
 	}
 	m.expect(c, want, false)
@@ -167,7 +167,7 @@ func (m *model) iterate(name string, s *modelSub, ctx modelContext, deliveries i
 			if d.Seq == 0 { // a message only
 				want.got = broadcast.Delivery[int]{Message: want.got.Message}
 			}
-			assert.Equal(orStop, want.got, d, "%s", name)
+			assert.Equal(orStop, want.got, visible(d), "%s", name)
 			if left--; left == 0 {
 				return
 			}
@@ -266,9 +266,9 @@ func (m *model) received(s *modelSub, d broadcast.Delivery[int]) {
 	}
 	if dropped < 0 {
 		assert.Positive(orStop, r.count(), "Chan(%s) gave %v", s.name, d)
-		assert.Equal(orStop, m.ref.take(r, d.Message), d, "Chan(%s)", s.name)
+		assert.Equal(orStop, m.ref.take(r, d.Message), visible(d), "Chan(%s)", s.name)
 		return
 	}
 	r.missed--
-	assert.Equal(orStop, m.ref.taken(r, r.offered[dropped]), d, "Chan(%s)", s.name)
+	assert.Equal(orStop, m.ref.taken(r, r.offered[dropped]), visible(d), "Chan(%s)", s.name)
 }
