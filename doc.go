@@ -42,6 +42,12 @@
 // No strategy but Block lets a reader that is stuck cost publishers or other readers more than that one moment, and no chat
 // delays another. [WithStallTimeout] ends readers that have stopped reading.
 //
+// # History and presence
+//
+// [WithHistory] keeps the last messages of a chat. A subscription may begin with them, [Replay], or after the [Position] of a
+// delivery, [Resume]; what is published goes on from there without a gap and without a duplicate, and what is gone is told as Missed.
+// [WithPresence] also delivers who joins and who leaves, in one order with the messages.
+//
 // # Ends
 //
 // A subscription ends once, with a reason that [Subscriber.Err] keeps and Next returns for ever:
