@@ -106,12 +106,14 @@ func newHanging(t *testing.T, b *auditedBroker[int], n int) hanging {
 		synctest.Wait()
 	}
 	require.True(t, called.Load())
-	return hanging{s, func() {
+	release := sync.OnceFunc(func() {
 		close(hang)
 		for _, caller := range callers {
 			<-caller
 		}
-	}}
+	})
+	t.Cleanup(release) // of a test that has failed
+	return hanging{s, release}
 }
 
 // Promise 22: it holds up its own subscription and whoever called it.

@@ -181,23 +181,57 @@ func TestAMessageIsStoredOnce(t *testing.T) {
 	require.Less(t, heap()-before, int64(1<<20), "200 messages of 1 KiB for 1000 readers")
 }
 
-// Promise 28: at the latest with the next segment.
+// Promise 28: at the latest with the next segment, also in a chat where a reader has been far behind.
 func TestWhatAllHaveTakenCanBeCollected(t *testing.T) {
-	b := newBroker[*[1024]byte](t)
-	one, two := b.join(chat, "one"), b.join(chat, "two")
-	taken := func() weak.Pointer[[1024]byte] {
-		msg := new([1024]byte)
-		b.publish(chat, msg)
-		return weak.Make(msg)
-	}()
-	for range segment {
-		takeAll(t, one)
-		takeAll(t, two)
-		b.publish(chat, nil)
+	const buffer = 5 * segment
+	for name, past := range map[string]func(s *broadcast.Subscriber[*[1024]byte], fallBehind func()){
+		"nobody was behind":            func(*broadcast.Subscriber[*[1024]byte], func()) {},
+		"who was behind has caught up": func(s *broadcast.Subscriber[*[1024]byte], fallBehind func()) { fallBehind(); takeAll(t, s) },
+		"who was behind has closed":    func(s *broadcast.Subscriber[*[1024]byte], fallBehind func()) { fallBehind(); _ = s.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			forStrategies(t, lossy, func(t *testing.T, strategy broadcast.Sampling) {
+				b := newBroker[*[1024]byte](t, broadcast.WithPatience(0))
+				one := b.join(chat, "one")
+				two := b.join(chat, "two", broadcast.WithBuffer(buffer), broadcast.WithSampling(strategy))
+				past(two, func() { b.publish(chat, make([]*[1024]byte, buffer+1)...) })
+
+				taken := func() weak.Pointer[[1024]byte] {
+					msg := new([1024]byte)
+					b.publish(chat, msg)
+					return weak.Make(msg)
+				}()
+				for range segment {
+					takeAll(t, one)
+					takeAll(t, two)
+					b.publish(chat, nil)
+				}
+				runtime.GC()
+				require.Nil(t, taken.Value())
+				runtime.KeepAlive(b)
+			})
+		})
 	}
-	runtime.GC()
-	require.Nil(t, taken.Value())
-	runtime.KeepAlive(b)
+}
+
+// Promise 28: a chat that stays silent has nothing else to remind it of readers that are gone.
+func TestReadersThatEndWhileTheyWaitLeaveNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := unaudited[int](t)
+		b.join(chat, "stays")
+		for way, end := range map[string]func(*broadcast.Subscriber[int]){
+			"closed":   func(s *broadcast.Subscriber[int]) { _ = s.Close() },
+			"replaced": func(s *broadcast.Subscriber[int]) { _ = b.join(chat, s.Device()).Close() },
+		} {
+			requireFlat(t, 10_000, func(i int) {
+				s := b.join(chat, way)
+				waiting := async(func() error { _, err := s.Next(t.Context()); return err })
+				synctest.Wait()
+				end(s)
+				require.Error(t, (<-waiting).err)
+			})
+		}
+	})
 }
 
 // Promise 28: with every kind of end, while the chat, the context of Until and the broker live on.

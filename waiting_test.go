@@ -208,6 +208,21 @@ func TestAPlaceFreedWhileAWaiterGivesUpIsNotLost(t *testing.T) {
 	})
 }
 
+// Promise 25: the context was done before there was a place, whichever of the two the waiter sees first.
+func TestADoneContextWinsOverAPlaceThatIsFreedAfterwards(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, s := fullChat(t, 1)
+		for range 500 {
+			ctx, cancel := context.WithCancel(t.Context())
+			waiting := queue(ctx, b, 2)[0]
+			cancel()
+			take(t, s, 1)
+			require.ErrorIs(t, (<-waiting).err, context.Canceled)
+			b.publish(chat, 1)
+		}
+	})
+}
+
 // Promise 25, for readers.
 func TestAMessageThatComesWhileNextIsCancelledIsNotLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
