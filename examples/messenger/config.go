@@ -50,7 +50,7 @@ func DefaultConfig() Config {
 		WriteTimeout:   5 * time.Second,
 		PingInterval:   30 * time.Second,
 		PingTimeout:    15 * time.Second,
-		CloseTimeout:   3 * time.Second,
+		CloseTimeout:   5 * time.Second,
 		SendBuffer:     64 << 10,
 		DrainTimeout:   15 * time.Second,
 	}

@@ -421,6 +421,24 @@ func TestAClientThatStopsReadingIsCutAfterTheWriteDeadlineWhileOthersGoOn(t *tes
 	assert.Equal(t, "after", healthy.next().Text)
 }
 
+func TestTheKernelHidesOnlyAFewMessagesFromTheBuffer(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.SendBuffer = DefaultConfig().SendBuffer
+		c.Buffer = 2000
+	})
+	stuck := s.raw(1, 1)
+	msg, err := newMessage(post{Text: big, By: 1, Chat: 1}, time.Now())
+	require.NoError(t, err)
+	for range s.cfg.Buffer {
+		require.NoError(t, s.broker.Publish(t.Context(), "1", msg))
+	}
+	s.fill(1, 1)
+	assert.Less(t, s.broker.Stats().Delivered, uint64(200))
+	stuck.reset()
+}
+
 func TestWhatASlowClientMissedIsSaidInTheNextFrame(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *Config) {
