@@ -1,0 +1,124 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
+)
+
+// maxFiles is how many shared files are remembered, for completion and for the names of downloads.
+const maxFiles = 100
+
+// event shows what has happened.
+func (m *model) event(e *client.Event) {
+	m.follow()
+	name := clean(e.Name)
+	switch e.Kind {
+	case client.Message:
+		m.log.add(&entry{kind: said, at: e.At, name: name, text: m.elsewhere(e) + clean(e.Text)})
+	case client.Joined:
+		m.joined(e, name)
+	case client.Left:
+		m.left(e, name)
+	case client.Members:
+		m.present(e)
+	case client.StateChanged:
+		m.changed(e)
+	case client.Missed:
+		m.log.add(&entry{kind: gap, text: missed(e.Missed)})
+	case client.FileShared:
+		m.shared(e, name)
+	case client.Notice:
+		m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + clean(e.Text)})
+	}
+}
+
+// elsewhere marks what comes from a room that is not the current one: it was on its way when the room was left.
+func (m *model) elsewhere(e *client.Event) string {
+	if room := clean(e.Room); room != "" && room != m.room {
+		return "[" + room + "] "
+	}
+	return ""
+}
+
+func (m *model) joined(e *client.Event, name string) {
+	m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + "→ " + name + " joined"})
+	if m.elsewhere(e) == "" {
+		m.members = insert(m.members, name)
+	}
+}
+
+func (m *model) left(e *client.Event, name string) {
+	m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + "← " + name + " left"})
+	if m.elsewhere(e) == "" {
+		m.members = remove(m.members, name)
+	}
+}
+
+// present takes over who is here, unless that is of a room that was left.
+func (m *model) present(e *client.Event) {
+	if m.elsewhere(e) != "" {
+		return
+	}
+	m.members = make([]string, len(e.Members))
+	for i, name := range e.Members {
+		m.members[i] = clean(name)
+	}
+}
+
+// changed tells how the connection is, in the status line; and in the messages when it ends or comes back.
+func (m *model) changed(e *client.Event) {
+	was := m.state
+	m.state, m.now = e.State, time.Now()
+	m.retryAt = m.now.Add(e.Retry)
+	switch {
+	case e.State == client.Offline && was == client.Online:
+		m.say(failed, "connection lost"+because(e.Err))
+	case e.State == client.Closed:
+		m.say(failed, "the chat is over"+because(e.Err)+"; /quit leaves")
+	case e.State == client.Online && was == client.Offline:
+		m.say(aside, "connected again")
+	}
+}
+
+// because is the reason of something, to be put after it.
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
+}
+
+// missed says how many messages are not there.
+func missed(n uint64) string {
+	if n == 1 {
+		return "— 1 message missed —"
+	}
+	return fmt.Sprintf("— %d messages missed —", n)
+}
+
+// shared tells of a file, and keeps in mind what it is called.
+func (m *model) shared(e *client.Event, name string) {
+	f := client.File{ID: clean(e.File.ID), Name: clean(e.File.Name), Size: e.File.Size}
+	m.files = append(m.files, f)
+	if over := len(m.files) - maxFiles; over > 0 {
+		m.files = append(m.files[:0], m.files[over:]...)
+	}
+	text := fmt.Sprintf("%s%s (%s)  /download %s", m.elsewhere(e), f.Name, size(f.Size), f.ID)
+	m.log.add(&entry{kind: shared, at: e.At, name: name, text: text})
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	const units = "kMGTPE"
+	v, unit := float64(n)/1000, 0
+	for v >= 999.95 && unit < len(units)-1 {
+		v, unit = v/1000, unit+1
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[unit:unit+1] + "B"
+}
