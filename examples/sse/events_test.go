@@ -1,0 +1,379 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+func TestAStreamIsNeitherCachedNorBufferedAndSaysHowToComeBack(t *testing.T) {
+	s := start(t, func(c *Config) { c.Retry = 3 * time.Second })
+	c := s.watch(1, 2)
+	assert.Equal(t, "text/event-stream", c.res.Header.Get("Content-Type"))
+	assert.Equal(t, "no-store", c.res.Header.Get("Cache-Control"))
+	assert.Equal(t, "no", c.res.Header.Get("X-Accel-Buffering"))
+	assert.Equal(t, "nosniff", c.res.Header.Get("X-Content-Type-Options"))
+	retry, err := strconv.Atoi(c.retry)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, retry, 3000)
+	assert.Less(t, retry, 6000)
+	assert.NotEmpty(t, c.last, "a client that has seen no message cannot resume")
+}
+
+func TestEveryLineOfATextIsOneDataLineWhicheverWayItEnds(t *testing.T) {
+	s := start(t, nil)
+	c := s.watch(1, 2)
+	for text, want := range map[string]string{
+		"a\nb":                          "a\nb",
+		"a\rb":                          "a\nb",
+		"a\r\nb":                        "a\nb",
+		"\n\na\r\r\n\nb\n":              "\n\na\n\n\nb\n",
+		" a\n  b":                       " a\n  b",
+		":a\nid: 1\nevent: x\nretry: 1": ":a\nid: 1\nevent: x\nretry: 1",
+		"a\n\nevent: replaced\nid: replaced\ndata: {}\n\n": "a\n\nevent: replaced\nid: replaced\ndata: {}\n\n",
+		"a\u2028b\u0085c\x00":                              "a\u2028b\u0085c\x00", // these end no line
+	} {
+		s.mustSay(1, text)
+		c.mustGet(want)
+		assert.NotEqual(t, idReplaced, c.last)
+	}
+}
+
+func TestAQuietStreamGetsHeartbeatsAndOutlivesTheServersTimeouts(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		c.Heartbeat = 20 * time.Millisecond
+		c.BodyTimeout, c.PublishTimeout, c.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond
+	})
+	c := s.watch(1, 2)
+	for range 20 { // longer than all three together
+		line, err := c.r.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, ":\n", line)
+		_, err = c.r.ReadString('\n')
+		require.NoError(t, err)
+	}
+	s.mustSay(1, "hello")
+	c.mustGet("hello")
+}
+
+func TestAClientThatLeavesIsNotPresentAnyMore(t *testing.T) {
+	s := start(t, nil)
+	gone, stays := s.watch(1, 2), s.watch(1, 3)
+	gone.kill()
+	soon(t, "the client has left", func() bool { return len(s.broker.Devices("1")) == 1 })
+	s.mustSay(1, "hello")
+	stays.mustGet("hello")
+}
+
+func TestReplayBeginsWithTheLastMessagesAndGoesOnWithLiveOnes(t *testing.T) {
+	s := start(t, nil)
+	s.mustSay(1, texts(0, 5)...)
+	c, first := s.open("chat=1&device=2&replay=3", "")
+	assert.Equal(t, eventReady, first.name)
+	c.mustGet(texts(2, 3)...)
+	s.mustSay(1, "live")
+	c.mustGet("live")
+	few, first := s.open("chat=1&device=3&replay=100", "")
+	assert.Equal(t, eventReady, first.name, "nobody lost what never was")
+	few.mustGet(texts(0, 5)...)
+}
+
+func TestAKilledStreamResumesExactly(t *testing.T) {
+	s := start(t, nil)
+	c := s.watch(1, 2)
+	s.mustSay(1, texts(0, 3)...)
+	c.mustGet(texts(0, 2)...)
+	last := c.kill()
+	s.mustSay(1, texts(3, 4)...)
+	c = s.resume(1, 2, last)
+	c.mustGet(texts(2, 5)...)
+	s.mustSay(1, "live")
+	c.mustGet("live")
+}
+
+func TestAStreamKilledBeforeItsFirstMessageResumesToo(t *testing.T) {
+	s := start(t, nil)
+	s.mustSay(1, "before")
+	last := s.watch(1, 2).kill()
+	s.mustSay(1, "meanwhile")
+	c := s.resume(1, 2, last)
+	c.mustGet("meanwhile")
+}
+
+func TestTheHeaderOfAReconnectionCountsMoreThanTheQueryOfTheFirst(t *testing.T) {
+	s := start(t, nil)
+	c := s.watch(1, 2)
+	early := c.last
+	s.mustSay(1, texts(0, 3)...)
+	c.mustGet(texts(0, 2)...)
+	late := c.kill()
+
+	query := "chat=1&device=2&replay=1&lastEventId=" + early
+	c, first := s.open(query, "")
+	assert.True(t, c.notice(first).Resumed)
+	c.mustGet(texts(0, 3)...)
+	c, first = s.open(query, late)
+	assert.True(t, c.notice(first).Resumed)
+	c.mustGet(texts(2, 1)...)
+}
+
+func TestHoweverOftenAStreamIsKilledNothingIsLostAndNothingComesTwice(t *testing.T) {
+	const messages, clients = 300, 4
+	s := start(t, nil)
+	watching, seen := make([]*client, clients), make([]int, clients)
+	for i := range watching {
+		watching[i] = s.watch(1, i+1)
+	}
+	var posting sync.WaitGroup
+	posting.Go(func() {
+		for _, text := range texts(0, messages) {
+			assert.Equal(t, http.StatusAccepted, s.say(1, text).status)
+		}
+	})
+	for range messages {
+		for i, c := range watching {
+			take := min(rand.IntN(30), messages-seen[i])
+			c.mustGet(texts(seen[i], take)...)
+			seen[i] += take
+			if seen[i] < messages {
+				watching[i] = s.resume(1, i+1, c.kill())
+			}
+		}
+	}
+	posting.Wait()
+	s.mustSay(1, "the end")
+	for i, c := range watching {
+		require.Equal(t, messages, seen[i])
+		c.mustGet("the end")
+	}
+}
+
+func TestMessagesThatAreNotKeptAnyMoreAreToldByAReset(t *testing.T) {
+	s := start(t, func(c *Config) { c.History = 3 })
+	c := s.watch(1, 2)
+	s.mustSay(1, "seen")
+	c.mustGet("seen")
+	last := c.kill()
+	s.mustSay(1, texts(0, 10)...)
+	c, first := s.open("chat=1&device=2", last)
+	require.Equal(t, eventReset, first.name)
+	assert.Equal(t, uint64(7), c.notice(first).Missed)
+	c.mustGet(texts(7, 3)...) // and no event tells of the seven again
+	s.mustSay(1, "live")
+	c.mustGet("live")
+	s.resume(1, 2, c.kill())
+}
+
+func TestMessagesThatHaveExpiredAreToldAtOnceAndOnce(t *testing.T) {
+	s := start(t, func(c *Config) { c.HistoryAge = time.Millisecond })
+	c := s.watch(1, 2)
+	last := c.kill()
+	s.mustSay(1, texts(0, 2)...)
+	for first := (event{}); ; {
+		c, first = s.open("chat=1&device=2", last)
+		if n := c.notice(first); n.Missed == 2 {
+			require.Equal(t, eventReset, first.name)
+			break
+		}
+	}
+	last = c.kill() // before any message: who comes back now is told the same again
+	c, first := s.open("chat=1&device=2", last)
+	require.Equal(t, eventReset, first.name)
+	assert.Equal(t, uint64(2), c.notice(first).Missed)
+	s.mustSay(1, "live")
+	c.mustGet("live")
+}
+
+func TestALastEventIDThatCannotBeResumedIsAnsweredByAResetAndAllThatIsKept(t *testing.T) {
+	s := start(t, nil)
+	s.mustSay(1, texts(0, 3)...)
+	elsewhere := s.watch(2, 2)
+	own := s.watch(1, 9)
+	epoch, _, _ := strings.Cut(own.last, "-")
+	for name, last := range map[string]string{
+		"of another chat": elsewhere.last,
+		"of a log before": "1z141z4-0",
+		"of the future":   epoch + "-zzz",
+		"a number":        "17",
+		"no position":     "-",
+		"nonsense":        "<script>",
+		"long":            strings.Repeat("x", 4000),
+		"upper case":      strings.ToUpper(epoch) + "-1",
+		"too large":       epoch + "-zzzzzzzzzzzzzzzzzzzz",
+	} {
+		c, first := s.open("chat=1&device=2", last)
+		require.Equal(t, eventReset, first.name, name)
+		assert.NotEmpty(t, c.notice(first).Reason, name)
+		assert.Zero(t, c.notice(first).Missed, name)
+		c.mustGet(texts(0, 3)...)
+		s.resume(1, 2, c.kill())
+	}
+	c, first := s.open("chat=1&device=2&lastEventId=nonsense", "")
+	require.Equal(t, eventReset, first.name)
+	c.mustGet(texts(0, 3)...)
+}
+
+func TestAResumeAfterARestartIsToldByAReset(t *testing.T) {
+	one := start(t, nil)
+	c := one.watch(1, 2)
+	one.mustSay(1, "before")
+	c.mustGet("before")
+	two := start(t, nil)
+	two.mustSay(1, "after")
+	c, first := two.open("chat=1&device=2", c.last)
+	require.Equal(t, eventReset, first.name)
+	c.mustGet("after")
+}
+
+func TestAReplacedStreamIsToldAndItsReconnectionIsAnswered204(t *testing.T) {
+	s := start(t, nil)
+	old := s.watch(1, 2)
+	newer := s.watch(1, 2)
+	events := old.rest()
+	require.Len(t, events, 1)
+	assert.Equal(t, eventReplaced, events[0].name)
+	assert.Equal(t, idReplaced, old.last)
+
+	for _, c := range []*client{
+		s.request("chat=1&device=2", "Last-Event-ID: "+old.last), // as an EventSource does by itself
+		s.request("chat=1&device=2&lastEventId=" + old.last),
+	} {
+		assert.Equal(t, http.StatusNoContent, c.res.StatusCode)
+		c.kill()
+	}
+	s.mustSay(1, "hello")
+	newer.mustGet("hello")
+	assert.Equal(t, uint64(1), s.broker.Stats().Replaced)
+}
+
+// slowly sets up a server for clients that do not read: little fits in a connection, and nothing but the test ends one.
+func slowly(c *Config) {
+	c.SendBuffer = 4 << 10
+	c.WriteTimeout = 2 * within
+	c.DrainTimeout = 2 * within
+}
+
+// big is a text that fills buffers.
+func big(i int) string { return fmt.Sprintf("%06d%s", i, strings.Repeat("x", maxText-6)) }
+
+// sayBig posts numbered big texts until a condition is true, and returns how many.
+func (s *service) sayBig(what string, until func() bool) (posted int) {
+	s.t.Helper()
+	soon(s.t, what, func() bool {
+		s.mustSay(1, big(posted))
+		posted++
+		return until()
+	})
+	return posted
+}
+
+func TestASlowConsumerIsToldAfterWhatItHadAndLosesNothingByComingBack(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.Buffer = 4
+	})
+	healthy, slow := s.watch(1, 1), s.watch(1, 2)
+	said := 0
+	posted := s.sayBig("the slow client is disconnected", func() bool {
+		healthy.mustGet(big(said))
+		said++
+		return s.broker.Stats().Disconnected == 1
+	})
+	events := slow.rest()
+	farewell := events[len(events)-1]
+	require.Equal(t, eventSlow, farewell.name)
+	assert.Contains(t, slow.notice(farewell).Reason, "slow")
+	events = events[:len(events)-1]
+	assert.NotEmpty(t, events)
+	slow = s.resume(1, 2, slow.last)
+	for len(events) < posted {
+		events = append(events, slow.next())
+	}
+	for i, e := range events {
+		require.Equal(t, "message", e.name)
+		require.Equal(t, big(i), e.text())
+	}
+}
+
+func TestWhatADroppingStreamMissedIsToldBeforeTheNextMessage(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.Buffer, c.Sampling = 4, broadcast.DropOldest
+	})
+	slow := s.watch(1, 1)
+	posted := s.sayBig("the slow client misses something", func() bool { return s.broker.Stats().Missed > 0 })
+	s.mustSay(1, big(posted))
+	var missed uint64
+	for next := 0; next <= posted; next++ {
+		e := slow.next()
+		if e.name == eventMissed {
+			n := slow.notice(e).Missed
+			require.NotZero(t, n)
+			next += int(n)
+			missed += n
+			e = slow.next()
+		}
+		require.Equal(t, "message", e.name)
+		require.Equal(t, big(next), e.text(), "what was told is exactly the hole")
+	}
+	assert.NotZero(t, missed)
+	assert.Equal(t, s.broker.Stats().Missed, missed)
+}
+
+func TestAClientThatStopsReadingIsCutAfterTheWriteDeadlineWhileOthersGoOn(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.WriteTimeout = 300 * time.Millisecond
+		c.Sampling = broadcast.DropOldest
+	})
+	healthy, stuck := s.watch(1, 1), s.watch(1, 2)
+	said := 0
+	s.sayBig("the stuck client is cut", func() bool {
+		healthy.mustGet(big(said))
+		said++
+		return len(s.broker.Devices("1")) == 1
+	})
+	stuck.cut()
+	s.mustSay(1, "after")
+	healthy.mustGet("after")
+}
+
+func TestAnOverloadedChatIsAnswered503WithRetryAfterAndTheMessageIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.Sampling, c.Buffer, c.PublishTimeout = broadcast.Block, 2, 100*time.Millisecond
+	})
+	stuck := s.watch(1, 1)
+	var refused answer
+	accepted := 0
+	soon(t, "the chat is overloaded", func() bool {
+		if refused = s.say(1, big(accepted)); refused.status == http.StatusAccepted {
+			accepted++
+			return false
+		}
+		return true
+	})
+	assert.Equal(t, http.StatusServiceUnavailable, refused.status)
+	assert.NotEmpty(t, refused.header.Get("Retry-After"))
+	assert.Contains(t, refused.Error, "not accepted")
+	for i := range accepted {
+		stuck.mustGet(big(i))
+	}
+	s.mustSay(1, "after")
+	stuck.mustGet("after")
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestShutdownEndsQuietStreamsWithAWord(t *testing.T) {
+	s := start(t, nil)
+	c := s.watch(1, 1)
+	s.mustSay(1, "last words")
+	s.end()
+	require.NoError(t, s.done())
+	c.mustGet("last words")
+	events := c.rest()
+	require.Len(t, events, 1)
+	assert.Equal(t, eventShutdown, events[0].name)
+}
+
+func TestDuringShutdownNewRequestsAreAnswered503WhileAcceptedMessagesAreDelivered(t *testing.T) {
+	t.Parallel()
+	s := start(t, slowly)
+	slow := s.watch(1, 1)
+	posted := s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 20 })
+	s.end()
+	soon(t, "the server drains", func() bool { return s.do(http.MethodGet, "/healthz", "").status != http.StatusOK })
+	for _, a := range []answer{
+		s.do(http.MethodGet, "/healthz", ""),
+		s.say(1, "too late"),
+		s.do(http.MethodGet, "/events?chat=1&device=9", ""),
+	} {
+		assert.Equal(t, http.StatusServiceUnavailable, a.status)
+		assert.NotEmpty(t, a.header.Get("Retry-After"))
+	}
+	for i := range posted {
+		slow.mustGet(big(i))
+	}
+	events := slow.rest()
+	require.Len(t, events, 1)
+	assert.Equal(t, eventShutdown, events[0].name)
+	require.NoError(t, s.done())
+}
+
+func TestShutdownThatTakesTooLongCutsWhatIsLeftAndSaysSo(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := begin(t, ln, func(c *Config) {
+		slowly(c)
+		c.DrainTimeout = 200 * time.Millisecond
+	})
+	stuck := s.watch(1, 1)
+	s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 20 })
+	s.end()
+	assert.ErrorIs(t, s.done(), context.DeadlineExceeded)
+	stuck.cut()
+}
+
+func TestAClientThatDoesNotReadHoldsUpShutdownForOneWriteDeadlineAtMost(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.WriteTimeout = 300 * time.Millisecond
+	})
+	stuck := s.watch(1, 1)
+	s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 20 })
+	s.end()
+	require.NoError(t, s.done())
+	stuck.cut()
+}
+
+func TestShutdownMayBeCalledAgain(t *testing.T) {
+	s := start(t, nil)
+	c := s.watch(1, 1)
+	require.NoError(t, s.Shutdown(t.Context()))
+	assert.Equal(t, eventShutdown, c.next().name)
+	require.NoError(t, s.Shutdown(t.Context()))
+}
