@@ -3,46 +3,189 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Options say where a client goes and who it is there.
+// Options say where a client goes, who it is there, and how patient it is. Zero durations have defaults.
 type Options struct {
 	Addr string // host:port of the server
 	Room string
 	Name string
+
+	MinBackoff  time.Duration // the first wait before coming back, on average; default 250 ms
+	MaxBackoff  time.Duration // the longest; default 15 s
+	Idle        time.Duration // a connection on which not even a ping comes for so long is lost; default 30 s
+	DialTimeout time.Duration // default 10 s
 }
 
-// A Client is somebody in a room.
+func (o Options) withDefaults() Options {
+	for _, d := range []struct {
+		value *time.Duration
+		is    time.Duration
+	}{
+		{&o.MinBackoff, 250 * time.Millisecond},
+		{&o.MaxBackoff, 15 * time.Second},
+		{&o.Idle, 30 * time.Second},
+		{&o.DialTimeout, 10 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.is
+		}
+	}
+	return o
+}
+
+// Why a client could not do what it was asked to, or lost its connection. Compare with errors.Is.
+var (
+	ErrClosed   = errors.New("the client is closed")
+	ErrOffline  = errors.New("not connected; the message was not sent")
+	ErrUnsure   = errors.New("the connection was lost; the message may have arrived or not")
+	ErrReplaced = errors.New("replaced: the name has come into the room from elsewhere")
+	ErrSlow     = errors.New("too slow")
+	ErrStopping = errors.New("the server is stopping")
+)
+
+// A Client is somebody in a room, who comes back by itself when the connection is lost, and resumes where it was. All methods may be called
+// from anywhere. Somebody must read Events: a client whose events are not read stops reading from the server, which then cuts it off.
 type Client struct {
-	events chan Event
+	options Options
+	events  chan Event
+	ctx     context.Context // ends with Close
+	close   context.CancelFunc
+	done    chan struct{} // closed when run has returned
+
+	mu      sync.Mutex
+	room    string
+	changed chan struct{}      // closed and made anew whenever one of these changes
+	leave   context.CancelFunc // ends the present stay in a room; set by run
+	session *session           // while online
+	state   State
+	failure error // why the state is Offline or Closed
 }
 
-var errNotYet = errors.New("not connected")
+// New returns a client that is on its way into its room. The error is what is wrong with the options.
+func New(o Options) (*Client, error) {
+	if err := errors.Join(wire.CheckName("room", o.Room), wire.CheckName("name", o.Name)); err != nil {
+		return nil, err
+	}
+	if o.Addr == "" {
+		return nil, errors.New("the server's address is missing")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Client{
+		options: o.withDefaults(),
+		events:  make(chan Event, 64),
+		ctx:     ctx,
+		close:   cancel,
+		done:    make(chan struct{}),
+		room:    o.Room,
+		changed: make(chan struct{}),
+	}
+	go c.run()
+	return c, nil
+}
 
-// New connects.
-func New(Options) (*Client, error) { return nil, errNotYet }
-
-// Events is what happens.
+// Events is what happens, in order. The channel is closed after the event that says Closed.
 func (c *Client) Events() <-chan Event { return c.events }
 
-// Send writes text to the current room.
-func (c *Client) Send(context.Context, string) error { return errNotYet }
-
-// Join goes to another room.
-func (c *Client) Join(context.Context, string) error { return errNotYet }
-
-// Room is where the client is.
-func (c *Client) Room() string { return "" }
-
-// Upload sends a file to the current room.
-func (c *Client) Upload(context.Context, string, func(sent, total int64)) (File, error) {
-	return File{}, errNotYet
+// Room returns the room that the client is in, or on its way to.
+func (c *Client) Room() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.room
 }
 
-// Download fetches a file.
-func (c *Client) Download(context.Context, string, string, func(got, total int64)) error {
-	return errNotYet
+// Send writes text to the current room. It waits for the server's answer, and while the client is connecting: nil means that the message
+// is in the room's log. ErrOffline and a refusal mean that it is not and never will be, ErrUnsure and the error of ctx that nobody knows.
+func (c *Client) Send(ctx context.Context, text string) error {
+	if err := wire.CheckText(text); err != nil {
+		return err
+	}
+	s, err := c.online(ctx)
+	if err != nil {
+		return err
+	}
+	return s.post(ctx, text)
 }
 
-// Close leaves.
-func (c *Client) Close() error { return nil }
+// online returns the connection. It waits while the client is connecting.
+func (c *Client) online(ctx context.Context) (*session, error) {
+	for {
+		c.mu.Lock()
+		s, state, failure, changed := c.session, c.state, c.failure, c.changed
+		c.mu.Unlock()
+		switch state {
+		case Online:
+			return s, nil
+		case Offline:
+			return nil, ErrOffline
+		case Closed:
+			return nil, failure
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Join goes to another room, or begins anew in the same one. It returns when the client is there. After an error that is not about the
+// name the client goes on trying to get there, unless it is closed.
+func (c *Client) Join(ctx context.Context, room string) error {
+	if err := wire.CheckName("room", room); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if c.state == Closed {
+		defer c.mu.Unlock()
+		return c.failure
+	}
+	c.room = room
+	c.setLocked(Connecting, nil, nil)
+	if c.leave != nil {
+		c.leave()
+	}
+	c.mu.Unlock()
+	if _, err := c.online(ctx); errors.Is(err, ErrOffline) {
+		return fmt.Errorf("not in %s yet: %w", room, c.lastFailure())
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (c *Client) lastFailure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure == nil {
+		return ErrOffline
+	}
+	return c.failure
+}
+
+// Close leaves the room and returns when nothing of the client is left. It returns nil, any number of times.
+func (c *Client) Close() error {
+	c.close()
+	<-c.done
+	return nil
+}
+
+// setLocked is how the state changes.
+func (c *Client) setLocked(state State, s *session, failure error) {
+	c.state, c.session, c.failure = state, s, failure
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// emit hands out an event; once ctx has ended nobody need take it.
+func (c *Client) emit(ctx context.Context, e Event) {
+	select {
+	case c.events <- e:
+	case <-ctx.Done():
+	}
+}
