@@ -53,10 +53,10 @@ func TestAQuietStreamGetsHeartbeatsAndOutlivesTheServersTimeouts(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *Config) {
 		c.Heartbeat = 20 * time.Millisecond
-		c.BodyTimeout, c.PublishTimeout, c.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond
+		c.BodyTimeout, c.PublishTimeout, c.WriteTimeout = 200*time.Millisecond, 50*time.Millisecond, 200*time.Millisecond
 	})
 	c := s.watch(1, 2)
-	for range 20 { // longer than all three together
+	for range 30 { // longer than all three together
 		line, err := c.r.ReadString('\n')
 		require.NoError(t, err)
 		require.Equal(t, ":\n", line)
