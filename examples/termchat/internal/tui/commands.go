@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -46,13 +47,13 @@ func (m *model) command(line string) tea.Cmd {
 
 // sendLine gives a message to the chat. It appears when it comes back, in its place among the others.
 func (m *model) sendLine(text string) {
-	m.inTurn("not sent", func(ctx context.Context) error { return m.chat.Send(ctx, text) })
+	m.inTurn(strconv.Quote(text), func(ctx context.Context) error { return m.chat.Send(ctx, text) })
 }
 
-// inTurn runs f after everything that was typed before.
-func (m *model) inTurn(failure string, f func(context.Context) error) {
-	if !m.work.queue(func(ctx context.Context) tea.Msg { return doneMsg{failure, f(ctx)} }) {
-		m.say(failed, failure+": too much is waiting to be sent")
+// inTurn runs f after everything that was typed before; what says what has failed, if it does.
+func (m *model) inTurn(what string, f func(context.Context) error) {
+	if !m.work.queue(func(ctx context.Context) tea.Msg { return doneMsg{what, f(ctx)} }) {
+		m.say(failed, what+": too much is waiting to be sent")
 	}
 }
 

@@ -68,27 +68,38 @@ func (m *model) present(e *client.Event) {
 	}
 }
 
-// changed tells how the connection is, in the status line; and in the messages when it ends or comes back.
+// changed tells how the connection is: in the status line, and in the messages why it is not and that it is back.
 func (m *model) changed(e *client.Event) {
-	was := m.state
 	m.state, m.now = e.State, time.Now()
 	m.retryAt = m.now.Add(e.Retry)
-	switch {
-	case e.State == client.Offline && was == client.Online:
-		m.say(failed, "connection lost"+because(e.Err))
-	case e.State == client.Closed:
-		m.say(failed, "the chat is over"+because(e.Err)+"; /quit leaves")
-	case e.State == client.Online && was == client.Offline:
-		m.say(aside, "connected again")
+	switch e.State {
+	case client.Offline:
+		m.trouble(reason(e.Err))
+	case client.Online:
+		if m.lost != "" {
+			m.say(aside, "connected again")
+		}
+		m.lost = ""
+	case client.Closed:
+		m.say(failed, "the chat is over: "+reason(e.Err))
+		m.say(aside, "/quit leaves")
 	}
 }
 
-// because is the reason of something, to be put after it.
-func because(err error) string {
-	if err == nil {
-		return ""
+// trouble tells why there is no connection; once, however often the same is tried in vain.
+func (m *model) trouble(why string) {
+	if why != m.lost {
+		m.say(failed, why)
 	}
-	return ": " + err.Error()
+	m.lost = why
+}
+
+// reason is an error in words.
+func reason(err error) string {
+	if err == nil {
+		return "the connection has ended"
+	}
+	return err.Error()
 }
 
 // missed says how many messages are not there.

@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"time"
+	"unicode/utf8"
 
 	"charm.land/bubbles/v2/key"
 	"charm.land/bubbles/v2/textinput"
@@ -10,6 +11,7 @@ import (
 	"github.com/charmbracelet/colorprofile"
 
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 // background runs what may take a while. What comes of it comes back to Update as a message.
@@ -34,6 +36,7 @@ type model struct {
 	recall  recall
 
 	state   client.State
+	lost    string    // why there is no connection, as it was told; empty while there is one
 	retryAt time.Time // of the next attempt, while state is Offline
 	now     time.Time // of the last event or tick
 	moving  *transfer // the file that is on its way, or nil
@@ -68,8 +71,8 @@ func newInput() textinput.Model {
 	return in
 }
 
-// maxInput is how many characters a line may have.
-const maxInput = 2000
+// maxInput is how many characters a line may have: as many as the server takes, however they are encoded.
+const maxInput = wire.MaxText / utf8.UTFMax
 
 // What comes into Update beside keys and sizes.
 type (

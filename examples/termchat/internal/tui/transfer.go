@@ -78,7 +78,7 @@ func (m *model) arrived(msg arrivedMsg) {
 	case errors.Is(msg.err, context.Canceled):
 		m.say(aside, t.what+" of "+t.name+" cancelled")
 	case msg.err != nil:
-		m.say(failed, t.what+" of "+t.name+": "+msg.err.Error())
+		m.say(failed, msg.err.Error())
 	case t.what == "download":
 		m.say(aside, "saved as "+t.name)
 	default:
