@@ -161,7 +161,8 @@ type model struct {
 	subs  []*modelSub
 	calls []*modelCall // in flight
 
-	exits bool // there was a sampler that may exit the goroutine of a publisher
+	defaults refSub // what the options of the broker say about subscriptions
+	exits    bool   // there was a sampler that may exit the goroutine of a publisher
 
 	messages int      // how many were made: each is another number
 	steps    int      // how many operations were done

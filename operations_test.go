@@ -164,6 +164,7 @@ func newModel(o op) *model {
 		ref.maxSubscribers, ref.maxChats = 2, 2
 	}
 	m := &model{began: time.Now(), ref: ref}
+	m.defaults = refSub{buffer: choose(modelBuffers, o.d>>4), strategy: choose(modelStrategies, o.d>>4)}
 	var err error
 	m.real, err = broadcast.New[int](
 		broadcast.WithPatience(ref.patience),
@@ -172,6 +173,8 @@ func newModel(o op) *model {
 		broadcast.WithChatIdle(ref.chatIdle),
 		broadcast.WithMaxChats(ref.maxChats),
 		broadcast.WithMaxSubscribers(ref.maxSubscribers),
+		broadcast.WithBuffer(m.defaults.buffer),
+		m.defaults.strategy.option(),
 		broadcast.WithLogger(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	)
 	assert.NoError(orStop, err)
@@ -277,10 +280,13 @@ func (m *model) opCancel(o op) {
 func (m *model) opSubscribe(o op) {
 	chat, device := choose(modelChats, o.a), choose(modelDevices, o.a>>4)
 	ref := &refSub{device: device, buffer: choose(modelBuffers, o.b), strategy: choose(modelStrategies, o.c)}
+	opts := []broadcast.SubscribeOption{broadcast.WithBuffer(ref.buffer), ref.strategy.option()}
+	if o.d%16 == 15 { // those of the broker
+		ref.buffer, ref.strategy, opts = m.defaults.buffer, m.defaults.strategy, nil
+	}
 	if ref.strategy.fails == errModelExit {
 		m.exits = true
 	}
-	opts := []broadcast.SubscribeOption{broadcast.WithBuffer(ref.buffer), ref.strategy.option()}
 	if ref.strategy.Sampling == broadcast.Block {
 		ref.stall = 2 * time.Minute
 	}
@@ -352,7 +358,7 @@ func (m *model) opEndUntil(o op) {
 func (m *model) opSleep(o op) {
 	m.sleep(choose([]time.Duration{
 		time.Millisecond, m.ref.patience / 2, m.ref.patience, m.ref.patience + time.Millisecond, 40 * time.Millisecond,
-		m.ref.publishTimeout, 150 * time.Millisecond, m.ref.chatIdle % time.Minute, m.ref.cleanInterval,
+		m.ref.publishTimeout, 150 * time.Millisecond, m.ref.chatIdle, m.ref.cleanInterval, 3 * time.Minute,
 	}, o.a))
 }
 

@@ -31,7 +31,7 @@ const (
 	stormPublishers = 8
 	stormDevices    = 32
 	stormCrowd      = 300  // onlookers, who do nothing but wait, in some rounds
-	stormNames      = 16   // of devices: fewer than devices, so that they take over from each other
+	stormNames      = 64   // of devices: few enough for some to take over from each other
 	stormMessages   = 4000 // that each publisher or device makes at most, in one round
 )
 
@@ -46,11 +46,11 @@ func TestStormKeepsEveryBookBalanced(t *testing.T) {
 	}
 	var seen stormSeen
 	defer seen.watch()()
-	missing := "everything"
+	missing := ""
 	for start := time.Now(); !t.Failed(); {
 		newStorm(t, &seen).blow()
 		elapsed := time.Since(start)
-		if missing = seen.missing(); elapsed > total && missing == "" || elapsed > 10*total {
+		if missing = seen.missing(); elapsed > total && missing == "" || elapsed > total+30*time.Second {
 			break
 		}
 	}
@@ -101,7 +101,7 @@ func (n *stormSeen) watch() (stop func()) {
 
 // missing says what has not happened yet, or not often enough, for the storm to prove anything.
 func (n *stormSeen) missing() string {
-	if n.calls.Load() < 2000 || n.deliveries.Load() < 2000 || n.missed.Load() < 200 || n.drained.Load() == 0 {
+	if n.calls.Load() < 1000 || n.deliveries.Load() < 1000 || n.missed.Load() < 100 || n.drained.Load() == 0 {
 		return n.String()
 	}
 	for i := range n.reads {
@@ -384,7 +384,7 @@ func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader,
 	default:
 		opts = append(opts, broadcast.WithBuffer(1+rnd.IntN(12)))
 	}
-	switch i := rnd.IntN(8); i {
+	switch i := rnd.IntN(12); i {
 	case 5:
 		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
 			return next.number % (backlog.Len() + 1)
@@ -404,7 +404,7 @@ func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader,
 			return 0
 		}))
 	default:
-		opts = append(opts, broadcast.WithSampling(broadcast.Sampling(i)))
+		opts = append(opts, broadcast.WithSampling(broadcast.Sampling(i%8))) // Block is rare: it slows all others down
 	}
 	if rnd.IntN(2) == 0 {
 		opts = append(opts, broadcast.WithStallTimeout(time.Millisecond))
