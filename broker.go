@@ -219,8 +219,8 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 		return nil, limitError("chats", limit)
 	}
 	c := newChat(b, name)
+	b.cleaner.schedule(c, c.emptySince.Add(b.config.chatIdle)) // perhaps a Publish makes it, and nobody ever comes
 	b.chats.InsertLocked(name, c)
-	b.cleaner.schedule(c, c.emptySince.Add(b.config.chatIdle)) // a Publish makes it, and nobody may ever come
 	return c, nil
 }
 
