@@ -31,7 +31,7 @@ type entry struct {
 // The columns left of a text: the time, a name flushed right, a bar. Narrow screens have none of them.
 const (
 	timeWidth   = 5
-	nameWidth   = 12
+	nameWidth   = 10
 	gutterWidth = timeWidth + 1 + nameWidth + 3
 	columnsFrom = 56 // width from which there are columns
 )

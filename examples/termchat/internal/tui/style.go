@@ -17,7 +17,7 @@ type styles struct {
 }
 
 // nameColours are what names are told apart by.
-var nameColours = [...]int{33, 37, 64, 71, 97, 99, 131, 136, 139, 162, 166, 172, 68, 73, 108, 174}
+var nameColours = [...]int{136, 131, 71, 64, 166, 162, 174, 37, 68, 99, 33}
 
 // newStyles returns the looks for a terminal with or without colours. Without, weight and reversal must do.
 func newStyles(coloured bool) styles {

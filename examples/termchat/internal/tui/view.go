@@ -55,9 +55,9 @@ func (m *model) screen() []string {
 
 // body draws the messages, at the bottom of their place, and the members.
 func (m *model) body() []string {
-	height := m.log.height
-	lines := make([]string, height-len(m.log.window()), height+2)
-	lines = append(lines, m.log.window()...)
+	height, shown := m.log.height, m.log.window()
+	lines := make([]string, height-len(shown), height+2)
+	lines = append(lines, shown...)
 	if !m.log.following() && height > 0 {
 		lines[height-1] = m.marker()
 	}
