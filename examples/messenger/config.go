@@ -17,7 +17,14 @@ type Config struct {
 	StallTimeout   time.Duration      // a socket that has messages waiting and takes none for this long is closed
 	CleanInterval  time.Duration      // how much later than that, at most
 
-	// Limits. A chat is held while somebody watches it and for a few minutes longer.
+	// What a socket gets that comes back, or comes anew. The age must not be 0, which is any age: a chat with messages kept is
+	// never forgotten, and MaxChats of them would be all there ever are.
+	History    int           // messages kept of each chat, for clients that were away; those of all chats are MaxChats times as many
+	HistoryAge time.Duration // how old they may be
+	Replay     int           // messages that a newcomer begins with, if they are kept
+	LeaveGrace time.Duration // a device that comes back within this time has not left; longer than a page takes to reconnect
+
+	// Limits. A chat is held while somebody watches it, and until its last message is HistoryAge old and a few minutes have passed.
 	MaxChats       int // in all
 	MaxSubscribers int // sockets of one chat
 
@@ -43,7 +50,11 @@ func DefaultConfig() Config {
 		PublishTimeout: 5 * time.Second,
 		StallTimeout:   30 * time.Second,
 		CleanInterval:  5 * time.Second,
-		MaxChats:       10_000,
+		History:        250,
+		HistoryAge:     time.Hour,
+		Replay:         50,
+		LeaveGrace:     5 * time.Second,
+		MaxChats:       1000,
 		MaxSubscribers: 10_000,
 		HeaderTimeout:  5 * time.Second,
 		BodyTimeout:    10 * time.Second,
@@ -65,6 +76,8 @@ func (c Config) brokerOptions() []broadcast.Option {
 		broadcast.WithPublishTimeout(c.PublishTimeout),
 		broadcast.WithStallTimeout(c.StallTimeout),
 		broadcast.WithCleanInterval(c.CleanInterval),
+		broadcast.WithHistory(c.History, c.HistoryAge),
+		broadcast.WithLeaveGrace(c.LeaveGrace),
 		broadcast.WithMaxChats(c.MaxChats),
 		broadcast.WithMaxSubscribers(c.MaxSubscribers),
 		broadcast.WithLogger(c.Log),

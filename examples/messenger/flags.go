@@ -32,6 +32,7 @@ func parseFlags(args []string, stderr io.Writer) (addr string, cfg Config, err e
 	flags.IntVar(&cfg.Buffer, "buffer", cfg.Buffer, "`messages` that a socket may be behind")
 	flags.DurationVar(&cfg.Patience, "patience", cfg.Patience, "how long a post waits for a socket that is that far behind")
 	flags.DurationVar(&cfg.PublishTimeout, "publish-timeout", cfg.PublishTimeout, "longest wait of one post; 0 for no limit")
+	flags.IntVar(&cfg.History, "history", cfg.History, "`messages` kept of each chat for those who come back or anew; 0 for none")
 	flags.Func("sampling", "`strategy` for a message that does not fit: "+names+" (default drop-oldest)", func(name string) error {
 		sampling, ok := samplings[name]
 		if !ok {

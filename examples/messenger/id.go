@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/fbd86cad/broadcast"
 )
 
 // id is the number of a chat, a device or a person: 1 to maxID.
@@ -32,4 +34,16 @@ func queryID(query url.Values, field string) (id, error) {
 		return 0, badID(field)
 	}
 	return id(n), nil
+}
+
+// queryPosition returns the position that a query gives at most once: none is the zero position, as is an empty one.
+func queryPosition(query url.Values, field string) (p broadcast.Position, err error) {
+	values := query[field]
+	if len(values) == 0 {
+		return p, nil
+	}
+	if len(values) > 1 || p.UnmarshalText([]byte(values[0])) != nil {
+		return p, refuse(http.StatusBadRequest, field, "%s must be one position, as it came with a message", field)
+	}
+	return p, nil
 }

@@ -73,6 +73,7 @@ func listen(t testing.TB) net.Listener {
 func newServer(t testing.TB, change func(*Config)) *Server {
 	t.Helper()
 	cfg := DefaultConfig()
+	cfg.LeaveGrace = 0 // who leaves has left
 	if change != nil {
 		change(&cfg)
 	}
@@ -178,19 +179,39 @@ func (s *service) present(chat int) []int {
 
 // frame is one message as a socket gets it.
 type frame struct {
-	Text   string    `json:"text"`
-	At     time.Time `json:"at"`
-	By     int       `json:"by"`
-	Chat   int       `json:"chat"`
-	Seq    uint64    `json:"seq"`
-	Missed uint64    `json:"missed"`
+	Text     string    `json:"text"`
+	At       time.Time `json:"at"`
+	By       int       `json:"by"`
+	Chat     int       `json:"chat"`
+	Seq      uint64    `json:"seq"`
+	Missed   uint64    `json:"missed"`
+	Position string    `json:"position"`
 }
 
-func parseFrame(t testing.TB, payload []byte) frame {
+// event is a frame that is no message.
+type event struct {
+	Event     string `json:"event"`
+	Chat      int    `json:"chat"`
+	Device    int    `json:"device"`
+	Seq       uint64 `json:"seq"`
+	Recovered bool   `json:"recovered"`
+	Missed    uint64 `json:"missed"`
+	Position  string `json:"position"`
+	Devices   []int  `json:"devices"`
+}
+
+// isEvent tells what kind of frame this is, as any client can.
+func isEvent(t testing.TB, payload []byte) bool {
+	t.Helper()
+	var kind struct{ Event *string }
+	require.NoError(t, json.Unmarshal(payload, &kind), "%s", payload)
+	return kind.Event != nil
+}
+
+func parse[F frame | event](t testing.TB, payload []byte) (f F) {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(payload))
 	dec.DisallowUnknownFields()
-	var f frame
 	require.NoError(t, dec.Decode(&f), "%s", payload)
 	return f
 }
@@ -203,30 +224,83 @@ type watcher struct {
 
 func (s *service) watch(chat, device int) *watcher {
 	s.t.Helper()
-	conn, _, err := s.dial(chat, device)
+	return s.resume(chat, device, "")
+}
+
+// resume is watch from a position on.
+func (s *service) resume(chat, device int, after string) *watcher {
+	s.t.Helper()
+	conn, _, err := s.dial(chat, device, after)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = conn.CloseNow() })
 	return &watcher{t: s.t, conn: conn}
 }
 
-func (s *service) dial(chat, device int) (*websocket.Conn, *http.Response, error) {
+func (s *service) dial(chat, device int, after string) (*websocket.Conn, *http.Response, error) {
 	url := "ws://" + s.addr + "/ws?chat=" + strconv.Itoa(chat) + "&device=" + strconv.Itoa(device)
+	if after != "" {
+		url += "&after=" + after
+	}
 	return websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPClient: s.http})
 }
 
-// read returns the next frame, or the error that ended the socket.
-func (w *watcher) read() (frame, error) {
+// payload returns the next frame of any kind, or the error that ended the socket.
+func (w *watcher) payload() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	kind, payload, err := w.conn.Read(ctx)
-	if err != nil {
-		return frame{}, err
+	if err == nil {
+		assert.Equal(w.t, websocket.MessageText, kind)
 	}
-	assert.Equal(w.t, websocket.MessageText, kind)
-	return parseFrame(w.t, payload), nil
+	return payload, err
 }
 
-// next returns the next frame, which must come.
+// read returns the next message, or the error that ended the socket.
+func (w *watcher) read() (frame, error) {
+	for {
+		payload, err := w.payload()
+		if err != nil {
+			return frame{}, err
+		}
+		if !isEvent(w.t, payload) {
+			return parse[frame](w.t, payload), nil
+		}
+	}
+}
+
+// event returns the next frame, which must be an event.
+func (w *watcher) event() event {
+	w.t.Helper()
+	payload, err := w.payload()
+	require.NoError(w.t, err)
+	require.True(w.t, isEvent(w.t, payload), "%s", payload)
+	return parse[event](w.t, payload)
+}
+
+// told returns the next n frames as text: messages as they are, comings and goings as +2 and -2, the others as their name and
+// who is there.
+func (w *watcher) told(n int) (all []string) {
+	w.t.Helper()
+	for range n {
+		payload, err := w.payload()
+		require.NoError(w.t, err, "after %q", all)
+		if !isEvent(w.t, payload) {
+			all = append(all, parse[frame](w.t, payload).Text)
+			continue
+		}
+		switch e := parse[event](w.t, payload); e.Event {
+		case eventJoined:
+			all = append(all, fmt.Sprintf("+%d", e.Device))
+		case eventLeft:
+			all = append(all, fmt.Sprintf("-%d", e.Device))
+		default:
+			all = append(all, fmt.Sprint(e.Event, e.Devices))
+		}
+	}
+	return all
+}
+
+// next returns the next message, which must come.
 func (w *watcher) next() frame {
 	w.t.Helper()
 	f, err := w.read()

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"github.com/fbd86cad/broadcast"
 )
 
-// message is what the broker carries: a posted message as JSON, marshalled once, without its closing brace. The seq and missed of a
-// delivery and the brace are appended for each socket, which takes no encoder. It is a
+// message is what the broker carries: a posted message as JSON, marshalled once, without its closing brace. The seq, missed and position
+// of a delivery and the brace are appended for each socket, which takes no encoder. It is a
 // string because what is published is shared by all readers and must not change.
 type message string
 
@@ -24,12 +26,14 @@ func newMessage(p post, at time.Time) (message, error) {
 	return message(b[:len(b)-1]), nil
 }
 
-// appendFrame appends the message as one socket gets it.
-func (m message) appendFrame(frame []byte, seq, missed uint64) []byte {
-	frame = append(frame, m...)
+// appendMessage appends a message as one socket gets it.
+func appendMessage(frame []byte, d broadcast.Delivery[message]) []byte {
+	frame = append(frame, d.Message...)
 	frame = append(frame, `,"seq":`...)
-	frame = strconv.AppendUint(frame, seq, 10)
+	frame = strconv.AppendUint(frame, d.Seq, 10)
 	frame = append(frame, `,"missed":`...)
-	frame = strconv.AppendUint(frame, missed, 10)
-	return append(frame, '}')
+	frame = strconv.AppendUint(frame, d.Missed, 10)
+	frame = append(frame, `,"position":"`...)
+	frame = append(frame, d.Position().String()...) // letters, digits and a hyphen
+	return append(frame, `"}`...)
 }

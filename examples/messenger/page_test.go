@@ -86,6 +86,12 @@ func (b *tab) sees(selector, words string) {
 	b.until(fmt.Sprintf("document.querySelector(%s)?.textContent.includes(%s)", quote(selector), quote(words)))
 }
 
+// logs wants exactly these messages and notes to be shown.
+func (b *tab) logs(want ...string) {
+	b.t.Helper()
+	assert.Equal(b.t, want, value[[]string](b, "[...document.querySelectorAll('#log .bubble, #log .note')].map(e => e.textContent)"))
+}
+
 // until waits until an expression is true.
 func (b *tab) until(expression string) {
 	b.t.Helper()
@@ -135,7 +141,9 @@ func TestInABrowser(t *testing.T) {
 		{"it shows where messages were missed", testMissed},
 		{"what is not accepted is said and not lost", testNotAccepted},
 		{"it reconnects when the server is back", testServerRestart},
-		{"it says how many messages were sent while it was away", testAway},
+		{"it gets what was sent while it was away, once", testAway},
+		{"it says how much is missing when it was away for too long", testAwayForTooLong},
+		{"it shows who comes, who goes and who is there", testPresence},
 		{"a tab that was replaced does not reconnect", testReplaced},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, newTab(t, browser.ctx)) })
@@ -205,38 +213,111 @@ func testServerRestart(t *testing.T, b *tab) {
 
 	ln, err := net.Listen("tcp", s.addr)
 	require.NoError(t, err)
-	back := serve(t, newServer(t, nil), ln)
+	server := newServer(t, nil)
+	publish(t, server, "before the page was back")
+	back := serve(t, server, ln)
 	b.sees("#state", "Connected")
 	back.mustSay("after the restart", 1, 1)
 	b.sees("#log", "after the restart")
-	b.sees("#log .missed", "started anew")
-	b.sees("#log", "before the restart")
+	b.logs("before the restart", "and one more", "The server has started anew, or forgotten this chat. Messages may be missing here.",
+		"before the page was back", "after the restart")
 }
 
-func testAway(t *testing.T, b *tab) {
-	var away atomic.Bool
-	server := newServer(t, nil)
+// publish posts to chat 1 of a server that is not serving yet.
+func publish(t *testing.T, server *Server, text string) {
+	t.Helper()
+	msg, err := newMessage(post{Text: text, By: 1, Chat: 1}, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, server.broker.Publish(context.Background(), "1", msg))
+}
+
+// disconnected runs f while the page is cut off, as by a network that fails, and returns when it is back.
+func disconnected(t *testing.T, s *service, away *atomic.Bool, f func()) {
+	t.Helper()
+	subscribers := s.broker.Stats().Subscribers
+	away.Store(true)
+	s.cut()
+	soon(t, "the sockets are gone", func() bool { return s.broker.Stats().Subscribers == 0 })
+	f()
+	away.Store(false)
+	soon(t, "the pages are back", func() bool { return s.broker.Stats().Subscribers == subscribers })
+}
+
+// unreachable runs a service whose sockets are refused while away is true.
+func unreachable(t *testing.T, away *atomic.Bool, change func(*Config)) *service {
+	t.Helper()
+	server := newServer(t, change)
 	server.identity = func(r *http.Request, _, claim id) (id, error) {
 		if r.Method == http.MethodGet && away.Load() {
 			return 0, errForbidden
 		}
 		return claim, nil
 	}
-	s := serve(t, server, listen(t))
+	return serve(t, server, listen(t))
+}
+
+func testAway(t *testing.T, ann *tab) {
+	var away atomic.Bool
+	s := unreachable(t, &away, func(c *Config) { c.LeaveGrace = within })
+	bob := newTab(t, ann.ctx)
+	s.mustSay("zero", 1, 1)
+	ann.join(s, "1", "7")
+	bob.join(s, "1", "8")
+	ann.sees("#log", "Device 8 joined")
+	s.mustSay("one", 1, 1)
+	bob.sees("#log", "one")
+
+	disconnected(t, s, &away, func() {
+		for _, text := range []string{"two", "three", "four"} {
+			s.mustSay(text, 1, 1)
+		}
+	})
+	disconnected(t, s, &away, func() {}) // nothing was sent meanwhile
+	disconnected(t, s, &away, func() { s.mustSay("five", 1, 1) })
+	s.mustSay("six", 1, 1)
+	ann.sees("#log", "six")
+	bob.sees("#log", "six")
+	ann.logs("zero", "Device 8 joined", "one", "two", "three", "four", "five", "six")
+	bob.logs("zero", "one", "two", "three", "four", "five", "six")
+	ann.sees("#people", "Device 8")
+}
+
+func testAwayForTooLong(t *testing.T, b *tab) {
+	var away atomic.Bool
+	s := unreachable(t, &away, func(c *Config) { c.History = 2 })
 	b.join(s, "1", "7")
 	s.mustSay("one", 1, 1)
 	b.sees("#log", "one")
+	disconnected(t, s, &away, func() {
+		for _, text := range []string{"two", "three", "four", "five"} {
+			s.mustSay(text, 1, 1)
+		}
+	})
+	b.sees("#log", "five")
+	b.logs("one", "2 messages were missed here: this page was disconnected for too long", "four", "five")
+}
 
-	away.Store(true)
-	s.cut() // as a network does that fails
-	soon(t, "the socket is gone", func() bool { return s.broker.Stats().Subscribers == 0 })
-	s.mustSay("two", 1, 1)
-	s.mustSay("three", 1, 1)
-	away.Store(false)
-	soon(t, "the page is back", func() bool { return s.broker.Stats().Subscribers == 1 })
-	s.mustSay("four", 1, 1)
-	b.sees("#log", "four")
-	b.sees("#log .missed", "2 messages were sent while this page was disconnected")
+func testPresence(t *testing.T, ann *tab) {
+	s := start(t, nil)
+	ann.join(s, "1", "7")
+	ann.sees("#people", "Device 7 (you)")
+	bob := newTab(t, ann.ctx)
+	bob.join(s, "1", "10")
+	ann.sees("#log", "Device 10 joined")
+	s.watch(1, 9)
+	bob.sees("#people", "Device 7Device 9Device 10 (you)")
+	ann.sees("#people", "Device 7 (you)Device 9Device 10")
+	bob.say("hello")
+	ann.sees("#log", "hello")
+
+	bob.do(chromedp.Click(chromedp.CSS("#leave")))
+	ann.sees("#log", "Device 10 left")
+	bob.join(s, "1", "11") // navigates: the page begins anew, with what was said
+	bob.sees("#log", "hello")
+	ann.sees("#log", "Device 11 joined")
+	ann.logs("Device 10 joined", "Device 9 joined", "hello", "Device 10 left", "Device 11 joined")
+	assert.Equal(t, "Device 7 (you)Device 9Device 11", value[string](ann, "document.querySelector('#people').textContent"))
+	assert.Zero(t, value[int](ann, "performance.getEntriesByType('resource').filter(e => e.name.includes('/devices')).length"), "it asks again and again")
 }
 
 func testReplaced(t *testing.T, first *tab) {
@@ -244,17 +325,19 @@ func testReplaced(t *testing.T, first *tab) {
 	// Keeps the timers that are pending in window.timers: a page that is about to reconnect has one.
 	_, err := chromedp.Call(first.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
 		window.timers = new Set();
+		window.begun = 0;
 		const set = window.setTimeout, clear = window.clearTimeout;
 		window.setTimeout = (f, d) => {
 			const id = set(() => { timers.delete(id); f(); }, d);
 			timers.add(id);
+			begun++;
 			return id;
 		};
 		window.clearTimeout = id => { timers.delete(id); clear(id); };
 	`})
 	require.NoError(t, err)
 	first.join(s, "1", "7")
-	first.until("timers.size > 0") // that of the list of who is there
+	first.until("begun > 0") // that of showing who is there
 	second := newTab(t, first.ctx)
 	second.join(s, "1", "7")
 

@@ -68,6 +68,8 @@ func publishRefusal(err error) error {
 	switch {
 	case errors.Is(err, broadcast.ErrOverloaded):
 		return later(time.Second, "the chat is overloaded; the message was not accepted")
+	case errors.Is(err, broadcast.ErrLimit): // with a history a post makes the chat that it is for
+		return later(5*time.Second, "too many chats; the message was not accepted")
 	case errors.Is(err, broadcast.ErrClosed):
 		return errShuttingDown
 	}

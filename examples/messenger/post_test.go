@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
 )
 
 func TestAnAcceptedMessageIsStampedByTheServerAndReachesTheChat(t *testing.T) {
@@ -24,7 +26,8 @@ func TestAnAcceptedMessageIsStampedByTheServerAndReachesTheChat(t *testing.T) {
 
 	f := w.next()
 	assert.WithinRange(t, f.At, before.Add(-time.Second), time.Now())
-	f.At = time.Time{}
+	assert.NotEmpty(t, f.Position)
+	f.At, f.Position = time.Time{}, ""
 	assert.Equal(t, frame{Text: "Grüße \"<b>\" \n🙂", By: 7, Chat: 1, Seq: 1}, f)
 }
 
@@ -238,8 +241,14 @@ func TestAFrameIsBuiltFromTheSharedBytesWithoutAnEncoder(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	m, err := newMessage(post{Text: `a "quoted" <text>`, By: 7, Chat: 1}, at)
 	require.NoError(t, err)
-	assert.Equal(t, frame{`a "quoted" <text>`, at, 7, 1, 3, 2}, parseFrame(t, m.appendFrame(nil, 3, 2)))
+	d := broadcast.Delivery[message]{Message: m, Seq: 3, Missed: 2}
+	assert.Equal(t, frame{`a "quoted" <text>`, at, 7, 1, 3, 2, d.Position().String()}, parse[frame](t, appendMessage(nil, d)))
 
 	buffer := make([]byte, 0, 1024)
-	assert.Zero(t, testing.AllocsPerRun(100, func() { m.appendFrame(buffer, 1<<63, 1<<63) }))
+	position := testing.AllocsPerRun(100, func() { _ = d.Position().String() })
+	assert.Equal(t, position, testing.AllocsPerRun(100, func() { appendMessage(buffer, d) }), "only the position is new for each socket")
+
+	d = broadcast.Delivery[message]{Chat: "1", Device: "2", Seq: 3, Kind: broadcast.Joined}
+	assert.Equal(t, event{Event: "joined", Chat: 1, Device: 2, Seq: 3}, parse[event](t, appendPresence(nil, eventJoined, d)))
+	assert.Zero(t, testing.AllocsPerRun(100, func() { appendPresence(buffer, eventJoined, d) }))
 }

@@ -105,10 +105,25 @@ func (c *rawClient) frame() (opcode byte, payload []byte, err error) {
 // next returns the next message, which must come.
 func (c *rawClient) next() frame {
 	c.t.Helper()
+	for {
+		opcode, payload, err := c.frame()
+		require.NoError(c.t, err)
+		require.Equal(c.t, byte(opText), opcode, "%s", payload)
+		if !isEvent(c.t, payload) {
+			return parse[frame](c.t, payload)
+		}
+	}
+}
+
+// ready reads the first frame.
+func (c *rawClient) ready() event {
+	c.t.Helper()
 	opcode, payload, err := c.frame()
 	require.NoError(c.t, err)
 	require.Equal(c.t, byte(opText), opcode, "%s", payload)
-	return parseFrame(c.t, payload)
+	e := parse[event](c.t, payload)
+	require.Equal(c.t, eventReady, e.Event)
+	return e
 }
 
 // rest reads messages up to the closing frame, answers that, and returns them with its code and reason.
@@ -119,7 +134,9 @@ func (c *rawClient) rest() (frames []frame, code int, reason string) {
 		require.NoError(c.t, err, "the connection ended without a closing frame")
 		switch opcode {
 		case opText:
-			frames = append(frames, parseFrame(c.t, payload))
+			if !isEvent(c.t, payload) {
+				frames = append(frames, parse[frame](c.t, payload))
+			}
 		case opClose:
 			require.GreaterOrEqual(c.t, len(payload), 2)
 			c.send(opClose, payload[:2])

@@ -103,6 +103,7 @@ func TestAClientThatDoesNotCloseHoldsUpShutdownForOneCloseTimeoutAtMost(t *testi
 	t.Parallel()
 	s := start(t, func(c *Config) { c.CloseTimeout = 200 * time.Millisecond })
 	silent := s.raw(1, 1)
+	silent.ready()
 	s.end()
 	require.NoError(t, s.done())
 	opcode, payload, err := silent.frame()

@@ -22,12 +22,14 @@ const maxFrame = 4 << 10
 // statusReplaced closes a socket whose device has opened another one; a client must not reconnect after it.
 const statusReplaced websocket.StatusCode = 4001
 
-// watch answers GET /ws?chat=1&device=2 with a WebSocket that gets every message of the chat as one text frame.
+// watch answers GET /ws?chat=1&device=2&after=POSITION with a WebSocket that gets every message of the chat as one text frame: those since
+// the position, so that a client that was away has missed nothing; without one, the last few. Among them it is told who
+// comes and goes.
 //
 // The subscription exists before the upgrade is answered: a client that has seen the answer misses nothing from then on. Because a
 // subscription takes over from an older one of the same device, whatever a browser could be made to send is judged before it.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
-	chat, device, err := s.admit(w, r)
+	want, err := s.admit(w, r)
 	if err != nil {
 		return err
 	}
@@ -35,7 +37,11 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		return errShuttingDown
 	}
 	defer s.leave()
-	sub, err := s.broker.Subscribe(chat.String(), device.String())
+	// The replay is for those who give no position, and for those whose position means nothing here, after a restart for example.
+	sub, err := s.broker.Subscribe(
+		want.chat.String(), want.device.String(),
+		broadcast.Resume(want.after), broadcast.Replay(s.cfg.Replay), broadcast.WithPresence(),
+	)
 	if err != nil {
 		return subscribeRefusal(err)
 	}
@@ -48,31 +54,40 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.remember(upgrade.conn)()
 	// From here on r.Context() means nothing: it belongs to a connection that is no longer net/http's.
-	k := &socket{ws: ws, conn: upgrade.conn, sub: sub, cfg: s.cfg}
-	k.log = s.log.With("chat", chat, "device", device)
-	k.run()
+	k := &socket{ws: ws, conn: upgrade.conn, sub: sub, cfg: s.cfg, chat: want.chat, present: s.present}
+	k.log = s.log.With("chat", want.chat, "device", want.device)
+	k.run(newReady(sub, want.chat, want.after, s.present(want.chat)))
 	return nil
 }
 
-// admit returns which chat and device a request wants to watch, or why it may not.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) (chat, device id, err error) {
+// wish is what a request for a WebSocket asks for.
+type wish struct {
+	chat, device id
+	after        broadcast.Position // the zero position: nothing to resume
+}
+
+// admit returns what a request wants to watch, or why it may not.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (want wish, err error) {
 	if s.foreign(r) {
-		return 0, 0, errForeign
+		return want, errForeign
 	}
 	query := r.URL.Query()
-	if chat, err = queryID(query, "chat"); err != nil {
-		return 0, 0, err
+	if want.chat, err = queryID(query, "chat"); err != nil {
+		return want, err
 	}
-	if device, err = queryID(query, "device"); err != nil {
-		return 0, 0, err
+	if want.device, err = queryID(query, "device"); err != nil {
+		return want, err
+	}
+	if want.after, err = queryPosition(query, "after"); err != nil {
+		return want, err
 	}
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
-		return 0, 0, refuse(http.StatusUpgradeRequired, "", "this address is for WebSockets")
+		return want, refuse(http.StatusUpgradeRequired, "", "this address is for WebSockets")
 	}
-	device, err = s.identity(r, chat, device)
-	return chat, device, err
+	want.device, err = s.identity(r, want.chat, want.device)
+	return want, err
 }
 
 // foreign tells whether a page of another site sent r. CrossOriginProtection lets every GET pass because a GET changes nothing; the
@@ -109,11 +124,13 @@ func subscribeRefusal(err error) error {
 // socket is one open WebSocket. Three goroutines share it: the handler's own writes what the subscription delivers, one reads, and one
 // pings. Whatever ends first closes the subscription or the connection, which ends the others.
 type socket struct {
-	ws   *websocket.Conn
-	conn *deadlineConn
-	sub  *broadcast.Subscriber[message]
-	cfg  Config
-	log  *slog.Logger
+	ws      *websocket.Conn
+	conn    *deadlineConn
+	sub     *broadcast.Subscriber[message]
+	chat    id
+	present func(chat id) []id // who is there
+	cfg     Config
+	log     *slog.Logger
 }
 
 // farewell is how a socket is closed.
@@ -123,14 +140,14 @@ type farewell struct {
 }
 
 // run serves the socket until its end, and returns when nothing of it is left.
-func (k *socket) run() {
+func (k *socket) run(first ready) {
 	var helpers sync.WaitGroup
 	left := make(chan farewell, 1)
 	closed := make(chan struct{})
 	helpers.Go(func() { k.read(left) })
 	helpers.Go(func() { k.ping(closed) })
 
-	end := k.farewell(k.deliver(), left)
+	end := k.farewell(k.deliver(first), left)
 	k.close(end)
 	close(closed)
 	helpers.Wait()
@@ -139,10 +156,13 @@ func (k *socket) run() {
 
 // deliver writes frames until the subscription has ended and everything that it still had is written, or a write fails. Frames are written
 // with a context that never ends, because one with a deadline costs eleven allocations: the connection has the deadline.
-func (k *socket) deliver() error {
+func (k *socket) deliver(first ready) error {
+	if err := k.ws.Write(context.Background(), websocket.MessageText, appendJSON(nil, first)); err != nil {
+		return err
+	}
 	for d := range k.sub.All(context.Background()) {
 		frame := frames.Get().(*[]byte)
-		*frame = d.Message.appendFrame((*frame)[:0], d.Seq, d.Missed)
+		*frame = k.appendFrame((*frame)[:0], d)
 		err := k.ws.Write(context.Background(), websocket.MessageText, *frame)
 		frames.Put(frame)
 		if err != nil {
@@ -150,6 +170,19 @@ func (k *socket) deliver() error {
 		}
 	}
 	return nil
+}
+
+// appendFrame appends a delivery as the client gets it.
+func (k *socket) appendFrame(frame []byte, d broadcast.Delivery[message]) []byte {
+	switch d.Kind {
+	case broadcast.Joined:
+		return appendPresence(frame, eventJoined, d)
+	case broadcast.Left:
+		return appendPresence(frame, eventLeft, d)
+	case broadcast.Resync:
+		return appendJSON(frame, resync{eventResync, k.chat, d.Seq, k.present(k.chat)})
+	}
+	return appendMessage(frame, d)
 }
 
 // frames holds buffers for frames that are being written, so that a quiet socket keeps none.

@@ -131,7 +131,7 @@ func TestASecondSocketOfADeviceClosesTheFirstWith4001Replaced(t *testing.T) {
 
 	s.mustSay("after", 7, 1)
 	s.mustSay("there", 7, 3)
-	assert.Equal(t, "after", young.next().Text)
+	assert.Equal(t, []string{"ready[2]", "before", "after"}, young.told(3))
 	assert.Equal(t, "there", elsewhere.next().Text)
 	assert.Equal(t, []int{2}, s.present(1))
 }
@@ -176,7 +176,7 @@ func TestAFailedHandshakeLeavesNoSubscription(t *testing.T) {
 	assert.Empty(t, s.present(1))
 }
 
-func TestOverALimitASocketIsAnswered503WithRetryAfter(t *testing.T) {
+func TestOverALimitASocketOrAPostIsAnswered503WithRetryAfter(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxChats, c.MaxSubscribers = 1, 1 })
 	w := s.watch(1, 1)
 	for _, path := range []string{"/ws?chat=1&device=2", "/ws?chat=2&device=1"} {
@@ -184,6 +184,10 @@ func TestOverALimitASocketIsAnswered503WithRetryAfter(t *testing.T) {
 		assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode, path)
 		assert.NotEmpty(t, res.Header.Get("Retry-After"), path)
 	}
+	a := s.say("hello", 7, 2) // would make a chat, to keep its history
+	assert.Equal(t, http.StatusServiceUnavailable, a.status)
+	assert.NotEmpty(t, a.header.Get("Retry-After"))
+	assert.Contains(t, a.Error, "not accepted")
 	young := s.watch(1, 1) // a takeover is never refused
 	code, _ := w.closed()
 	assert.Equal(t, statusReplaced, code)
@@ -204,6 +208,7 @@ func TestAFrameThatNeverEndsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *Config) { c.CloseTimeout = 100 * time.Millisecond })
 	c := s.raw(1, 2)
+	c.ready()
 	// The header of a frame of a gigabyte, and a little more than the server reads of it.
 	_, err := c.conn.Write(append([]byte{0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4}, make([]byte, maxFrame+1000)...))
 	require.NoError(t, err)
@@ -325,7 +330,7 @@ func TestAThousandSocketsGetEverythingAndAreClosedWith1001(t *testing.T) {
 	for d := range 8 {
 		dialing.Go(func() {
 			for i := d; i < sockets; i += 8 {
-				conn, _, err := s.dial(1, i+1)
+				conn, _, err := s.dial(1, i+1, "")
 				if assert.NoError(t, err) {
 					watchers[i] = &watcher{t: t, conn: conn}
 				}

@@ -15,21 +15,23 @@ func (s *Server) devices(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.identity(r, chat, 0); err != nil {
 		return err
 	}
-	names := s.broker.Devices(chat.String())
-	devices := make([]id, 0, len(names))
-	for _, name := range names {
-		n, err := strconv.ParseInt(name, 10, 64)
-		if err != nil {
-			return err
-		}
-		devices = append(devices, id(n))
-	}
-	slices.Sort(devices)
 	writeJSON(w, http.StatusOK, struct {
 		Chat    id   `json:"chat"`
 		Devices []id `json:"devices"`
-	}{chat, devices})
+	}{chat, s.present(chat)})
 	return nil
+}
+
+// present returns who is in a chat, by number.
+func (s *Server) present(chat id) []id {
+	names := s.broker.Devices(chat.String())
+	devices := make([]id, len(names))
+	for i, name := range names {
+		n, _ := strconv.ParseInt(name, 10, 64) // cannot fail: all names are those of ids
+		devices[i] = id(n)
+	}
+	slices.Sort(devices)
+	return devices
 }
 
 // health answers GET /healthz: 200, and 503 once the server is shutting down, so that a load balancer stops sending clients.
