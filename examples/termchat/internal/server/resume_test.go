@@ -1,0 +1,221 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
+)
+
+func TestAConnectionThatIsCutAgainAndAgainLosesAndRepeatsNothing(t *testing.T) {
+	s := start(t, nil)
+	relay := s.relay()
+	ann, bob := s.person("general", "ann"), newPerson(t, relay.addr(), "general", "bob")
+	drain(ann)
+	const n = 300
+	go func() {
+		for i := range n {
+			if i%30 == 0 {
+				relay.cut()
+			}
+			_ = ann.Send(context.Background(), fmt.Sprint(i)) // counted below
+		}
+	}()
+	for i, text := range bob.hears(n) {
+		require.Equal(t, fmt.Sprint(i), text)
+	}
+}
+
+func TestWhatWasSaidWhileTheNetworkWasDownIsHeardAfterwards(t *testing.T) {
+	s := start(t, nil)
+	relay := s.relay()
+	ann, bob := s.person("general", "ann"), newPerson(t, relay.addr(), "general", "bob")
+	relay.fail(true)
+	offline := bob.state(client.Offline)
+	require.Error(t, offline.Err)
+	assert.Positive(t, offline.Retry)
+	ann.says("one")
+	ann.says("two")
+	relay.fail(false)
+	bob.state(client.Online)
+	assert.Equal(t, []string{"ann", "bob"}, bob.until(client.Members).Members, "who is there is told anew")
+	assert.Equal(t, []string{"one", "two"}, bob.hears(2))
+}
+
+func TestWhatIsNotKeptAnyMoreShowsAsANumber(t *testing.T) {
+	s := start(t, func(c *Config) { c.History = 3 })
+	relay := s.relay()
+	ann, bob := s.person("general", "ann"), newPerson(t, relay.addr(), "general", "bob")
+	ann.says("heard")
+	bob.hears(1)
+	relay.fail(true)
+	bob.state(client.Offline)
+	for i := range 10 {
+		ann.says(fmt.Sprint(i))
+	}
+	relay.fail(false)
+	assert.Equal(t, uint64(7), bob.until(client.Missed, client.Message).Missed)
+	assert.Equal(t, []string{"7", "8", "9"}, bob.hears(3), "and not told twice")
+}
+
+func TestAServerThatBeganAnewIsNoticedAndItsMessagesAreHeard(t *testing.T) {
+	s := begin(t, context.Background(), nil)
+	ann := newPerson(t, s.Addr(), "general", "ann")
+	ann.says("old")
+	ann.hears(1)
+	require.NoError(t, s.Stop(context.Background()))
+	assert.ErrorIs(t, ann.state(client.Offline).Err, client.ErrStopping)
+
+	ln, err := net.Listen("tcp", s.Addr()) // only to be sure that the address is free
+	require.NoError(t, err)
+	require.NoError(t, ln.Close())
+	again := start(t, func(c *Config) { c.Addr = s.Addr() })
+	require.Equal(t, s.Addr(), again.Addr())
+	ann.state(client.Online)
+	assert.Contains(t, ann.until(client.Notice).Text, "begun anew")
+	ann.says("new")
+	assert.Equal(t, []string{"new"}, ann.hears(1))
+}
+
+func TestTheHelloSaysWhatBecameOfAPosition(t *testing.T) {
+	s := start(t, func(c *Config) { c.History = 2 })
+	ann, hello := s.enter("general", "ann")
+	assert.Equal(t, wire.NotAsked, hello.Resumed)
+	places := []string{}
+	for i := range 3 {
+		ann.send(fmt.Sprintf(`{"id":%d,"text":"hi"}`, i+1))
+		places = append(places, ann.until(wire.KindMessage).Pos)
+	}
+	_, all := s.enter("general", "bob", "after", hello.Pos)
+	assert.Equal(t, wire.Gone, all.Resumed)
+	assert.Equal(t, uint64(1), all.Missed)
+
+	bob, _ := s.enter("general", "bob", "after", places[0])
+	assert.Equal(t, "hi", bob.until(wire.KindMessage).Text)
+	last := bob.until(wire.KindMessage).Pos
+	_, none := s.enter("general", "bob", "after", last)
+	assert.Equal(t, wire.Complete, none.Resumed)
+
+	_, foreign := s.enter("other", "bob", "after", last)
+	assert.Equal(t, wire.Unknown, foreign.Resumed)
+}
+
+// flood posts big messages until stop says so.
+func flood(p *person, stop func() bool) (n int) {
+	for ; !stop(); n++ {
+		p.says(fmt.Sprintf("%06d %s", n, big[:2000]))
+	}
+	return n
+}
+
+// drain reads the events of somebody in the background, for whom a flood is too much to look at.
+func drain(p *person) {
+	go func() {
+		for range p.Events() {
+		}
+	}()
+}
+
+func TestAClientThatDoesNotReadIsCutOffWith1013AndCostsTheOthersNothing(t *testing.T) {
+	s := start(t, nil)
+	ann := s.person("general", "ann")
+	drain(ann)
+	stuck, hello := s.enter("general", "bob")
+	n := flood(ann, func() bool { return s.server.broker.Stats().Disconnected > 0 })
+
+	closing, frames := stuck.closed() // it reads again within the deadline of a write
+	assert.Equal(t, websocket.StatusTryAgainLater, closing.Code)
+	assert.Contains(t, closing.Reason, "too slow")
+	require.NotEmpty(t, frames)
+	pos := hello.Pos
+	got := 0
+	for _, f := range frames {
+		if f.Kind == wire.KindMessage {
+			require.Equal(t, fmt.Sprintf("%06d", got), f.Text[:6])
+			pos = f.Pos
+			got++
+		}
+	}
+	assert.GreaterOrEqual(t, got, 256, "what was buffered is delivered before the end")
+	back, hello := s.enter("general", "bob", "after", pos)
+	require.Equal(t, wire.Complete, hello.Resumed)
+	for ; got < n; got++ {
+		require.Equal(t, fmt.Sprintf("%06d", got), back.until(wire.KindMessage).Text[:6])
+	}
+}
+
+func TestAClientThatWasCutOffWithoutAWordIsToldWhyWhenItComesBack(t *testing.T) {
+	s := start(t, func(c *Config) { c.WriteTimeout = 100 * time.Millisecond })
+	ann := s.person("general", "ann")
+	drain(ann)
+	s.enter("general", "bob")
+	flood(ann, func() bool {
+		s.server.mu.Lock()
+		defer s.server.mu.Unlock()
+		return s.server.cuts[member{"general", "bob"}] != ""
+	})
+	_, hello := s.enter("general", "bob")
+	assert.Contains(t, hello.Was, "too slow")
+	_, hello = s.enter("general", "bob")
+	assert.Empty(t, hello.Was, "once")
+}
+
+func TestASlowClientComesBackByItselfWithNothingLost(t *testing.T) {
+	s := start(t, func(c *Config) { c.History, c.WriteTimeout = 10_000, time.Second })
+	ann, bob := s.person("general", "ann"), s.person("general", "bob")
+	drain(ann)
+	n := flood(ann, func() bool { return s.server.broker.Stats().Disconnected > 0 }) // bob's events are not read meanwhile
+	told := false
+	for i := 0; i < n; {
+		switch e := bob.until(client.Message, client.Missed, client.Notice, client.StateChanged); e.Kind {
+		case client.Message:
+			require.Equal(t, fmt.Sprintf("%06d", i), e.Text[:6])
+			i++
+		case client.Missed:
+			require.Fail(t, "missed", "%d after %d", e.Missed, i)
+		case client.Notice:
+			assert.Contains(t, e.Text, "too slow")
+			told = true
+		case client.StateChanged:
+			if e.State == client.Offline {
+				told = told || assert.ErrorIs(t, e.Err, client.ErrSlow)
+			}
+		}
+	}
+	if !told { // it may have got everything before the end of its connection
+		assert.ErrorIs(t, bob.state(client.Offline).Err, client.ErrSlow)
+	}
+}
+
+func TestAClientThatAnswersNoPingIsCutOffWith1013(t *testing.T) {
+	s := start(t, func(c *Config) {
+		c.PingInterval, c.PingTimeout, c.CloseTimeout = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+	})
+	stopped, _ := s.enter("general", "bob") // pings are answered while somebody reads
+	soon(t, "bob is cut off", func() bool { return len(s.server.broker.Devices("general")) == 0 })
+	closing, _ := stopped.closed()
+	assert.Equal(t, websocket.StatusTryAgainLater, closing.Code)
+	assert.Contains(t, closing.Reason, "ping")
+}
+
+func TestAClientThatHearsNothingFromTheServerComesBack(t *testing.T) {
+	s := start(t, func(c *Config) { c.PingInterval = time.Hour })
+	c, err := client.New(client.Options{
+		Addr: s.Addr(), Room: "general", Name: "ann",
+		MinBackoff: time.Millisecond, Idle: 50 * time.Millisecond,
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	ann := &person{c, t}
+	ann.state(client.Online)
+	require.Error(t, ann.state(client.Offline).Err)
+	ann.state(client.Online)
+}
