@@ -236,8 +236,10 @@ func disconnected(t *testing.T, s *service, away *atomic.Bool, f func()) {
 	t.Helper()
 	subscribers := s.broker.Stats().Subscribers
 	away.Store(true)
-	s.cut()
-	soon(t, "the sockets are gone", func() bool { return s.broker.Stats().Subscribers == 0 })
+	soon(t, "the sockets are gone", func() bool {
+		s.cut() // all that are open; one that is about to be is so the next time
+		return s.broker.Stats().Subscribers == 0
+	})
 	f()
 	away.Store(false)
 	soon(t, "the pages are back", func() bool { return s.broker.Stats().Subscribers == subscribers })

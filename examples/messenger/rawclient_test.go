@@ -35,7 +35,13 @@ type rawClient struct {
 // raw opens a WebSocket by hand.
 func (s *service) raw(chat, device int) *rawClient {
 	s.t.Helper()
-	c, res := s.handshake(fmt.Sprintf("/ws?chat=%d&device=%d", chat, device))
+	return s.rawAfter(chat, device, "")
+}
+
+// rawAfter is raw from a position on.
+func (s *service) rawAfter(chat, device int, position string) *rawClient {
+	s.t.Helper()
+	c, res := s.handshake(fmt.Sprintf("/ws?chat=%d&device=%d&after=%s", chat, device, position))
 	require.Equal(s.t, http.StatusSwitchingProtocols, res.StatusCode)
 	return c
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestComingsAndGoingsAreToldInOrderWithTheMessages(t *testing.T) {
+	s := start(t, nil)
+	w := s.watch(1, 1)
+	other := s.watch(2, 1)
+	two := s.watch(1, 2)
+	s.mustSay("a", 7, 1)
+	three := s.raw(1, 3)
+	s.mustSay("b", 7, 1)
+	require.NoError(t, two.conn.Close(websocket.StatusNormalClosure, ""))
+	soon(t, "2 has left", func() bool { return slices.Equal([]int{1, 3}, s.present(1)) })
+	s.mustSay("c", 7, 1)
+	three.reset()
+	soon(t, "3 has left", func() bool { return slices.Equal([]int{1}, s.present(1)) })
+	s.mustSay("d", 7, 1)
+	assert.Equal(t, []string{"ready[1]", "+2", "a", "+3", "b", "-2", "c", "-3", "d"}, w.told(9))
+
+	s.mustSay("elsewhere", 7, 2)
+	assert.Equal(t, []string{"ready[1]", "elsewhere"}, other.told(2))
+}
+
+func TestAPresenceFrameNamesTheMessageThatItFollows(t *testing.T) {
+	s := start(t, nil)
+	w := s.watch(1, 1)
+	s.mustSay("a", 7, 1)
+	s.watch(1, maxID)
+	w.event()
+	w.next()
+	assert.Equal(t, event{Event: eventJoined, Chat: 1, Device: maxID, Seq: 1}, w.event())
+}
+
+func TestATakeoverIsNeitherComingNorGoing(t *testing.T) {
+	s := start(t, nil)
+	w := s.watch(1, 1)
+	old := s.watch(1, 2)
+	s.watch(1, 2)
+	code, _ := old.closed()
+	require.Equal(t, statusReplaced, code)
+	s.mustSay("a", 7, 1)
+	assert.Equal(t, []string{"ready[1]", "+2", "a"}, w.told(3))
+}
+
+func TestWhoComesBackWithinTheLeaveGraceHasNotLeft(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) { c.LeaveGrace = within })
+	w := s.watch(1, 1)
+	for range 5 {
+		c := s.raw(1, 2)
+		c.reset()
+		soon(t, "the socket is gone", func() bool { return s.broker.Stats().Subscribers == 1 })
+		assert.Equal(t, []int{1, 2}, s.present(1), "it may come back")
+	}
+	s.mustSay("a", 7, 1)
+	assert.Equal(t, []string{"ready[1]", "+2", "a"}, w.told(3))
+}
+
+func TestWhoDoesNotComeBackWithinTheLeaveGraceHasLeft(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) { c.LeaveGrace = 100 * time.Millisecond })
+	w := s.watch(1, 1)
+	s.raw(1, 2).reset()
+	assert.Equal(t, []string{"ready[1]", "+2", "-2"}, w.told(3))
+	assert.Equal(t, []int{1}, s.present(1))
+}
+
+func TestAClientThatLostComingsAndGoingsIsToldWhoIsThere(t *testing.T) {
+	t.Parallel()
+	s := start(t, slowly)
+	slow := s.raw(1, 1)
+	s.fill(1, 1)
+	for range 300 { // more than are kept
+		sub, err := s.broker.Subscribe("1", "2")
+		require.NoError(t, err)
+		require.NoError(t, sub.Close())
+	}
+	sub, err := s.broker.Subscribe("1", "3")
+	require.NoError(t, err)
+	s.mustSay("last", 7, 1)
+
+	present := map[int]bool{}
+	for text, resyncs := "", 0; text != "last" || resyncs == 0; {
+		_, payload, err := slow.frame()
+		require.NoError(t, err)
+		if !isEvent(t, payload) {
+			text = parse[frame](t, payload).Text
+			continue
+		}
+		switch e := parse[event](t, payload); e.Event {
+		case eventJoined:
+			present[e.Device] = true
+		case eventLeft:
+			delete(present, e.Device)
+		case eventResync:
+			resyncs++
+			fallthrough
+		case eventReady:
+			clear(present)
+			for _, device := range e.Devices {
+				present[device] = true
+			}
+		}
+	}
+	assert.Equal(t, "map[1:true 3:true]", fmt.Sprint(present))
+	require.NoError(t, sub.Close())
+}
