@@ -52,6 +52,21 @@ func TestAChatIsNotForgottenAsLongAsReadersComeBack(t *testing.T) {
 	})
 }
 
+func TestTheIdleTimeRunsFromWhenTheLastReaderLeft(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithChatIdle(idle), broadcast.WithCleanInterval(2*idle))
+		for _, stay := range []time.Duration{0, idle / 3, idle / 2, idle - 1} {
+			require.NoError(t, b.join(chat, "first").Close())
+			time.Sleep(stay)
+			require.NoError(t, b.join(chat, "second").Close())
+			time.Sleep(idle - 1) // in which a cleaner may come for the first
+			require.Equal(t, 1, b.Stats().Chats)
+			sleep(2*idle + 1)
+			require.Zero(t, b.Stats().Chats)
+		}
+	})
+}
+
 // Promise 30.
 func TestAChatWithASubscriberIsNeverForgotten(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -203,7 +218,7 @@ func TestAReaderThatTakesEverythingIsNeverStalled(t *testing.T) {
 		wait := read(b, s)
 		for i := range 1_000 {
 			b.publish(chat, i)
-			time.Sleep(time.Duration(i) * time.Millisecond)
+			time.Sleep(time.Duration(i) * 3 * time.Millisecond) // in the end it is quiet for longer than the timeout
 		}
 		synctest.Wait()
 		require.NoError(t, s.Err())
