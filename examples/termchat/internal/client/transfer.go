@@ -108,7 +108,8 @@ func write(form *multipart.Writer, src source, progress func(sent, total int64))
 		return err
 	}
 	hash := sha256.New()
-	n, err := io.Copy(io.MultiWriter(part, hash, &counter{total: src.size, report: progress}), src.Reader)
+	to := io.MultiWriter(part, hash, &counter{total: src.size, report: progress})
+	n, err := io.CopyBuffer(to, struct{ io.Reader }{src.Reader}, make([]byte, 64<<10))
 	if err != nil {
 		return err
 	}
@@ -224,6 +225,8 @@ func do(o Options, req *http.Request) (*http.Response, error) {
 			return &wire.Conn{Conn: conn, WriteTimeout: o.Idle}, nil
 		},
 		DisableKeepAlives:     true,
+		WriteBufferSize:       64 << 10,
+		ReadBufferSize:        64 << 10,
 		ExpectContinueTimeout: 2 * time.Second,
 		ResponseHeaderTimeout: 2 * o.Idle, // begins when all is sent; the server writes the file to its disk first
 	}

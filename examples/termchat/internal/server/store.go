@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -121,7 +122,11 @@ func (s *store) write(id string, body io.Reader, size int64) (sum string, err er
 		return "", diskRefusal(err)
 	}
 	hash := sha256.New()
-	n, err := io.Copy(io.MultiWriter(file, hash), io.LimitReader(body, size))
+	out := bufio.NewWriterSize(io.MultiWriter(file, hash), copyBuffer)
+	n, err := io.Copy(out, io.LimitReader(body, size))
+	if err == nil {
+		err = out.Flush()
+	}
 	if err == nil && n < size {
 		err = errTruncated
 	}
@@ -137,6 +142,9 @@ func (s *store) write(id string, body io.Reader, size int64) (sum string, err er
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
+
+// copyBuffer is what is read and written at once, in bytes: a part of a form hands out 4 KiB at a time.
+const copyBuffer = 64 << 10
 
 var (
 	errTruncated = refuse(http.StatusBadRequest, "the upload is truncated")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -41,7 +42,8 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 	}
 	body := newUploadBody(w, r, s)
 	defer body.stop()
-	r.Body = http.MaxBytesReader(w, body, s.cfg.MaxUpload+maxOverhead)
+	limited := http.MaxBytesReader(w, body, s.cfg.MaxUpload+maxOverhead)
+	r.Body = io.NopCloser(bufio.NewReaderSize(limited, copyBuffer)) // the server itself closes what is below
 	file, err := s.receive(r, room, name)
 	if err != nil {
 		return body.refusal(err)

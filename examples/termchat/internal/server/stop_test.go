@@ -1,0 +1,199 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
+)
+
+func TestStopDeliversWhatWasAcceptedAndClosesWith1001(t *testing.T) {
+	s := begin(t, context.Background(), nil)
+	ann, _ := s.enter("general", "ann")
+	bob, _ := s.enter("general", "bob")
+	for i := range 50 {
+		ann.send(fmt.Sprintf(`{"id":%d,"text":"%d"}`, i+1, i))
+	}
+	soon(t, "all is accepted", func() bool { return s.server.broker.Stats().Accepted == 50 })
+	var both sync.WaitGroup
+	for _, c := range []*socketClient{ann, bob} {
+		both.Go(func() {
+			closing, frames := c.closed()
+			assert.Equal(t, websocket.StatusGoingAway, closing.Code)
+			assert.Contains(t, closing.Reason, "stopping")
+			heard := 0
+			for _, f := range frames {
+				if f.Kind == wire.KindMessage {
+					heard++
+				}
+			}
+			assert.Equal(t, 50, heard)
+		})
+	}
+	require.NoError(t, s.Stop(context.Background()))
+	both.Wait()
+	require.NoError(t, s.Wait())
+}
+
+func TestTheServerFollowsItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := begin(t, ctx, nil)
+	ann, _ := s.enter("general", "ann")
+	cancel()
+	closing, _ := ann.closed()
+	assert.Equal(t, websocket.StatusGoingAway, closing.Code)
+	require.NoError(t, s.Wait())
+	_, err := net.Dial("tcp", s.Addr())
+	require.Error(t, err)
+}
+
+func TestStopMayBeCalledAgainAndByMany(t *testing.T) {
+	s := begin(t, context.Background(), nil)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() { assert.NoError(t, s.Stop(context.Background())) })
+	}
+	all.Wait()
+	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Wait())
+}
+
+func TestStopThatMayTakeNoTimeCutsAndSaysSo(t *testing.T) {
+	s := begin(t, context.Background(), nil)
+	silent, _ := s.enter("general", "ann") // answers no closing frame, because nobody reads
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, s.Stop(ctx), context.Canceled)
+	<-s.done
+	_, err := silent.read()
+	require.Error(t, err)
+}
+
+func TestAServerThatCannotStartSaysWhyAndLeavesNothing(t *testing.T) {
+	s := start(t, nil)
+	for name, change := range map[string]func(*Config){
+		"address":   func(c *Config) { c.Addr = s.Addr() },
+		"directory": func(c *Config) { c.Dir = "/dev/null/uploads" },
+		"broker":    func(c *Config) { c.Buffer = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.Addr, cfg.Dir = "127.0.0.1:0", t.TempDir()
+			change(&cfg)
+			_, err := Start(context.Background(), cfg)
+			require.Error(t, err)
+		})
+	}
+}
+
+// slowUpload begins an upload that is on its way until finish is called, and returns the answer on a channel.
+func (s *service) slowUpload(content string) (finish func(), answered <-chan answer) {
+	s.t.Helper()
+	reader, writer := io.Pipe()
+	body := whole("a", content)
+	answers := make(chan answer, 1)
+	go func() {
+		answers <- s.do(http.MethodPost, "/files?room=general&name=ann", reader, "Content-Type", "multipart/form-data; boundary="+boundary)
+	}()
+	_, err := io.WriteString(writer, body[:200])
+	require.NoError(s.t, err)
+	soon(s.t, "the upload has begun", func() bool { return len(s.files()) > 0 })
+	return func() {
+		_, _ = io.WriteString(writer, body[200:])
+		_ = writer.Close()
+	}, answers
+}
+
+// stopping waits until the server refuses.
+func (s *service) stopping() {
+	s.t.Helper()
+	soon(s.t, "the server stops", func() bool {
+		s.server.mu.Lock()
+		defer s.server.mu.Unlock()
+		return s.server.draining
+	})
+}
+
+func TestAnUploadThatEndsWhileTheServerStopsIsKeptAndTold(t *testing.T) {
+	s := begin(t, context.Background(), func(c *Config) { c.UploadGrace = within })
+	ann, _ := s.enter("general", "ann")
+	finish, answered := s.slowUpload(big)
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(context.Background()) }()
+	s.stopping()
+
+	a := s.post(whole("b", "abc"))
+	assert.Equal(t, http.StatusServiceUnavailable, a.status, "nothing new begins")
+	assert.NotEmpty(t, a.header.Get("Retry-After"))
+	_, res, err := s.dial("general", "bob")
+	require.Error(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+
+	finish()
+	assert.Equal(t, http.StatusCreated, (<-answered).status)
+	assert.Equal(t, "a", ann.until(wire.KindFile).File.Name)
+	closing, _ := ann.closed()
+	assert.Equal(t, websocket.StatusGoingAway, closing.Code)
+	require.NoError(t, <-stopped)
+	assert.Len(t, s.files(), 1)
+}
+
+func TestAnUploadThatDoesNotEndIsRefusedAndLeavesNothing(t *testing.T) {
+	s := begin(t, context.Background(), func(c *Config) { c.UploadGrace = 10 * time.Millisecond })
+	ann, _ := s.enter("general", "ann")
+	finish, answered := s.slowUpload(big)
+	defer finish()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(context.Background()) }()
+	a := <-answered
+	assert.Equal(t, http.StatusServiceUnavailable, a.status, a.body)
+	assert.Contains(t, a.body, "stopping")
+	_, frames := ann.closed()
+	assert.Empty(t, frames, "the room is not told")
+	require.NoError(t, <-stopped)
+	assert.Empty(t, s.files())
+}
+
+func TestADownloadThatNobodyReadsHoldsUpStopForAMomentOnly(t *testing.T) {
+	s := begin(t, context.Background(), func(c *Config) { c.UploadGrace = 10 * time.Millisecond })
+	require.Equal(t, http.StatusCreated, s.post(whole("a", string(make([]byte, 32<<20)))).status)
+	conn, err := net.Dial("tcp", s.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "GET /files/%s HTTP/1.1\r\nHost: x\r\n\r\n", s.files()[0])
+	require.NoError(t, err)
+	_, err = io.ReadFull(conn, make([]byte, 1))
+	require.NoError(t, err)
+	require.NoError(t, s.Stop(context.Background()))
+}
+
+func TestClientsOfAServerThatIsStoppedWaitForTheNext(t *testing.T) {
+	s := begin(t, context.Background(), nil)
+	ann := s.person("general", "ann")
+	require.NoError(t, s.Stop(context.Background()))
+	offline := ann.state(client.Offline)
+	require.ErrorIs(t, offline.Err, client.ErrStopping)
+	assert.Positive(t, offline.Retry)
+	require.ErrorIs(t, ann.Send(context.Background(), "hello"), client.ErrOffline)
+	require.Error(t, ann.state(client.Offline).Err)
+	require.NoError(t, ann.Close())
+	for {
+		e, ok := ann.next()
+		if !ok {
+			break
+		}
+		assert.NotEqual(t, client.Online, e.State)
+	}
+	require.ErrorIs(t, ann.Send(context.Background(), "hello"), client.ErrClosed)
+}
