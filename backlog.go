@@ -32,6 +32,11 @@ type backlog[T any] struct {
 	last    uint64 // the message that was taken last, or that preceded the subscription
 }
 
+// picks reports whether the strategy is one of those that need a backlog.
+func (s *Subscriber[T]) picks() bool {
+	return s.sampling == DropNewest || s.sampling == DropRandom || s.sampling == ownSampler
+}
+
 // oldestSeq returns the Seq of the next message that the backlog would give, now or later.
 func (b *backlog[T]) oldestSeq() uint64 {
 	if b.queue.Len() == 0 {
@@ -158,16 +163,21 @@ func (s *Subscriber[T]) pick(next T, failure *error) (i int) {
 
 // appliedLocked books what the strategy dropped up to head.
 func (s *Subscriber[T]) appliedLocked(head uint64) {
+	s.settleLostLocked(head)
+	if s.end.Load() == nil && s.place != placeFrozen {
+		s.segment.Store(s.segment.Load().Advance(head + 1))
+	}
+	s.placeSampledLocked()
+}
+
+// settleLostLocked settles what does not fit up to head.
+func (s *Subscriber[T]) settleLostLocked(head uint64) {
 	lost := s.lost(head)
 	s.missed += lost
 	if s.replayed > s.position() {
 		s.replayed += lost
 	}
 	s.moveTo(s.position() + lost)
-	if s.end.Load() == nil && s.place != placeFrozen {
-		s.segment.Store(s.segment.Load().Advance(head + 1))
-	}
-	s.placeSampledLocked()
 }
 
 // placeSampledLocked notes how far the messages may run on until a reader with a backlog must be looked at again.

@@ -290,10 +290,13 @@ func (b *Broker[T]) Chats() []string {
 // log logs an event. A handler that panics does not take the caller with it.
 func (b *Broker[T]) log(level slog.Level, msg, chat, device string, attrs ...slog.Attr) {
 	l := b.config.logger
-	if l == nil || !l.Enabled(context.Background(), level) {
+	if l == nil {
 		return
 	}
 	defer func() { _ = recover() }()
+	if !l.Enabled(context.Background(), level) {
+		return
+	}
 	if chat != "" {
 		attrs = append(attrs, slog.String("chat", chat))
 	}

@@ -24,6 +24,7 @@ func (s *Subscriber[T]) Chan() <-chan Delivery[T] {
 		if s.done == nil {
 			s.done = make(chan struct{})
 		}
+		s.pumping.Store(true)
 		c.broker.background.enter()
 		p := &pump[T]{s: s, out: s.out, done: s.done, tracked: true}
 		go p.run()
@@ -40,12 +41,7 @@ type pump[T any] struct {
 }
 
 func (p *pump[T]) run() {
-	defer func() {
-		close(p.out)
-		if p.tracked {
-			p.s.chat.broker.background.leave()
-		}
-	}()
+	defer p.leave()
 	s, parking := p.s, p.s.parking()
 	wake := parking.prepare(s)
 	for s.end.Load() == nil {
@@ -68,6 +64,20 @@ func (p *pump[T]) run() {
 	}
 }
 
+// leave closes the channel and makes way for a reader of what is left.
+func (p *pump[T]) leave() {
+	c := p.s.chat
+	close(p.out)
+	c.mu.Lock()
+	p.s.pumping.Store(false)
+	p.s.letGoLocked()
+	c.mu.Unlock()
+	p.s.parking().call(p.s)
+	if p.tracked {
+		c.broker.background.leave()
+	}
+}
+
 // peek looks at the next message.
 func (p *pump[T]) peek() (d Delivery[T], ok bool) {
 	p.leaving(func() { d, ok = p.s.peek() })
@@ -83,9 +93,9 @@ func (p *pump[T]) settle(d Delivery[T]) {
 	})
 }
 
-// leaving runs f, which may run a sampler or wait for one: Close does not wait for one that hangs.
+// leaving runs f, which may run a sampler, wait for one, or log: Close does not wait for code of the user that hangs.
 func (p *pump[T]) leaving(f func()) {
-	if p.s.sampler == nil {
+	if p.s.sampler == nil && p.s.chat.broker.config.logger == nil {
 		f()
 		return
 	}
@@ -139,14 +149,17 @@ func (s *Subscriber[T]) settleOffered(d Delivery[T]) bool {
 	}
 	defer s.exit()
 	if d.Kind != Published {
-		s.toldLocked(d.Kind)
+		s.follower.next = s.follower.after
 		return true
 	}
-	if failed := !s.sampleLocked(); failed || s.gone() {
-		s.moveTo(s.position() + 1)
-	} else {
-		s.set(slow)
+	sampled := s.sampleLocked()
+	s.set(slow)
+	switch {
+	case d.Seq <= s.lastLocked(): // somebody else has read it, by mistake
+	case sampled && !s.gone():
 		s.settleOfferedLocked(d)
+	default:
+		s.settleGoneLocked(d)
 	}
 	s.progressLocked()
 	return true
@@ -166,5 +179,22 @@ func (s *Subscriber[T]) settleOfferedLocked(d Delivery[T]) {
 	default:
 		b.last = d.Seq
 		s.missed--
+	}
+}
+
+// settleGoneLocked is settleOfferedLocked for a subscription of which nothing can be taken any more: only the books matter.
+func (s *Subscriber[T]) settleGoneLocked(d Delivery[T]) {
+	if !s.picks() {
+		s.missed += d.Seq - s.position() - 1
+		s.gap = 0
+		s.moveTo(d.Seq)
+		return
+	}
+	_, head := s.headLocked()
+	s.settleLostLocked(head)
+	if b := s.backlog; b != nil && b.active && b.oldestSeq() != d.Seq {
+		s.missed-- // the strategy had dropped it
+	} else {
+		s.moveTo(s.position() + 1)
 	}
 }

@@ -132,7 +132,8 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 	empty := len(c.readers) == 0 && !c.dead
 	c.mu.Unlock()
 	c.wakeFollowers()
-	if empty && !kept && leaves.IsZero() && !now.Before(idle) && cl.broker.forget(c) {
+	over := empty && !kept && leaves.IsZero() && !now.Before(idle)
+	if over && cl.broker.forget(c) {
 		cl.broker.past.mu.Lock()
 		cl.broker.past.cleaned++
 		cl.broker.past.mu.Unlock()
@@ -140,7 +141,10 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 		return
 	}
 	next = earliest(next, expires)
-	if empty && now.Before(idle) {
+	switch {
+	case over: // somebody has just come, or waits; look again
+		next = earliest(next, now)
+	case empty && now.Before(idle):
 		next = earliest(next, idle)
 	}
 	if !next.IsZero() {

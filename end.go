@@ -48,9 +48,6 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	c.watch.remove(s)
 	s.segment.Store(nil)
 	s.frozen = nil
-	if !readable && !s.busy.Load() {
-		s.backlog = nil
-	}
 	if s.stall != nil {
 		c.stallers--
 	}
@@ -65,6 +62,7 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 		c.emptiedLocked()
 	}
 	s.end.Store(e)
+	s.letGoLocked()
 	c.recountLocked(s)
 	c.broker.left()
 	c.nudgeLocked() // a publisher may have waited for this reader
@@ -76,10 +74,15 @@ func (c *chat[T]) discardLocked(s *Subscriber[T]) {
 	e := s.end.Load()
 	e.gone.Store(true)
 	e.rest = nil
-	if !s.busy.Load() {
+	s.letGoLocked()
+	c.recountLocked(s)
+}
+
+// letGoLocked lets the backlog go when nothing of it can be taken any more, and nobody is at it.
+func (s *Subscriber[T]) letGoLocked() {
+	if s.gone() && !s.busy.Load() && !s.pumping.Load() {
 		s.backlog = nil
 	}
-	c.recountLocked(s)
 }
 
 // restLocked returns what is buffered of the log, without what will be appended.

@@ -53,7 +53,7 @@ func (c *chat[T]) noteLocked() {
 func (c *chat[T]) historyLocked(now time.Time) (kept bool, until time.Time) {
 	kept = c.keptLocked(now) < c.log.Head()
 	if len(c.history.times) > 0 {
-		until = c.history.times[0].Add(c.history.age + 1)
+		until = c.history.times[0].Add(c.history.age).Add(1)
 	}
 	return kept, until
 }
@@ -63,13 +63,17 @@ func (c *chat[T]) startLocked(s *Subscriber[T], resume Position, replay int) {
 	head := c.log.Head()
 	start := head
 	s.joined = head
-	if wanted, ok := c.wantedLocked(resume, replay); ok {
+	resumes := resume.epoch == c.epoch && resume.seq <= head
+	switch {
+	case resumes:
+		start = max(resume.seq, c.keptLocked(time.Now()))
+		s.joined = resume.seq
+		s.recovered = start == resume.seq
+	case replay != noReplay:
+		wanted := head - min(head, uint64(replay))
 		start = max(wanted, c.keptLocked(time.Now()))
-		s.recovered = start == wanted
 		s.joined = start
-		if resume.epoch == c.epoch && resume.seq <= head {
-			s.joined = wanted
-		}
+		s.recovered = start == wanted && resume == Position{}
 	}
 	s.replayed = head
 	s.gap = start - s.joined
@@ -83,18 +87,6 @@ func (c *chat[T]) startLocked(s *Subscriber[T], resume Position, replay int) {
 	if start < head {
 		s.segment.Store(c.log.Find(start + 1))
 	}
-}
-
-// wantedLocked returns the Seq after which a reader asked to begin; ok is false if it asked for nothing, or for something unknown here.
-func (c *chat[T]) wantedLocked(resume Position, replay int) (seq uint64, ok bool) {
-	head := c.log.Head()
-	switch {
-	case resume.epoch == c.epoch && resume.seq <= head:
-		return resume.seq, true
-	case replay != noReplay:
-		return head - min(head, uint64(replay)), true
-	}
-	return 0, false
 }
 
 // noReplay is the replay of a subscription that asked for none.

@@ -99,7 +99,7 @@ func (s *Subscriber[T]) strideLength(w, head uint64) uint64 {
 	pending := head - w>>flagBits
 	n := min(pending, uint64(s.step))
 	switch {
-	case w&slow != 0:
+	case w&slow != 0 || s.follower.behind(): // after the head: what was told since then comes after it
 		return 0
 	case w&awaited != 0:
 		return min(n, excess(pending, s.buffer/2))

@@ -27,7 +27,9 @@ func (b *Broker[T]) Shutdown(ctx context.Context) error {
 	case ctx == nil:
 		return invalidf("nil context")
 	}
-	b.refused.Do(b.refuse)
+	var ended []*Subscriber[T]
+	b.refused.Do(func() { ended = b.refuse() })
+	defer func() { b.logEnded(ended) }() // last: a logger that hangs holds up nobody else
 	var err error
 	select {
 	case <-b.ended:
@@ -64,17 +66,20 @@ func (b *Broker[T]) awaitDrained(ctx context.Context) error {
 	return nil
 }
 
-// refuse makes all chats refuse and drain.
-func (b *Broker[T]) refuse() {
+// refuse makes all chats refuse and drain, and returns the subscriptions that have ended by that.
+func (b *Broker[T]) refuse() (all []*Subscriber[T]) {
 	if !b.advance(stateRefusing) {
-		return
+		return nil
 	}
 	for _, c := range b.chats.All() {
-		b.finish(c.drain()...)
+		ended := c.drain()
+		b.announce(ended)
+		all = append(all, ended...)
 	}
 	if b.advance(stateDraining) && b.open.Load() == 0 {
 		b.emptied.Do(func() { close(b.drained) })
 	}
+	return all
 }
 
 // left counts a subscription that has ended.
@@ -145,7 +150,14 @@ func (c *chat[T]) shut() (ended []*Subscriber[T]) {
 	return ended
 }
 
-// forget removes a chat from the registry if it has neither readers nor publishers, and reports whether it did.
+// rememberedLocked reports whether a chat without readers is to be kept for now.
+func (c *chat[T]) rememberedLocked(now time.Time) bool {
+	kept, _ := c.historyLocked(now)
+	idle := c.emptySince.Add(c.broker.config.chatIdle)
+	return kept || now.Before(idle) || c.waiters.first() != nil || len(c.absent.devices) > 0
+}
+
+// forget removes a chat from the registry if nobody needs it or the broker is closed, and reports whether it did.
 func (b *Broker[T]) forget(c *chat[T]) bool {
 	b.census.Lock()
 	defer b.census.Unlock()
@@ -153,9 +165,7 @@ func (b *Broker[T]) forget(c *chat[T]) bool {
 	defer b.chats.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept, _ := c.historyLocked(time.Now())
-	inUse := len(c.readers) > 0 || c.waiters.first() != nil || kept || len(c.absent.devices) > 0
-	if c.dead || inUse && !c.closed {
+	if c.dead || len(c.readers) > 0 || c.rememberedLocked(time.Now()) && !c.closed {
 		return false
 	}
 	c.dead = true

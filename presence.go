@@ -51,6 +51,7 @@ type presence[T any] struct {
 	followers int
 	size      int     // how many events are kept at most
 	events    []event // the last ones; event i is at index i modulo the length
+	kept      uint64  // how many of events there are
 }
 
 // event is one coming or going.
@@ -64,6 +65,7 @@ type event struct {
 type follower[T any] struct {
 	presence *presence[T]
 	next     uint64 // the event to be told next
+	after    uint64 // what next will be when what nextEventLocked has found was told
 }
 
 // behind reports whether there is an event to be told. A reader that does not follow is never behind.
@@ -78,7 +80,7 @@ func (c *chat[T]) followLocked(s *Subscriber[T]) {
 	}
 	p.followers++
 	p.size = max(p.size, int(s.buffer))
-	s.follower = &follower[T]{p, p.count.Load()}
+	s.follower = &follower[T]{presence: p, next: p.count.Load()}
 }
 
 // unfollowLocked ends followLocked; the last follower leaves nothing behind.
@@ -88,7 +90,7 @@ func (c *chat[T]) unfollowLocked(s *Subscriber[T]) {
 	}
 	p := s.follower.presence
 	if p.followers--; p.followers == 0 {
-		p.events = nil
+		p.events, p.kept = nil, 0
 		c.presence.Store(nil)
 	}
 }
@@ -109,18 +111,17 @@ func (c *chat[T]) wakeFollowers() {
 
 func (p *presence[T]) add(e event) {
 	n := p.count.Load()
-	if size := uint64(len(p.events)); n-p.first() == size && int(size) < p.size {
-		p.grow(min(p.size, max(8, 2*int(size))))
+	if size := len(p.events); p.kept == uint64(size) && size < p.size {
+		p.grow(min(p.size, max(8, 2*size)))
 	}
-	p.events[n%uint64(len(p.events))] = e
+	size := uint64(len(p.events))
+	p.events[n%size] = e
+	p.kept = min(p.kept+1, size)
 	p.count.Store(n + 1)
 }
 
 // first returns the number of the first event that is kept.
-func (p *presence[T]) first() uint64 {
-	n := p.count.Load()
-	return n - min(n, uint64(len(p.events)))
-}
+func (p *presence[T]) first() uint64 { return p.count.Load() - p.kept }
 
 func (p *presence[T]) grow(size int) {
 	events := make([]event, size)
@@ -138,23 +139,16 @@ func (s *Subscriber[T]) nextEventLocked(before uint64) (event, bool) {
 	}
 	p := f.presence
 	if f.next < p.first() {
+		f.after = p.count.Load() // after a Resync nothing older is of interest
 		return event{seq: s.lastLocked(), kind: Resync}, true
 	}
 	for ; f.next < p.count.Load(); f.next++ {
 		if e := p.events[f.next%uint64(len(p.events))]; e.device != s.device {
+			f.after = f.next + 1
 			return e, e.seq < before
 		}
 	}
 	return event{}, false
-}
-
-// toldLocked moves the reader behind an event. After a Resync nothing older is of interest.
-func (s *Subscriber[T]) toldLocked(kind Kind) {
-	if kind == Resync {
-		s.follower.next = s.follower.presence.count.Load()
-	} else {
-		s.follower.next++
-	}
 }
 
 // takeEventLocked takes the next event, if one comes before the next message.
@@ -162,7 +156,7 @@ func (s *Subscriber[T]) takeEventLocked(d *Delivery[T]) bool {
 	e, ok := s.nextEventLocked(s.nextSeqLocked())
 	if ok {
 		*d = s.tell(e)
-		s.toldLocked(e.kind)
+		s.follower.next = s.follower.after
 	}
 	return ok
 }

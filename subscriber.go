@@ -63,6 +63,10 @@ type Subscriber[T any] struct {
 
 	follower *follower[T] // nil without WithPresence; set like joined
 
+	// pumping says that the goroutine behind Chan has not left: stored under the chat's lock; loaded also without, by a reader that is about
+	// to wait for that after the end.
+	pumping atomic.Bool
+
 	// Guarded by the chat's lock.
 	replayed uint64           // the messages up to it are a replay and do not count against the buffer; moved on with those that are dropped
 	gap      uint64           // the part of missed that the next delivery has to tell of
@@ -281,7 +285,7 @@ func (s *Subscriber[T]) nothingLeft() error {
 	return e.reason
 }
 
-// errBusy says that somebody else applies the strategy at this moment.
+// errBusy says that the subscription is occupied.
 var errBusy = errors.New("busy")
 
 // wait parks the reader until there may be something to take, ctx is done, or the subscription has ended.
@@ -289,7 +293,7 @@ func (s *Subscriber[T]) wait(ctx context.Context) {
 	p := s.parking()
 	p.park(s)
 	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
-	if s.gone() || waits && !s.busy.Load() {
+	if s.gone() || waits && !s.occupied() {
 		p.leave(s)
 		return
 	}
@@ -303,9 +307,15 @@ func (s *Subscriber[T]) wait(ctx context.Context) {
 			p.leave(s)
 		}
 	}
-	if s.end.Load() != nil {
+	if s.end.Load() != nil && !s.occupied() {
 		signal(s.wake) // for another goroutine that reads the same subscription by mistake
 	}
+}
+
+// occupied reports whether a reader has to wait for somebody else: who applies the strategy, or, after the end, the goroutine behind
+// Chan, which may have to settle a message that was received. Both call the reader when they are done.
+func (s *Subscriber[T]) occupied() bool {
+	return s.busy.Load() || s.pumping.Load() && s.end.Load() != nil
 }
 
 // closedChannel returns a channel that is closed.

@@ -8,11 +8,13 @@ import "github.com/fbd86cad/broadcast/internal/seglog"
 // changes, and it holds for all readers that follow the log within their buffer.
 func (s *Subscriber[T]) take(d *Delivery[T]) (ok bool, err error) {
 	for {
-		w := s.word.Load() // before the head: a head that an end has not seen does not go with a word that has no slow
+		// The word before the head: a head that an end has not seen does not go with a word that has no slow. The head before the events:
+		// what was told since comes after it.
+		w := s.word.Load()
+		position, head := w>>flagBits, s.chat.log.Head()
 		if w&slow != 0 || s.follower.behind() {
 			return s.takeSlow(d)
 		}
-		position, head := w>>flagBits, s.chat.log.Head()
 		if position == head {
 			return false, nil
 		}
@@ -73,6 +75,9 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 		return false, errBusy
 	}
 	defer s.exit()
+	if s.occupied() && !s.gone() {
+		return false, errBusy
+	}
 	if !s.sampleLocked() {
 		return false, nil // the caller will find the end
 	}

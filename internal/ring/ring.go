@@ -2,6 +2,8 @@
 // when one is dropped is indexes, not elements, so that large elements cost no more than small ones.
 package ring
 
+import "fmt"
+
 // Queue holds elements and the positions they had in the log, oldest first. The zero value is empty. It is not safe for concurrent use.
 type Queue[T any] struct {
 	slots []slot[T]
@@ -19,8 +21,13 @@ type slot[T any] struct {
 // Len returns the number of elements.
 func (q *Queue[T]) Len() int { return q.used }
 
-// At returns the element i, 0 being the oldest.
-func (q *Queue[T]) At(i int) T { return q.slots[q.order[q.ring(i)]].value }
+// At returns the element i, 0 being the oldest. It panics if there is none.
+func (q *Queue[T]) At(i int) T {
+	if i < 0 || i >= q.used {
+		panic(fmt.Sprintf("index %d is not one of %d elements", i, q.used))
+	}
+	return q.slots[q.order[q.ring(i)]].value
+}
 
 // Push adds an element as the newest.
 func (q *Queue[T]) Push(seq uint64, v T) {

@@ -47,6 +47,10 @@ func TestReplaceDropsOneAndAddsTheNewest(t *testing.T) {
 func TestAtPanicsBeyondTheEnd(t *testing.T) {
 	var q Queue[string]
 	require.Panics(t, func() { q.At(0) })
+	q.Push(1, "a")
+	require.NotPanics(t, func() { q.At(0) })
+	require.Panics(t, func() { q.At(1) })
+	require.Panics(t, func() { q.At(-1) })
 }
 
 func TestWhatWasPoppedIsLetGo(t *testing.T) {
