@@ -180,15 +180,14 @@ func TestMessagesThatHaveExpiredAreToldAtOnceAndOnce(t *testing.T) {
 	c := s.watch(1, 2)
 	last := c.kill()
 	s.mustSay(1, texts(0, 2)...)
-	for first := (event{}); ; {
+	var first event
+	soon(t, "both have expired", func() bool {
 		c, first = s.open("chat=1&device=2", last)
-		if n := c.notice(first); n.Missed == 2 {
-			require.Equal(t, eventReset, first.name)
-			break
-		}
-	}
+		return c.notice(first).Missed == 2
+	})
+	require.Equal(t, eventReset, first.name)
 	last = c.kill() // before any message: who comes back now is told the same again
-	c, first := s.open("chat=1&device=2", last)
+	c, first = s.open("chat=1&device=2", last)
 	require.Equal(t, eventReset, first.name)
 	assert.Equal(t, uint64(2), c.notice(first).Missed)
 	s.mustSay(1, "live")
@@ -201,21 +200,22 @@ func TestALastEventIDThatCannotBeResumedIsAnsweredByAResetAndAllThatIsKept(t *te
 	elsewhere := s.watch(2, 2)
 	own := s.watch(1, 9)
 	epoch, _, _ := strings.Cut(own.last, "-")
-	for name, last := range map[string]string{
-		"of another chat": elsewhere.last,
-		"of a log before": "1z141z4-0",
-		"of the future":   epoch + "-zzz",
-		"a number":        "17",
-		"no position":     "-",
-		"nonsense":        "<script>",
-		"long":            strings.Repeat("x", 4000),
-		"upper case":      strings.ToUpper(epoch) + "-1",
-		"too large":       epoch + "-zzzzzzzzzzzzzzzzzzzz",
+	const foreign, malformed = "forgotten", "none of this server"
+	for last, reason := range map[string]string{
+		elsewhere.last:                  foreign, // of another chat
+		"1z141z4-0":                     foreign, // of a log before
+		epoch + "-zzz":                  foreign, // of the future
+		"17":                            malformed,
+		"-":                             malformed,
+		"<script>":                      malformed,
+		strings.Repeat("x", 4000):       malformed,
+		strings.ToUpper(epoch) + "-1":   malformed,
+		epoch + "-zzzzzzzzzzzzzzzzzzzz": malformed,
 	} {
 		c, first := s.open("chat=1&device=2", last)
-		require.Equal(t, eventReset, first.name, name)
-		assert.NotEmpty(t, c.notice(first).Reason, name)
-		assert.Zero(t, c.notice(first).Missed, name)
+		require.Equal(t, eventReset, first.name, last)
+		assert.Contains(t, c.notice(first).Reason, reason, last)
+		assert.Zero(t, c.notice(first).Missed, last)
 		c.mustGet(texts(0, 3)...)
 		s.resume(1, 2, c.kill())
 	}
@@ -376,4 +376,21 @@ func TestAnOverloadedChatIsAnswered503WithRetryAfterAndTheMessageIsNotAccepted(t
 	}
 	s.mustSay(1, "after")
 	stuck.mustGet("after")
+}
+
+func TestTheKernelHidesOnlyAFewMessagesFromTheBuffer(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.SendBuffer = DefaultConfig().SendBuffer
+		c.WriteTimeout = 500 * time.Millisecond
+		c.Buffer = 2000
+	})
+	stuck := s.watch(1, 1)
+	for i := range s.cfg.Buffer {
+		require.NoError(t, s.broker.Publish(t.Context(), "1", newMessage(post{Text: big(i), By: 1, Chat: 1}, time.Now())))
+	}
+	soon(t, "the stuck client is cut", func() bool { return s.broker.Stats().Subscribers == 0 })
+	assert.Less(t, s.broker.Stats().Delivered, uint64(200))
+	stuck.cut()
 }

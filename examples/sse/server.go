@@ -66,7 +66,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: s.cfg.HeaderTimeout,
-		ReadTimeout:       s.cfg.BodyTimeout, // also for a body that nobody wants; streams lift it
+		ReadTimeout:       s.cfg.BodyTimeout, // also for a body that nobody wants; it does not concern streams once they have begun
 		WriteTimeout:      s.cfg.BodyTimeout + s.cfg.PublishTimeout + s.cfg.WriteTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -84,4 +87,34 @@ func TestShutdownMayBeCalledAgain(t *testing.T) {
 	require.NoError(t, s.Shutdown(t.Context()))
 	assert.Equal(t, eventShutdown, c.next().name)
 	require.NoError(t, s.Shutdown(t.Context()))
+}
+
+func TestMountedElsewhereShutdownLeavesNoStreamBehindEither(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer // of the handlers, read when they have ended
+	cfg := DefaultConfig()
+	slowly(&cfg)
+	cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server, err := NewServer(cfg)
+	require.NoError(t, err)
+	elsewhere := httptest.NewUnstartedServer(server)
+	elsewhere.Config.ConnContext = server.limitSendBuffer
+	elsewhere.Start()
+	defer elsewhere.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	s := &service{Server: server, t: t, addr: elsewhere.Listener.Addr().String(), http: http.DefaultClient}
+
+	stuck := s.watch(1, 1)
+	posted := s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 50 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	logged := make(chan string)
+	go func() {
+		assert.ErrorIs(t, s.Shutdown(ctx), context.Canceled)
+		logged <- log.String()
+	}()
+	<-s.running.Done()
+	events := stuck.rest()
+	assert.Less(t, len(events), posted, "the stream went on though its time was over")
+	assert.Contains(t, <-logged, "stream ended")
 }

@@ -37,10 +37,6 @@ func (st *stream) run(ctx context.Context, beginning notice) error {
 // begin answers the request and says where the stream begins. The id is sent even before there is any message: a client that is
 // interrupted in a quiet chat resumes from there.
 func (st *stream) begin(beginning notice) error {
-	// Otherwise the server's ReadTimeout would end the stream: it still watches for the client to leave.
-	if err := st.control.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	h := st.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
