@@ -366,3 +366,44 @@ func TestPastedLinesBecomeOne(t *testing.T) {
 	s.update(tea.PasteMsg{Content: "one\ntwo"})
 	assert.Equal(t, "one two", s.input.Value())
 }
+
+func TestPathsMayBeQuotedOrBeginAtHome(t *testing.T) {
+	t.Setenv("HOME", "/home/ann")
+	for typed, path := range map[string]string{
+		"~/a b": "/home/ann/a b", "'/tmp/a b'": "/tmp/a b", `"~/x"`: "/home/ann/x", "'": "'", "''": "", "a'b": "a'b", "~": "~",
+	} {
+		assert.Equal(t, path, expand(typed), typed)
+	}
+}
+
+func TestFilesThatAreRememberedAreBounded(t *testing.T) {
+	s := newScreen(t, 80, 8)
+	for i := range 3 * maxFiles {
+		s.happens(client.Event{Kind: client.FileShared, Name: "bob", File: client.File{ID: fmt.Sprint(i)}})
+	}
+	assert.Len(t, s.files, maxFiles)
+	assert.Equal(t, fmt.Sprint(3*maxFiles-1), s.files[maxFiles-1].ID)
+}
+
+func TestComingAndGoingKeepsTheMembersSortedAndOnce(t *testing.T) {
+	s := newScreen(t, 80, 8)
+	joined := func(kind client.EventKind, name string) {
+		s.happens(client.Event{Kind: kind, Room: "general", Name: name})
+	}
+	for _, name := range []string{"carl", "ann", "bob", "ann"} {
+		joined(client.Joined, name)
+	}
+	assert.Equal(t, []string{"ann", "bob", "carl"}, s.members)
+	joined(client.Left, "nobody")
+	joined(client.Left, "bob")
+	assert.Equal(t, []string{"ann", "carl"}, s.members)
+}
+
+func TestCompletionIsForTheEndOfALineOnly(t *testing.T) {
+	s := newScreen(t, 80, 8)
+	s.happens(present("ann"))
+	s.keys("an")
+	s.press(tea.KeyLeft)
+	s.press(tea.KeyTab)
+	assert.Equal(t, "an", s.input.Value())
+}

@@ -42,6 +42,9 @@ func WithSize(width, height int) Option {
 // otherwise why. It cancels and waits for whatever it has started, a transfer too, and leaves the terminal as it was:
 // the alternate screen left, the cursor shown, the modes restored. It does not close c.
 //
+// The one thing that can outlive Run is Bubble Tea's reader of in: while a read that cannot be interrupted lasts, and in the moment in
+// which more keys come in one go with the one that has ended Run, half a second is waited for it, and no longer.
+//
 // The chat's end does not end Run: what has been said and why it is over can be read until the user leaves.
 func Run(ctx context.Context, c Chat, in io.Reader, out io.Writer, opts ...Option) error {
 	cfg := config{environ: os.Environ(), width: 80, height: 24}
