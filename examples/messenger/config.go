@@ -26,7 +26,7 @@ type Config struct {
 
 	// Limits. A chat is held while somebody watches it, and until its last message is HistoryAge old and a few minutes have passed.
 	MaxChats       int // in all
-	MaxSubscribers int // sockets of one chat
+	MaxSubscribers int // sockets of one chat; when one comes or goes, each of the others is sent a frame
 
 	// The transport.
 	HeaderTimeout time.Duration // for the header of a request
@@ -55,7 +55,7 @@ func DefaultConfig() Config {
 		Replay:         50,
 		LeaveGrace:     5 * time.Second,
 		MaxChats:       1000,
-		MaxSubscribers: 10_000,
+		MaxSubscribers: 1000,
 		HeaderTimeout:  5 * time.Second,
 		BodyTimeout:    10 * time.Second,
 		WriteTimeout:   5 * time.Second,

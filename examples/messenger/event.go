@@ -9,7 +9,7 @@ import (
 
 // The frames that are no messages have an "event", which messages have not.
 const (
-	eventReady  = "ready"  // the first frame of every socket
+	eventReady  = "ready"  // the first frame of a socket
 	eventJoined = "joined" // a device has come
 	eventLeft   = "left"   // a device has gone, and has not come back within the leave grace
 	eventResync = "resync" // too many came and went for this client: here is who is there now

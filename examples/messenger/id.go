@@ -47,3 +47,12 @@ func queryPosition(query url.Values, field string) (p broadcast.Position, err er
 	}
 	return p, nil
 }
+
+// queryFlag tells whether a query gives a field, which can have only this value.
+func queryFlag(query url.Values, field, value string) (bool, error) {
+	values := query[field]
+	if len(values) > 1 || len(values) == 1 && values[0] != value {
+		return false, refuse(http.StatusBadRequest, field, "%s can only be %s", field, value)
+	}
+	return len(values) == 1, nil
+}

@@ -230,17 +230,15 @@ func (s *service) watch(chat, device int) *watcher {
 // resume is watch from a position on.
 func (s *service) resume(chat, device int, after string) *watcher {
 	s.t.Helper()
-	conn, _, err := s.dial(chat, device, after)
+	conn, _, err := s.dial(chat, device, "&after="+after)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = conn.CloseNow() })
 	return &watcher{t: s.t, conn: conn}
 }
 
-func (s *service) dial(chat, device int, after string) (*websocket.Conn, *http.Response, error) {
-	url := "ws://" + s.addr + "/ws?chat=" + strconv.Itoa(chat) + "&device=" + strconv.Itoa(device)
-	if after != "" {
-		url += "&after=" + after
-	}
+// dial opens a WebSocket; more is added to the query.
+func (s *service) dial(chat, device int, more string) (*websocket.Conn, *http.Response, error) {
+	url := "ws://" + s.addr + "/ws?chat=" + strconv.Itoa(chat) + "&device=" + strconv.Itoa(device) + more
 	return websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPClient: s.http})
 }
 

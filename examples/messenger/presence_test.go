@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -114,4 +115,32 @@ func TestAClientThatLostComingsAndGoingsIsToldWhoIsThere(t *testing.T) {
 	}
 	assert.Equal(t, "map[1:true 3:true]", fmt.Sprint(present))
 	require.NoError(t, sub.Close())
+}
+
+func TestAClientThatWantsOnlyMessagesGetsNothingElse(t *testing.T) {
+	s := start(t, nil)
+	s.mustSay("before", 7, 1)
+	c, res := s.handshake("/ws?chat=1&device=2&only=messages")
+	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	s.watch(1, 3)
+	s.mustSay("after", 7, 1)
+	position := ""
+	for _, text := range []string{"before", "after"} {
+		opcode, payload, err := c.frame()
+		require.NoError(t, err)
+		require.Equal(t, byte(opText), opcode)
+		f := parse[frame](t, payload)
+		assert.Equal(t, text, f.Text)
+		position = f.Position
+	}
+	c.reset()
+	s.mustSay("meanwhile", 7, 1)
+	c, _ = s.handshake("/ws?chat=1&device=2&only=messages&after=" + position)
+	_, payload, err := c.frame()
+	require.NoError(t, err)
+	assert.Equal(t, "meanwhile", parse[frame](t, payload).Text)
+	for _, query := range []string{"only=", "only=events", "only=messages&only=messages"} {
+		_, res := s.handshake("/ws?chat=1&device=2&" + query)
+		assert.Equal(t, http.StatusBadRequest, res.StatusCode, query)
+	}
 }

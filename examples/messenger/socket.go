@@ -24,7 +24,7 @@ const statusReplaced websocket.StatusCode = 4001
 
 // watch answers GET /ws?chat=1&device=2&after=POSITION with a WebSocket that gets every message of the chat as one text frame: those since
 // the position, so that a client that was away has missed nothing; without one, the last few. Among them it is told who
-// comes and goes.
+// comes and goes, unless it asks for only=messages.
 //
 // The subscription exists before the upgrade is answered: a client that has seen the answer misses nothing from then on. Because a
 // subscription takes over from an older one of the same device, whatever a browser could be made to send is judged before it.
@@ -37,13 +37,9 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 		return errShuttingDown
 	}
 	defer s.leave()
-	// The replay is for those who give no position, and for those whose position means nothing here, after a restart for example.
-	sub, err := s.broker.Subscribe(
-		want.chat.String(), want.device.String(),
-		broadcast.Resume(want.after), broadcast.Replay(s.cfg.Replay), broadcast.WithPresence(),
-	)
+	sub, first, err := s.subscribe(want)
 	if err != nil {
-		return subscribeRefusal(err)
+		return err
 	}
 	defer func() { _ = sub.Close() }() // never fails; ended already, unless Accept has failed
 
@@ -56,14 +52,34 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	// From here on r.Context() means nothing: it belongs to a connection that is no longer net/http's.
 	k := &socket{ws: ws, conn: upgrade.conn, sub: sub, cfg: s.cfg, chat: want.chat, present: s.present}
 	k.log = s.log.With("chat", want.chat, "device", want.device)
-	k.run(newReady(sub, want.chat, want.after, s.present(want.chat)))
+	k.run(first)
 	return nil
+}
+
+// subscribe returns the subscription that was asked for, and the first frame that tells of it, unless only messages are wanted.
+func (s *Server) subscribe(want wish) (sub *broadcast.Subscriber[message], first []byte, err error) {
+	options := []broadcast.SubscribeOption{
+		broadcast.Resume(want.after),
+		broadcast.Replay(s.cfg.Replay), // for those without a position, and those whose position means nothing here, as after a restart
+	}
+	if !want.onlyMessages {
+		options = append(options, broadcast.WithPresence())
+	}
+	sub, err = s.broker.Subscribe(want.chat.String(), want.device.String(), options...)
+	if err != nil {
+		return nil, nil, subscribeRefusal(err)
+	}
+	if !want.onlyMessages {
+		first = appendJSON(nil, newReady(sub, want.chat, want.after, s.present(want.chat)))
+	}
+	return sub, first, nil
 }
 
 // wish is what a request for a WebSocket asks for.
 type wish struct {
 	chat, device id
 	after        broadcast.Position // the zero position: nothing to resume
+	onlyMessages bool               // and no events
 }
 
 // admit returns what a request wants to watch, or why it may not.
@@ -79,6 +95,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (want wish, err e
 		return want, err
 	}
 	if want.after, err = queryPosition(query, "after"); err != nil {
+		return want, err
+	}
+	if want.onlyMessages, err = queryFlag(query, "only", "messages"); err != nil {
 		return want, err
 	}
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
@@ -139,8 +158,8 @@ type farewell struct {
 	reason string
 }
 
-// run serves the socket until its end, and returns when nothing of it is left.
-func (k *socket) run(first ready) {
+// run serves the socket until its end, and returns when nothing of it is left. The first frame, if not empty, comes before all others.
+func (k *socket) run(first []byte) {
 	var helpers sync.WaitGroup
 	left := make(chan farewell, 1)
 	closed := make(chan struct{})
@@ -156,9 +175,11 @@ func (k *socket) run(first ready) {
 
 // deliver writes frames until the subscription has ended and everything that it still had is written, or a write fails. Frames are written
 // with a context that never ends, because one with a deadline costs eleven allocations: the connection has the deadline.
-func (k *socket) deliver(first ready) error {
-	if err := k.ws.Write(context.Background(), websocket.MessageText, appendJSON(nil, first)); err != nil {
-		return err
+func (k *socket) deliver(first []byte) error {
+	if len(first) > 0 {
+		if err := k.ws.Write(context.Background(), websocket.MessageText, first); err != nil {
+			return err
+		}
 	}
 	for d := range k.sub.All(context.Background()) {
 		frame := frames.Get().(*[]byte)
