@@ -58,6 +58,20 @@ type source struct {
 	size int64
 }
 
+// Read reads from the source. Its errors are told from those of the connection that it is copied to.
+func (s source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &sourceError{err}
+	}
+	return n, err
+}
+
+// sourceError says that what was to be uploaded cannot be read.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }
+
 // send streams a source to the server. The file is read as the connection takes it, through a pipe: nothing is kept but one buffer.
 func send(ctx context.Context, o Options, src source, progress func(sent, total int64)) (File, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -80,11 +94,10 @@ func send(ctx context.Context, o Options, src source, progress func(sent, total 
 	}()
 	res, err := do(o, req)
 	reader.CloseWithError(errors.New("the server has stopped reading"))
-	sourceErr := <-written
+	if failed, ok := errors.AsType[*sourceError](<-written); ok && err != nil {
+		err = failed.error // the reason, of which the other is the consequence
+	}
 	if err != nil {
-		if ctx.Err() == nil && sourceErr != nil {
-			err = sourceErr
-		}
 		return File{}, fmt.Errorf("upload of %s failed: %w", wire.FileName(src.name), cause(ctx, err))
 	}
 	defer res.Body.Close()
@@ -109,12 +122,12 @@ func write(form *multipart.Writer, src source, progress func(sent, total int64))
 	}
 	hash := sha256.New()
 	to := io.MultiWriter(part, hash, &counter{total: src.size, report: progress})
-	n, err := io.CopyBuffer(to, struct{ io.Reader }{src.Reader}, make([]byte, 64<<10))
+	n, err := io.CopyBuffer(to, src, make([]byte, 64<<10))
 	if err != nil {
 		return err
 	}
 	if n != src.size {
-		return errors.New("the file has changed while it was read")
+		return &sourceError{errors.New("the file has changed while it was read")}
 	}
 	if err := form.WriteField("sha256", hex.EncodeToString(hash.Sum(nil))); err != nil {
 		return err

@@ -1,0 +1,298 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// within is how long a test waits for what must happen.
+const within = 20 * time.Second
+
+// script is what a server that is none does with the nth connection.
+type script func(t *testing.T, n int, ws *websocket.Conn)
+
+// against returns a client of a server that follows a script, until the test ends.
+func against(t *testing.T, do script) *Client {
+	t.Helper()
+	var n atomic.Int64
+	return of(t, func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer ws.CloseNow()
+		do(t, int(n.Add(1)), ws)
+	})
+}
+
+func of(t *testing.T, handler http.HandlerFunc) *Client {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	c, err := New(Options{
+		Addr: strings.TrimPrefix(s.URL, "http://"), Room: "general", Name: "ann",
+		MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, c.Close()) })
+	return c
+}
+
+// say sends a frame to a client.
+func say(t *testing.T, ws *websocket.Conn, f wire.Frame) {
+	t.Helper()
+	b, err := json.Marshal(f)
+	require.NoError(t, err)
+	assert.NoError(t, ws.Write(context.Background(), websocket.MessageText, b))
+}
+
+var hello = wire.Frame{Kind: wire.KindHello, Room: "general", Name: "ann", Members: []string{"ann"}, Pos: "a-0"}
+
+// next returns the next event that satisfies a condition.
+func next(t *testing.T, c *Client, wanted func(Event) bool) Event {
+	t.Helper()
+	timeout := time.After(within)
+	for {
+		select {
+		case e, ok := <-c.Events():
+			require.True(t, ok, "there are no more events")
+			if wanted(e) {
+				return e
+			}
+		case <-timeout:
+			require.FailNow(t, "no such event has come")
+		}
+	}
+}
+
+func is(state State) func(Event) bool {
+	return func(e Event) bool { return e.Kind == StateChanged && e.State == state }
+}
+
+func kind(k EventKind) func(Event) bool { return func(e Event) bool { return e.Kind == k } }
+
+func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
+	for _, o := range []Options{{}, {Addr: "x", Room: "a"}, {Addr: "x", Name: "a"}, {Room: "a", Name: "b"}, {Addr: "x", Room: "a\x1b", Name: "b"}} {
+		_, err := New(o)
+		require.Error(t, err)
+	}
+}
+
+func TestWhatTheServerSaysCannotReachTheTerminal(t *testing.T) {
+	const evil = "\x1b]0;x\a\u202e"
+	const shown = "␛]0;x␇<U+202E>"
+	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+		h := hello
+		h.Members, h.Was = []string{evil}, evil
+		say(t, ws, h)
+		for _, f := range []wire.Frame{
+			{Kind: wire.KindMessage, Name: evil, Text: evil},
+			{Kind: wire.KindFile, Name: evil, File: &wire.File{ID: evil, Name: evil, SHA256: evil}},
+			{Kind: wire.KindJoined, Name: "bob" + evil},
+			{Kind: wire.KindLeft, Name: "bob" + evil},
+			{Kind: "new in a later version", Text: evil},
+			{Kind: wire.KindFile, Name: "without a file"},
+		} {
+			say(t, ws, f)
+		}
+		_ = ws.Close(4999, evil)
+	})
+	assert.Equal(t, []string{shown}, next(t, c, kind(Members)).Members)
+	assert.Contains(t, next(t, c, kind(Notice)).Text, shown)
+	e := next(t, c, kind(Message))
+	assert.Equal(t, [2]string{shown, shown}, [2]string{e.Name, e.Text})
+	assert.Equal(t, File{ID: shown, Name: shown, SHA256: shown}, next(t, c, kind(FileShared)).File)
+	assert.Equal(t, "bob"+shown, next(t, c, kind(Joined)).Name)
+	assert.Equal(t, "bob"+shown, next(t, c, kind(Left)).Name)
+	err := next(t, c, is(Offline)).Err.Error()
+	assert.Contains(t, err, shown)
+	assert.NotContains(t, err, "\x1b")
+}
+
+func TestAClientComesBackAfterThePlaceUpToWhichItHasHandedOut(t *testing.T) {
+	places := make(chan string, 100)
+	c := of(t, func(w http.ResponseWriter, r *http.Request) {
+		places <- r.URL.Query().Get("after")
+		ws, err := websocket.Accept(w, r, nil)
+		if !assert.NoError(t, err) {
+			return
+		}
+		defer ws.CloseNow()
+		say(t, ws, hello)
+		say(t, ws, wire.Frame{Kind: wire.KindMessage, Name: "bob", Text: "hi", Pos: "a-1"})
+		say(t, ws, wire.Frame{Kind: wire.KindJoined, Name: "bob"})
+	})
+	next(t, c, kind(Joined))
+	next(t, c, is(Offline))
+	next(t, c, is(Online))
+	assert.Empty(t, <-places)
+	assert.Equal(t, "a-1", <-places)
+}
+
+func TestEachEndOfAConnectionMeansSomething(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		code  websocket.StatusCode
+		err   error
+		final bool
+	}{
+		{"the server stops", websocket.StatusGoingAway, ErrStopping, false},
+		{"too slow", websocket.StatusTryAgainLater, ErrSlow, false},
+		{"replaced", wire.StatusReplaced, ErrReplaced, true},
+		{"not understood", websocket.StatusPolicyViolation, nil, true},
+		{"broken", websocket.StatusInternalError, nil, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+				say(t, ws, hello)
+				_ = ws.Close(row.code, "said")
+			})
+			state := Offline
+			if row.final {
+				state = Closed
+			}
+			e := next(t, c, is(state))
+			require.Error(t, e.Err)
+			if row.err != nil {
+				require.ErrorIs(t, e.Err, row.err)
+			}
+			if row.final {
+				require.ErrorIs(t, c.Send(context.Background(), "hello"), e.Err)
+			} else {
+				next(t, c, is(Online))
+			}
+		})
+	}
+}
+
+func TestWhatAServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
+	c := of(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(wire.Refusal{Error: "not\x1byours"})
+	})
+	assert.EqualError(t, next(t, c, is(Closed)).Err, "not␛yours")
+}
+
+func TestWhatAServerCannotDoNowIsTriedAgain(t *testing.T) {
+	c := of(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	for range 3 {
+		assert.ErrorContains(t, next(t, c, is(Offline)).Err, "503")
+	}
+}
+
+func TestAServerOfAnotherKindIsNoticed(t *testing.T) {
+	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+		_ = ws.Write(context.Background(), websocket.MessageText, []byte(`{"kind":"other"}`))
+	})
+	assert.ErrorContains(t, next(t, c, is(Offline)).Err, "not a termchat server")
+}
+
+func TestAMessageWhoseAnswerIsLostMayHaveArrived(t *testing.T) {
+	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+		say(t, ws, hello)
+		if n == 1 {
+			_, _, _ = ws.Read(context.Background())
+			return
+		}
+		_, b, err := ws.Read(context.Background())
+		if err == nil {
+			var post wire.Post
+			assert.NoError(t, json.Unmarshal(b, &post))
+			say(t, ws, wire.Frame{Kind: wire.KindRefused, ID: post.ID, Text: "no\x1b"})
+			_, _, _ = ws.Read(context.Background())
+		}
+	})
+	next(t, c, is(Online))
+	require.ErrorIs(t, c.Send(context.Background(), "hello"), ErrUnsure)
+	next(t, c, is(Online))
+	require.EqualError(t, c.Send(context.Background(), "hello"), "no␛")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.Error(t, c.Send(ctx, "hello"))
+	require.Error(t, c.Send(context.Background(), ""))
+}
+
+func TestCloseIsPromptWhateverTheServerDoes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // answers nothing
+	require.NoError(t, err)
+	defer ln.Close()
+	c, err := New(Options{Addr: ln.Addr().String(), Room: "general", Name: "ann"})
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, c.Send(context.Background(), "hello"), ErrClosed)
+
+	flooded := against(t, func(t *testing.T, n int, ws *websocket.Conn) { // nobody reads its events
+		say(t, ws, hello)
+		for ws.Write(context.Background(), websocket.MessageText, []byte(`{"kind":"message","text":"hi"}`)) == nil {
+		}
+	})
+	next(t, flooded, is(Online))
+	require.NoError(t, flooded.Close())
+}
+
+func TestTheWaitsGrowAndDiffer(t *testing.T) {
+	const least, most = 100 * time.Millisecond, 5 * time.Second
+	for failures, mean := range []time.Duration{least, 2 * least, 4 * least, 8 * least, 16 * least, 32 * least, most, most} {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			wait := backoff(least, most, failures)
+			assert.GreaterOrEqual(t, wait, mean/2)
+			assert.Less(t, wait, mean*3/2)
+			seen[wait] = true
+		}
+		assert.Greater(t, len(seen), 50)
+	}
+	assert.LessOrEqual(t, backoff(least, most, 1000), most*3/2)
+}
+
+func TestASourceThatFailsHalfWayIsNeverSentToItsEnd(t *testing.T) {
+	got := make(chan error, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		parts, err := r.MultipartReader()
+		for err == nil {
+			_, err = parts.NextPart()
+		}
+		got <- err
+	}))
+	defer s.Close()
+	broken := errors.New("the disk is broken")
+	src := source{Reader: &failing{after: 1 << 20, err: broken}, name: "a", size: 2 << 20}
+	_, err := send(context.Background(), Options{Addr: strings.TrimPrefix(s.URL, "http://")}, src, nil)
+	require.ErrorIs(t, err, broken)
+	require.ErrorContains(t, <-got, "unexpected EOF")
+}
+
+// failing is a source that fails after some bytes.
+type failing struct {
+	after int
+	err   error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	if f.after <= 0 {
+		return 0, f.err
+	}
+	n := min(len(p), f.after)
+	f.after -= n
+	return n, nil
+}

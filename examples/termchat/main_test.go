@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// asTermchat in the environment makes the test binary termchat itself, for the tests that need a process.
+const asTermchat = "TERMCHAT_TEST_PROCESS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTermchat) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// process is a termchat that runs.
+type process struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+	err *bytes.Buffer
+}
+
+// termchat starts a process, which is killed when the test ends if it has not ended by then.
+func termchat(t *testing.T, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asTermchat+"=1")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	p := &process{t, cmd, in, bufio.NewScanner(out), &bytes.Buffer{}}
+	cmd.Stderr = p.err
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return p
+}
+
+// sees returns the next line that begins with something, without that.
+func (p *process) sees(start string) string {
+	p.t.Helper()
+	for p.out.Scan() {
+		if rest, ok := strings.CutPrefix(p.out.Text(), start); ok {
+			return rest
+		}
+	}
+	require.FailNow(p.t, "has not seen: "+start, p.err.String())
+	return ""
+}
+
+func (p *process) types(line string) {
+	p.t.Helper()
+	_, err := io.WriteString(p.in, line+"\n")
+	require.NoError(p.t, err)
+}
+
+// ends returns the exit code.
+func (p *process) ends() int {
+	p.t.Helper()
+	for p.out.Scan() {
+	}
+	_ = p.cmd.Wait() // the code says it
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func serve(t *testing.T) (server *process, addr string) {
+	t.Helper()
+	server = termchat(t, "serve", "-addr", "127.0.0.1:0", "-dir", t.TempDir())
+	return server, server.sees("listening on ")
+}
+
+func TestTwoPeopleChatShareAFileAndTheServerIsStopped(t *testing.T) {
+	server, addr := serve(t)
+	ann := termchat(t, "join", "-addr", addr, "-name", "ann", "-plain")
+	ann.sees("* in general: ann")
+	bob := termchat(t, "join", "-addr", addr, "-room", "general", "-name", "bob", "-plain")
+	ann.sees("* bob joined")
+	ann.types("hello")
+	bob.sees("<ann> hello")
+
+	path := filepath.Join(t.TempDir(), "notes.txt")
+	require.NoError(t, os.WriteFile(path, []byte("notes"), 0o600))
+	upload := termchat(t, "upload", "-addr", addr, "-name", "carl", path)
+	id := upload.sees("")
+	assert.Zero(t, upload.ends())
+	bob.sees("* carl shared notes.txt, 5 bytes: /download " + id)
+	copied := filepath.Join(t.TempDir(), "copy")
+	download := termchat(t, "download", "-addr", addr, "-o", copied, id)
+	assert.Equal(t, copied, download.sees(""))
+	assert.Zero(t, download.ends())
+	got, err := os.ReadFile(copied)
+	require.NoError(t, err)
+	assert.Equal(t, "notes", string(got))
+
+	require.NoError(t, server.cmd.Process.Signal(syscall.SIGTERM))
+	ann.sees("* offline: the server is stopping")
+	assert.Zero(t, server.ends())
+	require.NoError(t, bob.in.Close())
+	assert.Zero(t, bob.ends(), "the end of the input")
+	require.NoError(t, ann.cmd.Process.Signal(syscall.SIGINT))
+	assert.Zero(t, ann.ends(), "Ctrl-C")
+}
+
+func TestAClientThatIsStoppedAndContinuedResumes(t *testing.T) {
+	_, addr := serve(t)
+	ann := termchat(t, "join", "-addr", addr, "-name", "ann", "-plain")
+	bob := termchat(t, "join", "-addr", addr, "-name", "bob", "-plain")
+	bob.sees("* in general")
+	require.NoError(t, bob.cmd.Process.Signal(syscall.SIGSTOP))
+	const n = 400
+	go func() {
+		for range n {
+			_, _ = io.WriteString(ann.in, strings.Repeat("x", 1000)+"\n")
+		}
+		_, _ = io.WriteString(ann.in, "last\n")
+	}()
+	heard := 0
+	for ann.sees("<ann> ") != "last" {
+		heard++
+	}
+	require.Equal(t, n, heard)
+	require.NoError(t, bob.cmd.Process.Signal(syscall.SIGCONT))
+	for heard = 0; bob.sees("<ann> ") != "last"; heard++ {
+	}
+	assert.Equal(t, n, heard, "cut off in between or not")
+}
+
+func TestWhatIsWrongIsSaidWithoutAStackAndWithACode(t *testing.T) {
+	server, addr := serve(t)
+	for _, row := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{nil, exitUsage, "usage"},
+		{[]string{"help"}, exitOK, "usage"},
+		{[]string{"dance"}, exitUsage, "usage"},
+		{[]string{"serve", "-h"}, exitOK, "-dir"},
+		{[]string{"serve", "more"}, exitUsage, "1 arguments"},
+		{[]string{"serve", "-addr", addr}, exitError, "in use"},
+		{[]string{"join", "-port", "1"}, exitUsage, "-port"},
+		{[]string{"join", "-name", "", "-plain"}, exitError, "name is empty"},
+		{[]string{"join", "-addr", addr, "-name", "ann"}, exitError, "try -plain"},
+		{[]string{"upload", "-addr", addr, "-name", "ann"}, exitUsage, "0 arguments"},
+		{[]string{"upload", "-addr", addr, "-name", "ann", "/nonexistent"}, exitError, "no such file"},
+		{[]string{"upload", "-addr", "127.0.0.1:1", "-name", "ann", os.Args[0]}, exitError, "refused"},
+		{[]string{"download", "-addr", addr, "../../x"}, exitError, "not an id"},
+		{[]string{"download", "-addr", addr, "x"}, exitError, "no such file"},
+	} {
+		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
+			p := termchat(t, row.args...)
+			assert.Equal(t, row.code, p.ends())
+			assert.Contains(t, p.err.String(), row.says)
+			assert.NotContains(t, p.err.String(), "goroutine")
+		})
+	}
+	require.NoError(t, server.cmd.Process.Signal(syscall.SIGINT))
+	assert.Zero(t, server.ends())
+}
