@@ -142,6 +142,7 @@ func TestInABrowser(t *testing.T) {
 		{"what is not accepted is said and not lost", testNotAccepted},
 		{"it reconnects when the server is back", testServerRestart},
 		{"it gets what was sent while it was away, once", testAway},
+		{"it shows each message once however often the connection breaks", testBreaks},
 		{"it says how much is missing when it was away for too long", testAwayForTooLong},
 		{"it shows who comes, who goes and who is there", testPresence},
 		{"a tab that was replaced does not reconnect", testReplaced},
@@ -236,13 +237,19 @@ func disconnected(t *testing.T, s *service, away *atomic.Bool, f func()) {
 	t.Helper()
 	subscribers := s.broker.Stats().Subscribers
 	away.Store(true)
-	soon(t, "the sockets are gone", func() bool {
-		s.cut() // all that are open; one that is about to be is so the next time
-		return s.broker.Stats().Subscribers == 0
-	})
+	s.cutAll()
 	f()
 	away.Store(false)
 	soon(t, "the pages are back", func() bool { return s.broker.Stats().Subscribers == subscribers })
+}
+
+// cutAll breaks the connections of all sockets.
+func (s *service) cutAll() {
+	s.t.Helper()
+	soon(s.t, "the sockets are gone", func() bool {
+		s.cut() // those that are open; one that is about to be is so the next time
+		return s.broker.Stats().Subscribers == 0
+	})
 }
 
 // unreachable runs a service whose sockets are refused while away is true.
@@ -282,6 +289,35 @@ func testAway(t *testing.T, ann *tab) {
 	ann.logs("zero", "Device 8 joined", "one", "two", "three", "four", "five", "six")
 	bob.logs("zero", "one", "two", "three", "four", "five", "six")
 	ann.sees("#people", "Device 8")
+}
+
+func testBreaks(t *testing.T, b *tab) {
+	const messages = 400
+	s := start(t, nil)
+	b.join(s, "1", "7")
+	posted := make(chan struct{})
+	go func() {
+		defer close(posted)
+		for i := range messages {
+			assert.Equal(t, http.StatusAccepted, s.say(fmt.Sprint(i), 1, 1).status)
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	for range 3 {
+		soon(t, "the page gets messages", func() bool {
+			stats := s.broker.Stats()
+			return stats.Subscribers == 1 && stats.Pending == 0
+		})
+		s.cutAll()
+	}
+	<-posted
+	s.mustSay("last", 1, 1)
+	b.sees("#log", "last")
+	var want []string
+	for i := range messages {
+		want = append(want, fmt.Sprint(i))
+	}
+	b.logs(append(want, "last")...)
 }
 
 func testAwayForTooLong(t *testing.T, b *tab) {

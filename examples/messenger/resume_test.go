@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
 )
 
 func TestTheFirstFrameSaysWhereTheSocketBeginsAndWhoIsThere(t *testing.T) {
@@ -80,6 +82,34 @@ func TestASocketThatBrokeResumesWithoutLossAndWithoutRepetition(t *testing.T) {
 		c.reset()
 	}
 	posting.Wait()
+}
+
+func TestASlowClientThatIsDisconnectedResumesWithoutLoss(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *Config) {
+		slowly(c)
+		c.Sampling, c.Buffer = broadcast.Disconnect, 4
+	})
+	slow := s.raw(1, 2)
+	posted := 0
+	soon(t, "the slow client is disconnected", func() bool {
+		s.mustSay(big, 7, 1)
+		posted++
+		return s.broker.Stats().Disconnected == 1
+	})
+	s.mustSay("meanwhile", 7, 1)
+	frames, code, _ := slow.rest()
+	require.Equal(t, 1013, code)
+	last := frames[len(frames)-1]
+	require.Less(t, last.Seq, uint64(posted))
+
+	w := s.resume(1, 2, last.Position)
+	assert.True(t, w.event().Recovered)
+	for seq := last.Seq + 1; seq <= uint64(posted+1); seq++ {
+		f := w.next()
+		require.Equal(t, seq, f.Seq)
+		require.Zero(t, f.Missed)
+	}
 }
 
 func TestWhatIsNotKeptIsCountedWhenASocketResumes(t *testing.T) {
