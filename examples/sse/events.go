@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -85,10 +86,10 @@ func (s *Server) queryReplay(query url.Values) (int, error) {
 		return 0, err
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
-	if err != nil || n > uint64(s.cfg.History) {
-		return 0, bad("replay", "replay must be an integer from 0 to %d", s.cfg.History)
+	if err != nil {
+		return 0, bad("replay", "replay must be an integer from 0 to %d", math.MaxInt32)
 	}
-	return int(n), nil
+	return min(int(n), s.cfg.History), nil // more are never kept
 }
 
 // subscribe returns a subscription that begins where the client's last stream ended, or, if that is not possible, with everything that

@@ -77,14 +77,14 @@ func TestAClientThatLeavesIsNotPresentAnyMore(t *testing.T) {
 }
 
 func TestReplayBeginsWithTheLastMessagesAndGoesOnWithLiveOnes(t *testing.T) {
-	s := start(t, nil)
+	s := start(t, func(c *Config) { c.History = 6 })
 	s.mustSay(1, texts(0, 5)...)
 	c, first := s.open("chat=1&device=2&replay=3", "")
 	assert.Equal(t, eventReady, first.name)
 	c.mustGet(texts(2, 3)...)
 	s.mustSay(1, "live")
 	c.mustGet("live")
-	few, first := s.open("chat=1&device=3&replay=100", "")
+	few, first := s.open("chat=1&device=3&replay=2147483647", "")
 	assert.Equal(t, eventReady, first.name, "nobody lost what never was")
 	few.mustGet(texts(0, 5)...)
 }

@@ -288,15 +288,15 @@ func testReplaced(t *testing.T, first *tab) {
 }
 
 func testGap(t *testing.T, b *tab) {
-	s := startInterruptible(t, func(c *Config) { c.History = 100 })
+	s := startInterruptible(t, func(c *Config) { c.History = 5 })
 	b.visit(s.service, "1", "7")
 	s.mustSay(1, "first")
 	b.sees("#log", "first")
 	s.down()
-	s.fromNewConnection(texts(0, 107)...)
+	s.fromNewConnection(texts(0, 12)...)
 	s.up()
 	b.sees("#log .note", "7 missed here")
-	b.sawExactly(append([]string{"first"}, texts(7, 100)...)...)
+	b.sawExactly(append([]string{"first"}, texts(7, 5)...)...)
 }
 
 func testRestart(t *testing.T, b *tab) {

@@ -134,8 +134,8 @@ func TestABadChatOrDeviceIsAnswered400NamingTheLimit(t *testing.T) {
 		{"chat=1", "device", limit},
 		{"chat=1&device=-1", "device", limit},
 		{"chat=1&device=" + limit + "0", "device", limit},
-		{"chat=1&device=1&replay=501", "replay", "500"},
-		{"chat=1&device=1&replay=-1", "replay", "500"},
+		{"chat=1&device=1&replay=2147483648", "replay", "2147483647"},
+		{"chat=1&device=1&replay=-1", "replay", "2147483647"},
 		{"chat=1&device=1&replay=1&replay=2", "replay", "twice"},
 		{"chat=1&device=1&lastEventId=a&lastEventId=b", "lastEventId", "twice"},
 	} {
