@@ -89,6 +89,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.Is(err, errUsage):
 		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "termchat: interrupted")
+		return exitError
 	default:
 		fmt.Fprintln(stderr, "termchat:", wire.Line(err.Error()))
 		return exitError

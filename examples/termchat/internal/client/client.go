@@ -100,7 +100,8 @@ func (c *Client) Room() string {
 }
 
 // Send writes text to the current room. It waits for the server's answer, and while the client is connecting: nil means that the message
-// is in the room's log. ErrOffline and a refusal mean that it is not and never will be, ErrUnsure and the error of ctx that nobody knows.
+// is in the room's log. ErrOffline and a refusal mean that it is not and never will be, ErrUnsure and the error of ctx that nobody
+// knows. The answer comes in line with the events: somebody must be reading those.
 func (c *Client) Send(ctx context.Context, text string) error {
 	if err := wire.CheckText(text); err != nil {
 		return err

@@ -57,7 +57,7 @@ func readLines(ctx context.Context, in io.Reader) <-chan string {
 	go func() {
 		defer close(lines)
 		scanner := bufio.NewScanner(in)
-		scanner.Buffer(nil, 64<<10)
+		scanner.Buffer(nil, 1<<20) // far more than a message may have; a longer line is the end
 		for scanner.Scan() {
 			select {
 			case lines <- scanner.Text():

@@ -30,6 +30,7 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	header.Set("Cache-Control", "private, no-cache")
+	header.Set("Connection", "close") // the deadline of the last write stays with it
 	if sum, err := hex.DecodeString(known.SHA256); err == nil && len(sum) > 0 {
 		header.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530
 	}

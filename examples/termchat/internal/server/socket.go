@@ -35,6 +35,8 @@ type farewell struct {
 	reason string
 }
 
+var tooSlow = farewell{websocket.StatusTryAgainLater, "too slow: a frame was not read in time"}
+
 // run serves the socket until its end, and returns when nothing of it is left.
 func (k *socket) run(hello wire.Frame) {
 	var helpers sync.WaitGroup
@@ -110,7 +112,10 @@ func (k *socket) readPosts() farewell {
 		if err != nil {
 			return farewell{websocket.StatusPolicyViolation, "a frame must be one JSON object with id and text"}
 		}
-		if err := k.send(k.take(post)); err != nil {
+		switch err := k.send(k.take(post)); {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return tooSlow
+		case err != nil:
 			return farewell{}
 		}
 	}
@@ -183,9 +188,7 @@ func (k *socket) ping(closed <-chan struct{}, left chan<- farewell) {
 func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
 	switch reason := k.sub.Err(); {
 	case errors.Is(delivered, os.ErrDeadlineExceeded):
-		return farewell{websocket.StatusTryAgainLater, "too slow: a frame was not read in time"}
-	case delivered != nil && !errors.Is(reason, broadcast.ErrSlow):
-		return farewell{}
+		return tooSlow
 	case errors.Is(reason, broadcast.ErrReplaced):
 		return farewell{wire.StatusReplaced, "replaced"}
 	case errors.Is(reason, broadcast.ErrSlow):
@@ -195,8 +198,11 @@ func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
 	case end := <-left:
 		return end
 	default:
-		return farewell{websocket.StatusGoingAway, "the server is stopping"}
 	}
+	if delivered != nil {
+		return farewell{} // the connection has broken, and the reader is about to find that out
+	}
+	return farewell{websocket.StatusGoingAway, "the server is stopping"}
 }
 
 // close sends the closing frame and waits a moment for the client's. Where half a frame is stuck in the connection there is no place for
