@@ -229,29 +229,38 @@ func TestShutdownWhileEightPublishLosesNothingThatWasAccepted(t *testing.T) {
 	}
 }
 
-// Promise 14: a tight loop, and readers that do nothing but read.
+// Promise 14: a tight loop, and readers that do nothing but read. All of it arrives, unless other programs keep the readers from
+// their processor for longer than publishers are patient; hence a few attempts.
 func TestHealthyReadersInATightLoopLoseNothing(t *testing.T) {
 	for _, readers := range []int{1, 10, 100} {
 		t.Run(fmt.Sprintf("readers=%d", readers), func(t *testing.T) {
 			stress(t)
-			messages := reduced(20_000)
-			b := newBroker[int](t, broadcast.WithBuffer(100))
-			var all sync.WaitGroup
-			for i := range readers {
-				s := b.join(chat, fmt.Sprint(i))
-				all.Go(func() {
-					for range s.Messages(t.Context()) {
-					}
-				})
+			var got float64
+			for attempt := 0; attempt < 5 && got < 0.999; attempt++ {
+				got = flood(t, readers, reduced(20_000))
 			}
-			took := b.publish(chat, make([]int, messages)...)
-			require.NoError(t, b.Shutdown(t.Context()))
-			all.Wait()
-			got := float64(b.Stats().Delivered) / float64(messages*readers)
-			t.Logf("%.3f%% delivered, %d ns per delivery", 100*got, took.Nanoseconds()/int64(messages*readers))
-			require.GreaterOrEqual(t, got, 0.99) // 1, but where the machine itself stands still for a second
+			require.GreaterOrEqual(t, got, 0.999)
 		})
 	}
+}
+
+// flood publishes messages in a tight loop and returns which part of them the readers have taken.
+func flood(t *testing.T, readers, messages int) float64 {
+	b := newBroker[int](t, broadcast.WithBuffer(100))
+	var all sync.WaitGroup
+	for i := range readers {
+		s := b.join(chat, fmt.Sprint(i))
+		all.Go(func() {
+			for range s.Messages(t.Context()) {
+			}
+		})
+	}
+	took := b.publish(chat, make([]int, messages)...)
+	require.NoError(t, b.Shutdown(t.Context()))
+	all.Wait()
+	got := float64(b.Stats().Delivered) / float64(messages*readers)
+	t.Logf("%.3f%% delivered, %d ns per delivery", 100*got, took.Nanoseconds()/int64(messages*readers))
+	return got
 }
 
 // A reader is for one goroutine at a time. Two may share or repeat messages between them, and that is all.
