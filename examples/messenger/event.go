@@ -28,9 +28,8 @@ type ready struct {
 
 // newReady describes a subscription that was asked to begin after a position, and of which nothing has been read.
 func newReady(sub *broadcast.Subscriber[message], chat id, after broadcast.Position, devices []id) ready {
-	// One that begins elsewhere has had its Replay, which may be complete: but that is not what the client asked for.
-	resumed := sub.Position() == after
-	return ready{eventReady, chat, resumed && sub.Recovered(), sub.Stats().Missed, sub.Position(), devices}
+	recovered := after != (broadcast.Position{}) && sub.Recovered() // a newcomer, whose Replay may be complete, has nothing to recover
+	return ready{eventReady, chat, recovered, sub.Stats().Missed, sub.Position(), devices}
 }
 
 // resync tells who is there when comings and goings were lost.
