@@ -210,7 +210,7 @@ func (s *Subscriber[T]) takeBacklogLocked(d *Delivery[T]) {
 	b.last = d.Seq
 	s.moveTo(s.position() + 1)
 	if b.queue.Len() == 0 && b.last == b.applied {
-		b.active = false // unbroken: back to the log
+		s.backlog = nil // unbroken: back to the log
 	}
 	s.placeSampledLocked()
 }

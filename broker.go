@@ -87,10 +87,13 @@ func (b *Broker[T]) TryPublish(chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
 	}
-	return b.publish(nil, chat, msg)
+	return b.publish(noWait, chat, msg)
 }
 
-// publish is Publish, or with a nil ctx TryPublish.
+// noWait is the context of a publisher that does not wait: none.
+var noWait context.Context
+
+// publish is Publish, or with noWait TryPublish.
 func (b *Broker[T]) publish(ctx context.Context, name string, msg T) error {
 	for {
 		c, ok := b.chats.Load(name)
@@ -102,7 +105,7 @@ func (b *Broker[T]) publish(ctx context.Context, name string, msg T) error {
 		if b.state.Load() != stateOpen {
 			return b.reject(ErrClosed)
 		}
-		if ctx != nil {
+		if ctx != noWait {
 			if err := ctx.Err(); err != nil {
 				return b.reject(err)
 			}
@@ -123,7 +126,7 @@ func (b *Broker[T]) publish(ctx context.Context, name string, msg T) error {
 		case errDead:
 			continue
 		default:
-			if ctx != nil && err == ErrOverloaded {
+			if ctx != noWait && err == ErrOverloaded {
 				b.log(slog.LevelDebug, "publisher timed out", name, "")
 			}
 			return b.reject(err)
@@ -141,7 +144,7 @@ func (b *Broker[T]) reject(err error) error {
 // strategy. The options are on top of those of [New]. If the device is subscribed to the chat already, the new subscription takes
 // over and the old one ends with [ErrReplaced].
 //
-// It does not wait. Errors: [ErrInvalid] for a bad name or option, with all of them listed; [ErrClosed]; [ErrLimit]; the error of a
+// It does not wait. Names are UTF-8 of 1 to 256 bytes. Errors: [ErrInvalid] for a bad name or option, with all of them listed; [ErrClosed]; [ErrLimit]; the error of a
 // context given to [Until] that is done.
 func (b *Broker[T]) Subscribe(chat, device string, opts ...SubscribeOption) (*Subscriber[T], error) {
 	if !b.valid() {
@@ -227,7 +230,14 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 // endWith ends the subscription when ctx ends.
 func (s *Subscriber[T]) endWith(ctx context.Context) {
 	c, b := s.chat, s.chat.broker
+	registered := false
 	b.background.enter()
+	defer func() {
+		if !registered { // a foreign context panics
+			b.background.leave()
+			c.end(s, ErrClosed, false)
+		}
+	}()
 	stop := context.AfterFunc(ctx, func() {
 		cause := context.Cause(ctx)
 		c.mu.Lock()
@@ -242,6 +252,7 @@ func (s *Subscriber[T]) endWith(ctx context.Context) {
 			b.logEnded([]*Subscriber[T]{s})
 		}
 	})
+	registered = true
 	c.mu.Lock()
 	open := s.end.Load() == nil
 	if open {
@@ -253,8 +264,8 @@ func (s *Subscriber[T]) endWith(ctx context.Context) {
 	}
 }
 
-// Devices returns the devices that are present in a chat, sorted: those that are subscribed, and those that may still come back
-// within the [WithLeaveGrace].
+// Devices returns the devices that are present in a chat, sorted, empty if there is none: those that are subscribed, and those that may
+// still come back within the [WithLeaveGrace].
 func (b *Broker[T]) Devices(chat string) []string {
 	devices := []string{}
 	if !b.valid() {

@@ -1,6 +1,6 @@
 package broadcast
 
-import "context"
+import "sync/atomic"
 
 // Chan returns a channel of deliveries, for select and for sharing among goroutines; always the same one. It starts a
 // goroutine that offers one message at a time; the message is taken when somebody receives it. The channel is closed promptly after
@@ -15,29 +15,48 @@ func (s *Subscriber[T]) Chan() <-chan Delivery[T] {
 	c := s.chat
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.out == nil {
-		s.out = make(chan Delivery[T])
-		if s.end.Load() != nil {
-			close(s.out)
-			return s.out
-		}
-		if s.done == nil {
-			s.done = make(chan struct{})
-		}
-		s.pumping.Store(true)
-		c.broker.background.enter()
-		p := &pump[T]{s: s, out: s.out, done: s.done, tracked: true}
-		go p.run()
+	p := s.pump.Load()
+	if p == nil {
+		p = &pump[T]{s: s, out: make(chan Delivery[T]), left: make(chan struct{}), tracked: true}
+		s.pump.Store(p)
+		p.startLocked()
 	}
-	return s.out
+	return p.out
 }
 
 // pump is the goroutine behind Chan. It alone sends on the channel, and closes it.
 type pump[T any] struct {
 	s       *Subscriber[T]
-	out     chan<- Delivery[T]
-	done    <-chan struct{}
-	tracked bool // counted among the goroutines that Close waits for
+	out     chan Delivery[T]
+	left    chan struct{}   // closed when the goroutine has settled all that it sent
+	done    <-chan struct{} // closed at the end of the subscription
+	tracked bool            // counted among the goroutines that Close waits for
+	log     atomic.Bool     // the end is to be logged: set by whoever ended it on the way, before left; loaded by the goroutine when it leaves
+}
+
+// hasLeft reports whether a reader may go on with what is left.
+func (p *pump[T]) hasLeft() bool {
+	select {
+	case <-p.left:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *pump[T]) startLocked() {
+	s := p.s
+	if s.end.Load() != nil {
+		close(p.out)
+		close(p.left)
+		return
+	}
+	if s.done == nil {
+		s.done = make(chan struct{})
+	}
+	p.done = s.done
+	s.chat.broker.background.enter()
+	go p.run()
 }
 
 func (p *pump[T]) run() {
@@ -47,7 +66,7 @@ func (p *pump[T]) run() {
 	for s.end.Load() == nil {
 		d, ok := p.peek()
 		if !ok {
-			s.wait(context.Background())
+			s.sleep(p.done)
 			continue
 		}
 		// While a strategy may take away what is offered, every message wakes this goroutine to look again.
@@ -66,15 +85,17 @@ func (p *pump[T]) run() {
 
 // leave closes the channel and makes way for a reader of what is left.
 func (p *pump[T]) leave() {
-	c := p.s.chat
+	b := p.s.chat.broker
 	close(p.out)
-	c.mu.Lock()
-	p.s.pumping.Store(false)
+	p.s.chat.mu.Lock()
+	close(p.left)
 	p.s.letGoLocked()
-	c.mu.Unlock()
-	p.s.parking().call(p.s)
+	p.s.chat.mu.Unlock()
 	if p.tracked {
-		c.broker.background.leave()
+		b.background.leave()
+	}
+	if p.log.Load() {
+		b.logEnded([]*Subscriber[T]{p.s})
 	}
 }
 
@@ -88,14 +109,14 @@ func (p *pump[T]) peek() (d Delivery[T], ok bool) {
 func (p *pump[T]) settle(d Delivery[T]) {
 	p.leaving(func() {
 		for !p.s.settleOffered(d) {
-			p.s.wait(context.Background())
+			p.s.sleep(nil)
 		}
 	})
 }
 
-// leaving runs f, which may run a sampler, wait for one, or log: Close does not wait for code of the user that hangs.
+// leaving runs f, which may run a sampler or wait for one: Close does not wait for one that hangs.
 func (p *pump[T]) leaving(f func()) {
-	if p.s.sampler == nil && p.s.chat.broker.config.logger == nil {
+	if p.s.sampler == nil {
 		f()
 		return
 	}

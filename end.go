@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/fbd86cad/broadcast/internal/seglog"
@@ -62,6 +63,9 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 		c.emptiedLocked()
 	}
 	s.end.Store(e)
+	if s.due {
+		c.pressed = slices.DeleteFunc(c.pressed, func(o *Subscriber[T]) bool { return o == s })
+	}
 	s.letGoLocked()
 	c.recountLocked(s)
 	c.broker.left()
@@ -80,7 +84,7 @@ func (c *chat[T]) discardLocked(s *Subscriber[T]) {
 
 // letGoLocked lets the backlog go when nothing of it can be taken any more, and nobody is at it.
 func (s *Subscriber[T]) letGoLocked() {
-	if s.gone() && !s.busy.Load() && !s.pumping.Load() {
+	if s.gone() && !s.busy.Load() && (s.pump.Load() == nil || s.pump.Load().hasLeft()) {
 		s.backlog = nil
 	}
 }

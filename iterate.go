@@ -10,7 +10,7 @@ const maxStep = 16
 
 // All returns an iterator over deliveries: each is taken when the loop body gets it. It waits for messages and ends with the
 // subscription, when what is readable has been taken, or with ctx, which leaves the subscription open. After the loop,
-// [Subscriber.Err] says which. A nil ctx, or a subscriber not made by Subscribe, yields nothing.
+// [Subscriber.Err] says which: nil if it was ctx. A nil ctx, or a subscriber not made by Subscribe, yields nothing.
 func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 	return func(yield func(Delivery[T]) bool) {
 		if s.checkRead(ctx) != nil {
@@ -72,6 +72,7 @@ func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) (stepped
 	last := len(slots) - 1
 	for i := range slots {
 		if ctx.Err() != nil {
+			s.giveUpPlace()
 			return true, false
 		}
 		if s.word.Load() != w {
@@ -120,7 +121,8 @@ func (s *Subscriber[T]) report() {
 			s.reportSlow(n)
 			return
 		}
-		if s.advance(w, n, s.chat.log.Head()) {
+		head := s.chat.log.Head()
+		if s.advance(w, min(n, head-w>>flagBits), head) { // less than n if somebody else reads, by mistake
 			return
 		}
 	}
@@ -130,7 +132,8 @@ func (s *Subscriber[T]) report() {
 func (s *Subscriber[T]) reportSlow(n uint64) {
 	if s.enter() { // always: DropOldest is never busy
 		defer s.exit()
-		s.moveTo(s.position() + n)
+		_, head := s.headLocked()
+		s.moveTo(min(s.position()+n, head))
 		s.progressLocked()
 	}
 }

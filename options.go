@@ -253,7 +253,7 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // Until ends the subscription when ctx does, with [context.Cause] as the reason; what was buffered is gone then. A ctx that is
-// done already makes Subscribe return its error.
+// done already makes Subscribe return its error. A context that is not of package context costs a goroutine; see [context.AfterFunc].
 func Until(ctx context.Context) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) {
 		if ctx == nil {

@@ -25,7 +25,7 @@ type parking[T any] struct {
 	oldest     uint64           // none of waiting parked at an earlier position than this
 	called     bool             // all of waiting are to be woken, message or not
 	leaving    []*Subscriber[T] // detached from waiting, to be woken
-	generation uint32           // counts the detachments: a reader with an older one is no longer in waiting
+	generation uint64           // counts the detachments: a reader with an older one is no longer in waiting
 }
 
 // park adds a reader that has found nothing to take. It is added once, however often it parks.

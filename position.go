@@ -17,7 +17,7 @@ type Position struct {
 // String returns the position as text of at most 27 characters, letters, digits and a hyphen: safe in a URL and in a header. It is empty
 // for the zero value.
 func (p Position) String() string {
-	if p == (Position{}) {
+	if p.epoch == 0 {
 		return ""
 	}
 	return strconv.FormatUint(p.epoch, 36) + "-" + strconv.FormatUint(p.seq, 36)

@@ -49,7 +49,7 @@ func (q *waiterQueue[T]) remove(w *waiter) {
 	}
 }
 
-// publish accepts a message or says why not. With a nil ctx it does not wait.
+// publish accepts a message or says why not. With noWait it does not wait.
 func (c *chat[T]) publish(ctx context.Context, msg T) error {
 	c.mu.Lock()
 	if err := c.refusalLocked(); err != nil {
@@ -67,7 +67,7 @@ func (c *chat[T]) publish(ctx context.Context, msg T) error {
 		c.settle(o)
 		return nil
 	}
-	if ctx == nil {
+	if ctx == noWait {
 		c.mu.Unlock()
 		return ErrOverloaded
 	}
@@ -105,7 +105,8 @@ func (c *chat[T]) wait(ctx context.Context, w *waiter, msg T) error {
 		if timer != nil {
 			timer.Stop()
 		}
-		canceled := ctx.Err() // code of the user: before the lock
+		c.yield(w)
+		canceled := ctx.Err() // code of the user: before the lock, and after all waiting
 		o, done, err := c.attempt(w, msg, canceled, overtime)
 		if done {
 			c.settle(o)
@@ -141,9 +142,6 @@ func (c *chat[T]) attempt(w *waiter, msg T, canceled error, overtime time.Time) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if canceled == nil && c.waiters.first() == w {
-		c.yieldLocked(now)
-	}
 	switch err := c.refusalLocked(); {
 	case err != nil:
 		c.waiters.remove(w)

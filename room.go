@@ -18,11 +18,14 @@ type stand struct {
 	yielded  bool      // the processor was yielded at this deadline
 }
 
-// yieldLocked yields the processor once when patience is over. If a reader that is waited for arrived meanwhile, the
-// processor was short and not the reader: patience begins again, up to maxExtension in all. The lock is released meanwhile.
-func (c *chat[T]) yieldLocked(now time.Time) {
+// yield yields the processor once when the patience of the leading publisher is over. If a reader that is waited for arrived meanwhile, the
+// processor was short and not the reader: patience begins again, up to maxExtension in all.
+func (c *chat[T]) yield(w *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	st := &c.stand
-	if st.head != c.log.Head() || st.yielded || now.Before(st.deadline) || c.broker.config.patience == 0 {
+	over := st.head == c.log.Head() && !time.Now().Before(st.deadline)
+	if c.waiters.first() != w || !over || st.yielded || c.broker.config.patience == 0 {
 		return
 	}
 	st.yielded = true

@@ -13,10 +13,10 @@ import (
 // and Head stands still once the subscription has ended.
 type SubscriberStats struct {
 	Delivered uint64 // messages taken
-	Missed    uint64 // messages that the strategy removed
+	Missed    uint64 // messages that the strategy removed, and those that were gone when the subscription resumed
 	Pending   uint64 // messages that can still be taken
 	Discarded uint64 // messages thrown away with the subscription when it ended
-	Joined    uint64 // Seq of the last message before the subscription
+	Joined    uint64 // Seq after which the subscription, or its replay, began
 	Head      uint64 // Seq of the last message accepted in the chat, or when the subscription ended
 }
 

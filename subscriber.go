@@ -63,33 +63,32 @@ type Subscriber[T any] struct {
 
 	follower *follower[T] // nil without WithPresence; set like joined
 
-	// pumping says that the goroutine behind Chan has not left: stored under the chat's lock; loaded also without, by a reader that is about
-	// to wait for that after the end.
-	pumping atomic.Bool
+	// pump is the goroutine behind Chan, nil until that is called: stored once, under the chat's lock; loaded also without, by a reader that
+	// finds the end and has to wait until that goroutine has settled what it sent.
+	pump atomic.Pointer[pump[T]]
 
 	// Guarded by the chat's lock.
-	replayed uint64           // the messages up to it are a replay and do not count against the buffer; moved on with those that are dropped
-	gap      uint64           // the part of missed that the next delivery has to tell of
-	backlog  *backlog[T]      // nil until first needed; while busy, of whoever set that
-	due      bool             // a publisher has asked for the strategy to be applied, and nobody has begun to since
-	failed   error            // why the sampler's answer ends the subscription; for exit
-	drained  bool             // the last message during Shutdown was taken, the subscription is to be finished; for exit
-	sampled  bool             // the strategy was applied, somebody may wait for that; for exit
-	missed   uint64           // how many of the settled messages were missed
-	index    int32            // where in the watchlist
-	place    place            // in what part of it
-	spent    bool             // used up its patience and has not been half empty since
-	blocking bool             // a spent Block reader that the leading publisher waits for; counted in chat.awaiting
-	overrun  bool             // messages were accepted that did not fit: sample before taking
-	frozen   *seglog.View[T]  // what it has of the log while publishers do not look at it any more
-	stall    *stallWatch      // nil without a stall timeout
-	done     chan struct{}    // nil until somebody asks
-	out      chan Delivery[T] // nil until Chan is called
-	stop     func() bool      // nil without Until
+	replayed uint64          // the messages up to it are a replay and do not count against the buffer; moved on with those that are dropped
+	gap      uint64          // the part of missed that the next delivery has to tell of
+	backlog  *backlog[T]     // nil until first needed; while busy, of whoever set that
+	due      bool            // a publisher has asked for the strategy to be applied, and nobody has begun to since
+	failed   error           // why the sampler's answer ends the subscription; for exit
+	drained  bool            // the last message during Shutdown was taken, the subscription is to be finished; for exit
+	sampled  bool            // the strategy was applied, somebody may wait for that; for exit
+	missed   uint64          // how many of the settled messages were missed
+	index    int32           // where in the watchlist
+	place    place           // in what part of it
+	spent    bool            // used up its patience and has not been half empty since
+	blocking bool            // a spent Block reader that the leading publisher waits for; counted in chat.awaiting
+	overrun  bool            // messages were accepted that did not fit: sample before taking
+	frozen   *seglog.View[T] // what it has of the log while publishers do not look at it any more
+	stall    *stallWatch     // nil without a stall timeout
+	done     chan struct{}   // nil until somebody asks
+	stop     func() bool     // nil without Until
 
 	// Guarded by parking.mu.
 	wake       chan struct{} // nil until it parked for the first time
-	generation uint32
+	generation uint64
 	parkIndex  int32
 	parked     bool
 }
@@ -165,7 +164,8 @@ func (s *Subscriber[T]) Next(ctx context.Context) (d Delivery[T], err error) {
 	return d, err
 }
 
-// TryNext takes the next message if one waits. It does not wait itself, unless for a sampler that is running. False without an [Subscriber.Err] means: nothing now.
+// TryNext takes the next message if one waits. It does not wait itself, unless for a sampler that is running. While
+// [Subscriber.Err] is nil, false means that nothing is there now; after the end, that nothing is left.
 func (s *Subscriber[T]) TryNext() (d Delivery[T], ok bool) {
 	if !s.valid() {
 		return d, false
@@ -267,12 +267,22 @@ func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 			if reason := s.nothingLeft(); reason != nil {
 				return reason
 			}
+			s.giveUpPlace()
 			return err
 		}
 		if ok, err := s.take(d); ok || err != nil && err != errBusy {
 			return err
 		}
+		*d = Delivery[T]{} // a reader that waits holds nothing
 		s.wait(ctx)
+	}
+}
+
+// giveUpPlace makes sure that a reader which stops reading holds no more of the log than it may: it may have stored its place after
+// somebody had taken it away.
+func (s *Subscriber[T]) giveUpPlace() {
+	if s.word.Load()&slow != 0 && s.enter() {
+		s.exit()
 	}
 }
 
@@ -285,20 +295,33 @@ func (s *Subscriber[T]) nothingLeft() error {
 	return e.reason
 }
 
-// errBusy says that the subscription is occupied.
+// errBusy says that somebody else has to finish first: who applies the strategy, or after the end the goroutine behind Chan.
 var errBusy = errors.New("busy")
 
-// wait parks the reader until there may be something to take, ctx is done, or the subscription has ended.
+// wait waits until there may be something to take, ctx is done, or the subscription has ended.
 func (s *Subscriber[T]) wait(ctx context.Context) {
+	done := ctx.Done() // code of the user
+	if p := s.pump.Load(); p != nil && s.end.Load() != nil && !s.gone() {
+		select {
+		case <-p.left:
+		case <-done:
+		}
+		return
+	}
+	s.sleep(done)
+}
+
+// sleep parks the reader until there may be something to take, done is closed, or the subscription has ended.
+func (s *Subscriber[T]) sleep(done <-chan struct{}) {
 	p := s.parking()
 	p.park(s)
 	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
-	if s.gone() || waits && !s.occupied() {
+	if s.gone() || waits && !s.busy.Load() {
 		p.leave(s)
 		return
 	}
 	// The channel was made by park and is never replaced.
-	if done := ctx.Done(); done == nil {
+	if done == nil {
 		<-s.wake
 	} else {
 		select {
@@ -307,15 +330,9 @@ func (s *Subscriber[T]) wait(ctx context.Context) {
 			p.leave(s)
 		}
 	}
-	if s.end.Load() != nil && !s.occupied() {
+	if s.end.Load() != nil && !s.busy.Load() {
 		signal(s.wake) // for another goroutine that reads the same subscription by mistake
 	}
-}
-
-// occupied reports whether a reader has to wait for somebody else: who applies the strategy, or, after the end, the goroutine behind
-// Chan, which may have to settle a message that was received. Both call the reader when they are done.
-func (s *Subscriber[T]) occupied() bool {
-	return s.busy.Load() || s.pumping.Load() && s.end.Load() != nil
 }
 
 // closedChannel returns a channel that is closed.

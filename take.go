@@ -75,7 +75,7 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 		return false, errBusy
 	}
 	defer s.exit()
-	if s.occupied() && !s.gone() {
+	if p := s.pump.Load(); p != nil && s.end.Load() != nil && !s.gone() && !p.hasLeft() {
 		return false, errBusy
 	}
 	if !s.sampleLocked() {
@@ -136,9 +136,14 @@ func (s *Subscriber[T]) exit() {
 	sampled := s.sampled
 	s.sampled = false
 	c.mu.Unlock()
-	if ended {
+	pump := s.pump.Load()
+	switch {
+	case ended && pump != nil:
+		c.broker.announce([]*Subscriber[T]{s})
+		pump.log.Store(true) // Close waits for that goroutine, but not for loggers
+	case ended:
 		c.broker.finish(s)
-	} else if sampled {
+	case sampled:
 		s.parking().call(s)
 	}
 }
