@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -159,6 +160,19 @@ func closed(err error) error {
 		return &finalError{fmt.Errorf("the server does not understand this client: %s", reason)}
 	}
 	return fmt.Errorf("closed by the server: %s (%d)", reason, closing.Code)
+}
+
+// lost returns why a connection ended without a word, in words for people.
+func lost(err error) error {
+	switch op, ok := errors.AsType[*net.OpError](err); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("connection lost: nothing has come for too long")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return errors.New("connection lost")
+	case ok:
+		return fmt.Errorf("connection lost: %w", op.Err)
+	}
+	return fmt.Errorf("connection lost: %w", err)
 }
 
 // reasoned is an error with the words of the server.

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -130,6 +129,3 @@ func (v *visit) handle(f wire.Frame) {
 func fileOf(f wire.File) File {
 	return File{ID: wire.Line(f.ID), Name: wire.FileName(f.Name), Size: f.Size, SHA256: wire.Line(f.SHA256)}
 }
-
-// lost returns why a connection ended.
-func lost(err error) error { return fmt.Errorf("connection lost: %w", err) }

@@ -50,7 +50,7 @@ func (k *socket) run(hello wire.Frame) {
 		delivered = k.deliver()
 	}
 	end := k.farewell(delivered, left)
-	k.close(end)
+	k.close(end, delivered != nil)
 	close(closed)
 	helpers.Wait()
 	k.log.Debug("socket closed", "code", int(end.code), "reason", end.reason)
@@ -206,12 +206,12 @@ func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
 }
 
 // close sends the closing frame and waits a moment for the client's. Where half a frame is stuck in the connection there is no place for
-// a closing one: then the reason is kept for when the client comes back.
-func (k *socket) close(end farewell) {
+// a closing one: then the reason is kept for when the client comes back. stuck says that a write has failed, which Close may not tell.
+func (k *socket) close(end farewell, stuck bool) {
 	if end.code != 0 {
 		k.conn.EndReading(k.server.cfg.CloseTimeout) // all of it, the rest of a message that was too big included
 		err := k.ws.Close(end.code, end.reason)
-		if err != nil && end.code == websocket.StatusTryAgainLater {
+		if (stuck || err != nil) && end.code == websocket.StatusTryAgainLater {
 			k.server.noteCut(k.who, end.reason)
 		}
 	}
