@@ -293,7 +293,7 @@ func testAway(t *testing.T, ann *tab) {
 
 func testBreaks(t *testing.T, b *tab) {
 	const messages = 400
-	s := start(t, nil)
+	s := start(t, func(c *Config) { c.History = messages })
 	b.join(s, "1", "7")
 	posted := make(chan struct{})
 	go func() {

@@ -59,8 +59,8 @@ func TestAMessageThatIsTooOldIsNotKept(t *testing.T) {
 }
 
 func TestASocketThatBrokeResumesWithoutLossAndWithoutRepetition(t *testing.T) {
-	s := start(t, nil)
 	const messages = 300
+	s := start(t, func(c *Config) { c.History, c.Replay = messages, messages }) // the posts may be ahead of the first connection
 	var posting sync.WaitGroup
 	posting.Go(func() {
 		for i := range messages {
