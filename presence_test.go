@@ -377,8 +377,11 @@ func TestARoomThatFillsAtOnceIsLinearWork(t *testing.T) {
 	}
 	fill(1_000)
 	small, large := time.Hour, time.Hour
-	for range 5 {
+	for range 20 { // a busy machine may need some; squared work would be 16 times too much each time
 		small, large = min(small, fill(1_000)), min(large, fill(16_000))
+		if large < 16*8*small {
+			return
+		}
 	}
-	require.Less(t, large, 16*8*small, "16 times as many took %v instead of %v", large, small)
+	t.Fatalf("16 times as many took %v instead of %v", large, small)
 }
