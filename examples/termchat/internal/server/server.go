@@ -31,13 +31,13 @@ type ServerHandle struct {
 // Start listens and serves until ctx ends or Stop is called. The error is what is wrong with cfg, the address or the directory;
 // nothing is left running then.
 func Start(ctx context.Context, cfg Config) (*ServerHandle, error) {
-	s, err := newServer(cfg)
+	ln, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", cfg.Addr)
+	s, err := newServer(cfg)
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, errors.Join(err, ln.Close())
 	}
 	stopping, stop := context.WithCancel(ctx)
 	cutting, cut := context.WithCancel(context.Background())
