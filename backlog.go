@@ -56,9 +56,9 @@ func (s *Subscriber[T]) sampleForPublisher() {
 	}
 }
 
-// sampleLocked applies the strategy to all messages that were accepted before this call, if one did not fit. The chat's lock is
-// held at the call and at the return, but not while the strategy runs. If the sampler fails, sampleLocked returns false, and exit will
-// end the subscription.
+// sampleLocked applies the strategy to all messages that were accepted before this call, if one did not fit. The chat's
+// lock is held at the call and at the return, but not while the strategy runs. If the sampler fails, sampleLocked returns
+// false, and exit will end the subscription.
 func (s *Subscriber[T]) sampleLocked() bool {
 	s.due = false
 	for s.overrun && !s.gone() {
@@ -118,8 +118,8 @@ func (s *Subscriber[T]) thawLocked() (view *seglog.View[T], head uint64) {
 	return view, head
 }
 
-// apply moves the messages up to head from the log to the queue and lets the strategy drop what does not fit. What is above the view is
-// dropped, as if by DropNewest. It stops when the sampler fails.
+// apply moves the messages up to head from the log to the queue and lets the strategy drop what does not fit. What is above
+// the view is dropped, as if by DropNewest. It stops when the sampler fails.
 func (s *Subscriber[T]) apply(view *seglog.View[T], head uint64, failure *error) {
 	b, size := s.backlog, s.limit()-s.position()
 	for seq := b.applied + 1; seq <= min(head, view.To()); seq++ {

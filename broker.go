@@ -29,8 +29,8 @@ type Broker[T any] struct {
 	drained chan struct{}
 	ended   chan struct{} // closed when all is torn down
 
-	// census is held while Stats adds up and while a chat leaves the registry, so that none is counted twice, or not at all. It comes before
-	// the registry in the lock order.
+	// census is held while Stats adds up and while a chat leaves the registry, so that none is counted twice, or not at
+	// all. It comes before the registry in the lock order.
 	census sync.Mutex
 	past   ledger
 }
@@ -65,13 +65,13 @@ func (b *Broker[T]) valid() bool { return b != nil && b.chats != nil }
 
 var errZeroBroker = invalidf("broker was not made by New")
 
-// Publish hands msg to every subscriber of a chat. It returns nil exactly when the message was accepted: then it has its place in the
-// chat's order, and Publish need not wait for any reader to take it. After an error nobody will ever get it.
+// Publish hands msg to every subscriber of a chat. It returns nil exactly when the message was accepted: then it has its
+// place in the chat's order, and Publish need not wait for any reader to take it. After an error nobody will ever get it.
 //
 // It waits only for room: a moment for readers whose buffer is full (see [WithPatience]), and for [Block] readers until
 // [WithPublishTimeout], which is [ErrOverloaded], or the end of ctx, which is ctx.Err(). Publishers of a chat that wait are
-// served in order. Before anything else, in this order, a bad argument is [ErrInvalid], a broker closed or shutting down [ErrClosed], and a
-// ctx that is done its error. A chat that nobody has subscribed is no error.
+// served in order. Before anything else, in this order, a bad argument is [ErrInvalid], a broker closed or shutting down
+// [ErrClosed], and a ctx that is done its error. A chat that nobody has subscribed is no error.
 func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
@@ -144,8 +144,8 @@ func (b *Broker[T]) reject(err error) error {
 // strategy. The options are on top of those of [New]. If the device is subscribed to the chat already, the new subscription takes
 // over and the old one ends with [ErrReplaced].
 //
-// It does not wait. Names are UTF-8 of 1 to 256 bytes. Errors: [ErrInvalid] for a bad name or option, with all of them listed; [ErrClosed]; [ErrLimit]; the error of a
-// context given to [Until] that is done.
+// It does not wait. Names are UTF-8 of 1 to 256 bytes. Errors: [ErrInvalid] for a bad name or option, with all of them listed;
+// [ErrClosed]; [ErrLimit]; the error of a context given to [Until] that is done.
 func (b *Broker[T]) Subscribe(chat, device string, opts ...SubscribeOption) (*Subscriber[T], error) {
 	if !b.valid() {
 		return nil, errZeroBroker
@@ -264,8 +264,8 @@ func (s *Subscriber[T]) endWith(ctx context.Context) {
 	}
 }
 
-// Devices returns the devices that are present in a chat, sorted, empty if there is none: those that are subscribed, and those that may
-// still come back within the [WithLeaveGrace].
+// Devices returns the devices that are present in a chat, sorted, empty if there is none: those that are subscribed, and
+// those that may still come back within the [WithLeaveGrace].
 func (b *Broker[T]) Devices(chat string) []string {
 	devices := []string{}
 	if !b.valid() {

@@ -163,7 +163,8 @@ func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
 	return d, true
 }
 
-// settleOffered settles a message that was received. It returns false if it must be called again, because the strategy is being applied.
+// settleOffered settles a message that was received. It returns false if it must be called again, because the strategy is
+// being applied.
 func (s *Subscriber[T]) settleOffered(d Delivery[T]) bool {
 	if !s.enter() {
 		return false
@@ -186,8 +187,8 @@ func (s *Subscriber[T]) settleOffered(d Delivery[T]) bool {
 	return true
 }
 
-// settleOfferedLocked moves the reader behind d. A strategy may have dropped d while it was offered: then it was delivered all the same, and is
-// not missed after all.
+// settleOfferedLocked moves the reader behind d. A strategy may have dropped d while it was offered: then it was delivered
+// all the same, and is not missed after all.
 func (s *Subscriber[T]) settleOfferedLocked(d Delivery[T]) {
 	b := s.backlog
 	switch {

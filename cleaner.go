@@ -180,8 +180,8 @@ type stallWatch struct {
 	delivered uint64
 }
 
-// endStalledLocked ends the readers that have had messages waiting and taken none for their timeout. It returns when to look again, or
-// the zero time if no reader has messages waiting: then the next publisher calls.
+// endStalledLocked ends the readers that have had messages waiting and taken none for their timeout. It returns when to
+// look again, or the zero time if no reader has messages waiting: then the next publisher calls.
 func (c *chat[T]) endStalledLocked(now time.Time, r *cleanReport[T]) (next time.Time) {
 	for _, s := range c.readers {
 		w := s.stall

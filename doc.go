@@ -13,18 +13,18 @@
 //	err = b.Shutdown(ctx)
 //
 // A subscription is read by one goroutine, with [Subscriber.Next], [Subscriber.NextBatch], [Subscriber.All],
-// [Subscriber.Messages] or, for select, [Subscriber.Chan]. Everything else may be called from anywhere at any time, also from inside a
-// loop that reads.
+// [Subscriber.Messages] or, for select, [Subscriber.Chan]. Everything else may be called from anywhere at any time, also
+// from inside a loop that reads.
 //
 // # Delivery and order
 //
-// Publish returns nil exactly when the message was accepted; after an error nobody gets it. An accepted message has a place in
-// its chat's one order, its Seq, which is the same for all readers and agrees with time: if one Publish returned before another
-// began, its Seq is smaller. A subscription gets every message accepted after Subscribe returned, once, or is told how many it missed
-// in the Missed of the next delivery; the books, [SubscriberStats], balance exactly.
+// Publish returns nil exactly when the message was accepted; after an error nobody gets it. An accepted message has a place
+// in its chat's one order, its Seq, which is the same for all readers and agrees with time: if one Publish returned before
+// another began, its Seq is smaller. A subscription gets every message accepted after Subscribe returned, once, or is told
+// how many it missed in the Missed of the next delivery; the books, [SubscriberStats], balance exactly.
 //
-// A message is stored once, however many read it, and handed to all of them without copying what it points to: treat it as read-only.
-// Keep T small, or a pointer.
+// A message is stored once, however many read it, and handed to all of them without copying what it points to: treat it as
+// read-only. Keep T small, or a pointer.
 //
 // # Slow readers
 //
@@ -44,9 +44,9 @@
 //
 // # History and presence
 //
-// [WithHistory] keeps the last messages of a chat. A subscription may begin with them, [Replay], or after the [Position] of a
-// delivery, [Resume]; what is published goes on from there without a gap and without a duplicate, and what is gone is told as Missed.
-// [WithPresence] also delivers who joins and who leaves, in one order with the messages.
+// [WithHistory] keeps the last messages of a chat. A subscription may begin with them, [Replay], or after the [Position] of
+// a delivery, [Resume]; what is published goes on from there without a gap and without a duplicate, and what is gone is
+// told as Missed. [WithPresence] also delivers who joins and who leaves, in one order with the messages.
 //
 // # Ends
 //

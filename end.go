@@ -100,8 +100,8 @@ func (c *chat[T]) restLocked(s *Subscriber[T], head uint64) *seglog.View[T] {
 	return s.segment.Load().View(head)
 }
 
-// finish makes the ends of subscriptions known: to those who wait for it, to the context that could have ended it, to the log. No lock
-// is held.
+// finish makes the ends of subscriptions known: to those who wait for it, to the context that could have ended it, to the
+// log. No lock is held.
 func (b *Broker[T]) finish(ended ...*Subscriber[T]) {
 	b.announce(ended)
 	b.logEnded(ended)

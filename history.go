@@ -92,8 +92,8 @@ func (c *chat[T]) startLocked(s *Subscriber[T], resume Position, replay int) {
 // noReplay is the replay of a subscription that asked for none.
 const noReplay = -1
 
-// Position returns the position after the message that was taken last; before the first one, where the subscription joined. It is for the
-// reading goroutine. The positions of deliveries are had from [Delivery.Position].
+// Position returns the position after the message that was taken last; before the first one, where the subscription joined.
+// It is for the reading goroutine. The positions of deliveries are had from [Delivery.Position].
 func (s *Subscriber[T]) Position() Position {
 	if !s.valid() {
 		return Position{}
@@ -113,6 +113,6 @@ func (s *Subscriber[T]) lastLocked() uint64 {
 	return s.position() - s.gap
 }
 
-// Recovered reports whether the subscription began where [Resume] or [Replay] asked for: nothing of it was gone. It is false without
-// either, and if the position was of another log.
+// Recovered reports whether the subscription began where [Resume] or [Replay] asked for: nothing of it was gone. It is
+// false without either, and if the position was of another log.
 func (s *Subscriber[T]) Recovered() bool { return s.valid() && s.recovered }

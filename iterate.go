@@ -25,9 +25,9 @@ func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 
 // Messages is [Subscriber.All] with the payloads alone, and faster: it does not show what was missed, nor who comes and goes.
 //
-// With DropOldest and a buffer of 32 or more it tells others of its progress in steps, of a 16th of the buffer and at most 16 messages,
-// and always when it hands out the last one that is there: inside the loop, what the body got may still count as
-// pending for publishers and in Stats. Nothing is dropped because of that, and on leaving the loop, in whatever way, the
+// With DropOldest and a buffer of 32 or more it tells others of its progress in steps, of a 16th of the buffer and at most
+// 16 messages, and always when it hands out the last one that is there: inside the loop, what the body got may still count
+// as pending for publishers and in Stats. Nothing is dropped because of that, and on leaving the loop, in whatever way, the
 // numbers are exact.
 func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
 	return func(yield func(T) bool) {
@@ -94,8 +94,8 @@ func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) (stepped
 	return true, true
 }
 
-// strideLength returns how many messages may be handed out in one step: not more than would make the reader half empty, if a publisher
-// waits for that, and none on the slow path.
+// strideLength returns how many messages may be handed out in one step: not more than would make the reader half empty, if
+// a publisher waits for that, and none on the slow path.
 func (s *Subscriber[T]) strideLength(w, head uint64) uint64 {
 	pending := head - w>>flagBits
 	n := min(pending, uint64(s.step))

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Close ends the broker now: Publish and Subscribe are refused, waiting publishers get [ErrClosed], every subscription ends with ErrClosed, and
-// what was buffered stays readable. When it returns, nothing of the broker runs any more. It returns nil, any number of times.
+// Close ends the broker now: Publish and Subscribe are refused, waiting publishers get [ErrClosed], every subscription ends
+// with ErrClosed, and what was buffered stays readable. When it returns, nothing of the broker runs any more. It returns
+// nil, any number of times.
 func (b *Broker[T]) Close() error {
 	if b.valid() {
 		b.tearDown()

@@ -8,18 +8,6 @@ import (
 	"time"
 )
 
-// Defaults of the options.
-const (
-	defaultBuffer         = 256
-	defaultBlockStall     = 2 * time.Minute
-	defaultPatience       = 10 * time.Millisecond
-	defaultPublishTimeout = 5 * time.Second
-	defaultCleanInterval  = time.Minute
-	defaultChatIdle       = 5 * time.Minute
-
-	maxBuffer = 1 << 20
-)
-
 // Option configures a [Broker]; see [New].
 type Option interface {
 	applyBroker(*brokerConfig)
@@ -36,61 +24,6 @@ type SharedOption interface {
 	Option
 	SubscribeOption
 }
-
-// brokerConfig is what the options of New add up to.
-type brokerConfig struct {
-	subscription   subscriptionConfig // defaults for every Subscribe
-	patience       time.Duration
-	publishTimeout time.Duration
-	cleanInterval  time.Duration
-	chatIdle       time.Duration
-	historySize    int
-	historyAge     time.Duration // 0: any
-	leaveGrace     time.Duration
-	maxChats       int
-	maxSubscribers int
-	logger         *slog.Logger // nil: nothing is logged
-	problems       []error
-}
-
-// subscriptionConfig is what the options of one Subscribe add up to, on top of the broker's.
-type subscriptionConfig struct {
-	buffer       int
-	sampling     Sampling
-	sampler      any            // func(Backlog[T], T) int, or nil: sampling decides
-	stallTimeout *time.Duration // nil: the default of the strategy
-	until        context.Context
-	resume       Position
-	presence     bool
-	replay       int // noReplay, or how many messages
-	problems     []error
-}
-
-func defaultConfig() brokerConfig {
-	return brokerConfig{
-		subscription:   subscriptionConfig{buffer: defaultBuffer, replay: noReplay},
-		patience:       defaultPatience,
-		publishTimeout: defaultPublishTimeout,
-		cleanInterval:  defaultCleanInterval,
-		chatIdle:       defaultChatIdle,
-	}
-}
-
-// brokerOption is an Option and nothing else.
-type brokerOption func(*brokerConfig)
-
-func (o brokerOption) applyBroker(c *brokerConfig) { o(c) }
-
-// subscribeOption is a SubscribeOption and nothing else.
-type subscribeOption func(*subscriptionConfig)
-
-func (o subscribeOption) applySubscription(c *subscriptionConfig) { o(c) }
-
-// sharedOption is a SharedOption.
-type sharedOption func(*subscriptionConfig)
-
-func (o sharedOption) applyBroker(c *brokerConfig)             { o(&c.subscription) }
-func (o sharedOption) applySubscription(c *subscriptionConfig) { o(c) }
 
 // WithBuffer sets how many messages a reader may be behind before its strategy acts: 1 to 1<<20, default 256. Nothing is
 // allocated in advance: a buffer is a permission to lag in the chat's shared log.
@@ -119,10 +52,11 @@ func WithSampling(s Sampling) SharedOption {
 // WithSampler sets a strategy of your own: sample is given a full backlog and the message that does not fit it and answers
 // which one goes: an index of the backlog, or backlog.Len() for the new message.
 //
-// It is called in the order of the messages, under a lock of its own subscription, on a goroutine that reads or publishes, and at
-// the latest when the subscription is read. It must answer quickly, must not keep the backlog, and must call nothing of the broker. If it panics or exits its
-// goroutine, the subscription ends with a [PanicError]; if its answer is no index, with an [ErrInvalid] that says so. The
-// message type must be the broker's. Of WithSampling and WithSampler the later one wins.
+// It is called in the order of the messages, under a lock of its own subscription, on a goroutine that reads or publishes,
+// and at the latest when the subscription is read. It must answer quickly, must not keep the backlog, and must call nothing
+// of the broker. If it panics or exits its goroutine, the subscription ends with a [PanicError]; if its answer is no index,
+// with an [ErrInvalid] that says so. The message type must be the broker's. Of WithSampling and WithSampler the later one
+// wins.
 func WithSampler[T any](sample func(backlog Backlog[T], next T) int) SharedOption {
 	return sharedOption(func(c *subscriptionConfig) {
 		if sample == nil {
@@ -195,9 +129,9 @@ func WithChatIdle(d time.Duration) Option {
 	})
 }
 
-// WithHistory keeps the last n messages of every chat for [Replay] and [Resume], 0 to 1<<20, if they are at most age old; an age of 0 is any age.
-// The default is none. With a history a Publish makes the chat if there is none, which [WithMaxChats] limits, and a chat with messages
-// kept is not forgotten: with any age not before the broker ends.
+// WithHistory keeps the last n messages of every chat for [Replay] and [Resume], 0 to 1<<20, if they are at most age old;
+// an age of 0 is any age. The default is none. With a history a Publish makes the chat if there is none, which
+// [WithMaxChats] limits, and a chat with messages kept is not forgotten: with any age not before the broker ends.
 func WithHistory(n int, age time.Duration) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if n < 0 || n > maxBuffer {
@@ -246,14 +180,15 @@ func WithMaxSubscribers(n int) Option {
 }
 
 // WithLogger sets where events go, with the chat and the device as attributes. What a client alone can cause is logged at
-// [slog.LevelDebug]; what cleaners found, once per run, at [slog.LevelWarn]. nil, the default, logs nothing. The handler is called with
-// no lock held, on the goroutine that caused the event or on one that Close does not wait for.
+// [slog.LevelDebug]; what cleaners found, once per run, at [slog.LevelWarn]. nil, the default, logs nothing. The handler is
+// called with no lock held, on the goroutine that caused the event or on one that Close does not wait for.
 func WithLogger(l *slog.Logger) Option {
 	return brokerOption(func(c *brokerConfig) { c.logger = l })
 }
 
-// Until ends the subscription when ctx does, with [context.Cause] as the reason; what was buffered is gone then. A ctx that is
-// done already makes Subscribe return its error. A context that is not of package context costs a goroutine; see [context.AfterFunc].
+// Until ends the subscription when ctx does, with [context.Cause] as the reason; what was buffered is gone then. A ctx that
+// is done already makes Subscribe return its error. A context that is not of package context costs a goroutine; see
+// [context.AfterFunc].
 func Until(ctx context.Context) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) {
 		if ctx == nil {
@@ -264,9 +199,9 @@ func Until(ctx context.Context) SubscribeOption {
 	})
 }
 
-// Replay begins the subscription with the last n messages that [WithHistory] has kept, or as many as there are; then comes what is published,
-// without a gap and without a duplicate. Replayed messages do not count against the buffer. Together with [Resume] it is for the case
-// that the position is none or of another log.
+// Replay begins the subscription with the last n messages that [WithHistory] has kept, or as many as there are; then comes
+// what is published, without a gap and without a duplicate. Replayed messages do not count against the buffer. Together
+// with [Resume] it is for the case that the position is none or of another log.
 func Replay(n int) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) {
 		if n < 0 || n > maxBuffer {
@@ -277,86 +212,22 @@ func Replay(n int) SubscribeOption {
 	})
 }
 
-// Resume begins the subscription after a position, as [Delivery.Position] or [Subscriber.Position] gave it, so that nothing published
-// since is missed. What [WithHistory] has not kept shows as Missed of the first delivery. If the position is of another log, or not reached
-// yet, the subscription begins now. [Subscriber.Recovered] says whether all was there. The zero position is no resume.
+// Resume begins the subscription after a position, as [Delivery.Position] or [Subscriber.Position] gave it, so that nothing
+// published since is missed. What [WithHistory] has not kept shows as Missed of the first delivery. If the position is of
+// another log, or not reached yet, the subscription begins now. [Subscriber.Recovered] says whether all was there. The zero
+// position is no resume.
 func Resume(p Position) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) { c.resume = p })
 }
 
-// WithPresence also delivers who comes and goes: [Joined] and [Left], in one order with the messages, of all devices of the chat but its own. A
-// takeover is neither, and Close and Shutdown of the broker tell nobody. At most max(buffer, 256) of them wait; a reader that lost some gets
-// one [Resync]. To know who is present, call [Broker.Devices] after Subscribe and go on from there; what was told twice does no harm.
+// WithPresence also delivers who comes and goes: [Joined] and [Left], in one order with the messages, of all devices of the
+// chat but its own. A takeover is neither, and Close and Shutdown of the broker tell nobody. At most max(buffer, 256) of
+// them wait; a reader that lost some gets one [Resync]. To know who is present, call [Broker.Devices] after Subscribe and
+// go on from there; what was told twice does no harm.
 func WithPresence() SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) { c.presence = true })
 }
 
 func negative(what string, d time.Duration) error {
 	return fmt.Errorf("%s %v is negative", what, d)
-}
-
-// brokerConfigOf applies and checks the options of New.
-func brokerConfigOf[T any](opts []Option) (brokerConfig, error) {
-	c := defaultConfig()
-	for i, o := range opts {
-		if o == nil {
-			c.problems = append(c.problems, fmt.Errorf("option %d is nil", i))
-			continue
-		}
-		o.applyBroker(&c)
-	}
-	if c.publishTimeout != 0 && c.publishTimeout <= c.patience {
-		c.problems = append(c.problems, fmt.Errorf("publish timeout %v is not longer than the patience %v", c.publishTimeout, c.patience))
-	}
-	c.problems = append(c.problems, c.subscription.problems...)
-	c.problems = append(c.problems, checkSampler[T](c.subscription.sampler)...)
-	return c, invalid(c.problems)
-}
-
-// subscriptionConfigOf applies and checks the options of one Subscribe.
-func subscriptionConfigOf[T any](defaults subscriptionConfig, opts []SubscribeOption) (subscriptionConfig, error) {
-	c := defaults
-	for i, o := range opts {
-		if o == nil {
-			c.problems = append(c.problems, fmt.Errorf("option %d is nil", i))
-			continue
-		}
-		o.applySubscription(&c)
-	}
-	c.problems = append(c.problems, checkSampler[T](c.sampler)...)
-	return c, invalid(c.problems)
-}
-
-// checkSampler reports a sampler that was made for another message type.
-func checkSampler[T any](sampler any) []error {
-	if sampler == nil {
-		return nil
-	}
-	if _, ok := sampler.(func(Backlog[T], T) int); !ok {
-		return []error{fmt.Errorf("sampler %T is not for messages of type %v", sampler, typeName[T]())}
-	}
-	return nil
-}
-
-func typeName[T any]() string {
-	return fmt.Sprintf("%T", (*T)(nil))[1:]
-}
-
-// invalid joins problems to one ErrInvalid that lists them all, or returns nil if there are none.
-func invalid(problems []error) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrInvalid, errors.Join(problems...))
-}
-
-// stall returns the stall timeout that is in force, 0 for never.
-func (c *subscriptionConfig) stall() time.Duration {
-	switch {
-	case c.stallTimeout != nil:
-		return *c.stallTimeout
-	case c.sampler == nil && c.sampling == Block:
-		return defaultBlockStall
-	}
-	return 0
 }

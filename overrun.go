@@ -2,7 +2,8 @@ package broadcast
 
 import "github.com/fbd86cad/broadcast/internal/seglog"
 
-// overrunLocked runs the strategies of the readers that have no room for the message to be accepted. Those that pick begin to sample.
+// overrunLocked runs the strategies of the readers that have no room for the message to be accepted. Those that pick begin
+// to sample.
 func (c *chat[T]) overrunLocked() (o outcome[T]) {
 	head := c.log.Head()
 	for i := len(c.watch.full) - 1; i >= 0; i-- { // backwards, because readers leave
@@ -32,8 +33,8 @@ func (c *chat[T]) overrunLocked() (o outcome[T]) {
 	return o
 }
 
-// offLocked takes a DropOldest reader off the list. From now on it costs publishers nothing, and holds nothing of the log by itself: at its
-// next read it jumps to the oldest message that it may still have.
+// offLocked takes a DropOldest reader off the list. From now on it costs publishers nothing, and holds nothing of the log
+// by itself: at its next read it jumps to the oldest message that it may still have.
 func (c *chat[T]) offLocked(s *Subscriber[T]) {
 	c.watch.remove(s)
 	s.place = placeOff
@@ -60,7 +61,8 @@ func (c *chat[T]) pressLocked(s *Subscriber[T], head uint64) {
 	c.watch.refresh(s, head+s.buffer)
 }
 
-// freezeLocked takes a reader off the list that has enough: it keeps what it has of the log, and is given nothing more until it reads.
+// freezeLocked takes a reader off the list that has enough: it keeps what it has of the log, and is given nothing more
+// until it reads.
 func (c *chat[T]) freezeLocked(s *Subscriber[T]) {
 	c.watch.remove(s)
 	s.place = placeFrozen

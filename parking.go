@@ -1,6 +1,8 @@
 package broadcast
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 )
@@ -17,7 +19,8 @@ type parking[T any] struct {
 	chat   *chat[T]
 	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
 
-	// count is len(waiting)+len(leaving): stored under mu, after a reader was added; loaded by publishers, after the head was stored.
+	// count is len(waiting)+len(leaving): stored under mu, after a reader was added; loaded by publishers, after the head
+	// was stored.
 	count atomic.Int32
 
 	mu         sync.Mutex
@@ -178,5 +181,53 @@ func signal(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
 	default:
+	}
+}
+
+// errBusy says that somebody else has to finish first: who applies the strategy, or after the end the goroutine behind Chan.
+var errBusy = errors.New("busy")
+
+// wait waits until there may be something to take, ctx is done, or the subscription has ended.
+func (s *Subscriber[T]) wait(ctx context.Context) {
+	done := ctx.Done() // code of the user
+	if p := s.pump.Load(); p != nil && s.end.Load() != nil && !s.gone() {
+		select {
+		case <-p.left:
+		case <-done:
+		}
+		return
+	}
+	s.sleep(done)
+}
+
+// sleep parks the reader until there may be something to take, done is closed, or the subscription has ended.
+func (s *Subscriber[T]) sleep(done <-chan struct{}) {
+	p := s.parking()
+	p.park(s)
+	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
+	if s.gone() || waits && !s.busy.Load() {
+		p.leave(s)
+		return
+	}
+	// The channel was made by park and is never replaced.
+	if done == nil {
+		<-s.wake
+	} else {
+		select {
+		case <-s.wake:
+		case <-done:
+			p.leave(s)
+		}
+	}
+	if s.end.Load() != nil && !s.busy.Load() {
+		signal(s.wake) // for another goroutine that reads the same subscription by mistake
+	}
+}
+
+// giveUpPlace makes sure that a reader which stops reading holds no more of the log than it may: it may have stored its place after
+// somebody had taken it away.
+func (s *Subscriber[T]) giveUpPlace() {
+	if s.word.Load()&slow != 0 && s.enter() {
+		s.exit()
 	}
 }

@@ -14,8 +14,8 @@ type Position struct {
 	seq   uint64
 }
 
-// String returns the position as text of at most 27 characters, letters, digits and a hyphen: safe in a URL and in a header. It is empty
-// for the zero value.
+// String returns the position as text of at most 27 characters, letters, digits and a hyphen: safe in a URL and in a
+// header. It is empty for the zero value.
 func (p Position) String() string {
 	if p.epoch == 0 {
 		return ""

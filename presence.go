@@ -16,7 +16,8 @@ const (
 	Joined
 	// Left says that a device is no longer subscribed.
 	Left
-	// Resync says that comings and goings were lost, because the reader was behind by more than are kept: ask [Broker.Devices] again.
+	// Resync says that comings and goings were lost, because the reader was behind by more than are kept: ask
+	// [Broker.Devices] again.
 	Resync
 )
 
@@ -42,8 +43,8 @@ const minEvents = 256
 // not in it: they have no Seq of their own, but that of the message they follow, and are in no books. A chat without
 // followers has none of this. An event costs the same however many follow: they find it themselves.
 type presence[T any] struct {
-	// count is how many events there ever were: stored under the chat's lock after the event; loaded by followers before they look for
-	// messages, and after they have parked.
+	// count is how many events there ever were: stored under the chat's lock after the event; loaded by followers before
+	// they look for messages, and after they have parked.
 	count   atomic.Uint64
 	parking parking[T] // the followers that wait, be it for a message or an event
 
@@ -131,7 +132,8 @@ func (p *presence[T]) grow(size int) {
 	p.events = events
 }
 
-// nextEventLocked looks for the next event that comes before a message, and reports whether there is one. A reader is not told of its own device.
+// nextEventLocked looks for the next event that comes before a message, and reports whether there is one. A reader is not
+// told of its own device.
 func (s *Subscriber[T]) nextEventLocked(before uint64) (event, bool) {
 	f := s.follower
 	if f == nil {

@@ -14,8 +14,8 @@ type waiter struct {
 
 func (w *waiter) signal() { signal(w.ready) }
 
-// waiterQueue is the publishers of a chat that wait, in the order in which they came. The first one leads: it looks after the readers, and
-// hands on to the next when it has been accepted or gives up. Nobody who came later overtakes.
+// waiterQueue is the publishers of a chat that wait, in the order in which they came. The first one leads: it looks after
+// the readers, and hands on to the next when it has been accepted or gives up. Nobody who came later overtakes.
 type waiterQueue[T any] struct {
 	head, tail *waiter
 }
@@ -124,7 +124,8 @@ func timerAt(t time.Time) (*time.Timer, <-chan time.Time) {
 	return timer, timer.C
 }
 
-// lookAgain returns when the waiter must look again if nobody wakes it: at the end of patience if it leads, at overtime in any case.
+// lookAgain returns when the waiter must look again if nobody wakes it: at the end of patience if it leads, at overtime in
+// any case.
 func (c *chat[T]) lookAgain(w *waiter, overtime time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

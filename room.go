@@ -18,8 +18,8 @@ type stand struct {
 	yielded  bool      // the processor was yielded at this deadline
 }
 
-// yield yields the processor once when the patience of the leading publisher is over. If a reader that is waited for arrived meanwhile, the
-// processor was short and not the reader: patience begins again, up to maxExtension in all.
+// yield yields the processor once when the patience of the leading publisher is over. If a reader that is waited for
+// arrived meanwhile, the processor was short and not the reader: patience begins again, up to maxExtension in all.
 func (c *chat[T]) yield(w *waiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,8 +48,8 @@ func (c *chat[T]) leadLocked(w *waiter, now time.Time) bool {
 	return c.roomLocked(now)
 }
 
-// forgiveLocked puts the readers back that another publisher found full and that have room by now: it is not for this one to wait until
-// they are half empty.
+// forgiveLocked puts the readers back that another publisher found full and that have room by now: it is not for this one
+// to wait until they are half empty.
 func (c *chat[T]) forgiveLocked() {
 	for i := len(c.watch.full) - 1; i >= 0; i-- { // backwards, because readers leave
 		if s := c.watch.full[i]; c.log.Head() < s.limit() {
@@ -95,7 +95,8 @@ func (c *chat[T]) decideAllLocked(head uint64, over bool) bool {
 	return room
 }
 
-// lookLocked looks at a reader that was last seen to have room up to the head: it has more, or it is full, or it is due for its sampler.
+// lookLocked looks at a reader that was last seen to have room up to the head: it has more, or it is full, or it is due for
+// its sampler.
 func (c *chat[T]) lookLocked(s *Subscriber[T], head uint64) {
 	if s.overrun {
 		c.pressLocked(s, head)
@@ -108,8 +109,8 @@ func (c *chat[T]) lookLocked(s *Subscriber[T], head uint64) {
 	c.watch.fill(s)
 }
 
-// decideLocked reports whether a reader that was full lets the next message pass: because it has made room, or because its strategy may
-// act. The first match decides.
+// decideLocked reports whether a reader that was full lets the next message pass: because it has made room, or because its
+// strategy may act. The first match decides.
 func (c *chat[T]) decideLocked(s *Subscriber[T], head uint64, over bool) bool {
 	for {
 		w := s.word.Load()

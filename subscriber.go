@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 
 	"github.com/fbd86cad/broadcast/internal/seglog"
@@ -42,9 +41,9 @@ type Subscriber[T any] struct {
 	// ahead is how many messages Messages has handed out and not yet reported in word. Only the reading goroutine has it.
 	ahead uint32
 
-	// word is the position of the last message that is settled, taken or missed, and in its low bits the flags. The reader advances
-	// it by compare-and-swap, and only while slow is not set; others, who hold the chat's lock, set and clear flags by the same means.
-	// So whoever sets slow knows the position, and that the reader will come to its locks next.
+	// word is the position of the last message that is settled, taken or missed, and in its low bits the flags. The reader
+	// advances it by compare-and-swap, and only while slow is not set; others, who hold the chat's lock, set and clear
+	// flags by the same means. So whoever sets slow knows the position, and that the reader will come to its locks next.
 	word atomic.Uint64
 
 	// segment is where the reader stands in the log: not after the message behind its position, and nil while the reader is
@@ -63,8 +62,8 @@ type Subscriber[T any] struct {
 
 	follower *follower[T] // nil without WithPresence; set like joined
 
-	// pump is the goroutine behind Chan, nil until that is called: stored once, under the chat's lock; loaded also without, by a reader that
-	// finds the end and has to wait until that goroutine has settled what it sent.
+	// pump is the goroutine behind Chan, nil until that is called: stored once, under the chat's lock; loaded also without,
+	// by a reader that finds the end and has to wait until that goroutine has settled what it sent.
 	pump atomic.Pointer[pump[T]]
 
 	// Guarded by the chat's lock.
@@ -222,8 +221,9 @@ func (s *Subscriber[T]) Err() error {
 	return nil
 }
 
-// Close ends the subscription with ErrClosed; what was buffered is gone, also what another end had left readable. It returns nil, any
-// number of times, and leaves alone a subscription that has replaced this one. It may be called from inside a reading loop.
+// Close ends the subscription with ErrClosed; what was buffered is gone, also what another end had left readable. It
+// returns nil, any number of times, and leaves alone a subscription that has replaced this one. It may be called from
+// inside a reading loop.
 func (s *Subscriber[T]) Close() error {
 	if !s.valid() {
 		return nil
@@ -278,14 +278,6 @@ func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 	}
 }
 
-// giveUpPlace makes sure that a reader which stops reading holds no more of the log than it may: it may have stored its place after
-// somebody had taken it away.
-func (s *Subscriber[T]) giveUpPlace() {
-	if s.word.Load()&slow != 0 && s.enter() {
-		s.exit()
-	}
-}
-
 // nothingLeft returns the reason of the end if nothing is readable after it, else nil.
 func (s *Subscriber[T]) nothingLeft() error {
 	e := s.end.Load()
@@ -293,46 +285,6 @@ func (s *Subscriber[T]) nothingLeft() error {
 		return nil
 	}
 	return e.reason
-}
-
-// errBusy says that somebody else has to finish first: who applies the strategy, or after the end the goroutine behind Chan.
-var errBusy = errors.New("busy")
-
-// wait waits until there may be something to take, ctx is done, or the subscription has ended.
-func (s *Subscriber[T]) wait(ctx context.Context) {
-	done := ctx.Done() // code of the user
-	if p := s.pump.Load(); p != nil && s.end.Load() != nil && !s.gone() {
-		select {
-		case <-p.left:
-		case <-done:
-		}
-		return
-	}
-	s.sleep(done)
-}
-
-// sleep parks the reader until there may be something to take, done is closed, or the subscription has ended.
-func (s *Subscriber[T]) sleep(done <-chan struct{}) {
-	p := s.parking()
-	p.park(s)
-	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
-	if s.gone() || waits && !s.busy.Load() {
-		p.leave(s)
-		return
-	}
-	// The channel was made by park and is never replaced.
-	if done == nil {
-		<-s.wake
-	} else {
-		select {
-		case <-s.wake:
-		case <-done:
-			p.leave(s)
-		}
-	}
-	if s.end.Load() != nil && !s.busy.Load() {
-		signal(s.wake) // for another goroutine that reads the same subscription by mistake
-	}
 }
 
 // closedChannel returns a channel that is closed.

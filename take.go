@@ -8,8 +8,8 @@ import "github.com/fbd86cad/broadcast/internal/seglog"
 // changes, and it holds for all readers that follow the log within their buffer.
 func (s *Subscriber[T]) take(d *Delivery[T]) (ok bool, err error) {
 	for {
-		// The word before the head: a head that an end has not seen does not go with a word that has no slow. The head before the events:
-		// what was told since comes after it.
+		// The word before the head: a head that an end has not seen does not go with a word that has no slow. The head
+		// before the events: what was told since comes after it.
 		w := s.word.Load()
 		position, head := w>>flagBits, s.chat.log.Head()
 		if w&slow != 0 || s.follower.behind() {
@@ -39,7 +39,8 @@ func (s *Subscriber[T]) takeMore(into []Delivery[T]) (n int) {
 	return n
 }
 
-// advance settles n messages in one step, if the word is still w. If this makes the reader half empty, it tells the publisher that waits for it.
+// advance settles n messages in one step, if the word is still w. If this makes the reader half empty, it tells the
+// publisher that waits for it.
 func (s *Subscriber[T]) advance(w, n, head uint64) bool {
 	next := w + n*one
 	arrived := w&awaited != 0 && head-next>>flagBits <= s.buffer/2
@@ -55,8 +56,8 @@ func (s *Subscriber[T]) advance(w, n, head uint64) bool {
 	return true
 }
 
-// segmentOf returns the segment that holds seq, which is the next one, and notes it as the reader's place. It returns nil if the reader
-// has lost its place, which is to be seen in the word.
+// segmentOf returns the segment that holds seq, which is the next one, and notes it as the reader's place. It returns nil
+// if the reader has lost its place, which is to be seen in the word.
 func (s *Subscriber[T]) segmentOf(seq uint64) *seglog.Segment[T] {
 	at := s.segment.Load()
 	if at == nil || at.Holds(seq) {
@@ -68,8 +69,8 @@ func (s *Subscriber[T]) segmentOf(seq uint64) *seglog.Segment[T] {
 	return at
 }
 
-// takeSlow takes the next message under the chat's lock: for a reader that ended, was overrun, has used up its patience, or is asked
-// to report.
+// takeSlow takes the next message under the chat's lock: for a reader that ended, was overrun, has used up its patience, or
+// is asked to report.
 func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 	if !s.enter() {
 		return false, errBusy
@@ -107,8 +108,8 @@ func (s *Subscriber[T]) takeLocked(d *Delivery[T], head uint64) {
 	}
 }
 
-// enter locks the chat for a reader, or for whoever applies its strategy. It returns false, without the lock, if the strategy is being
-// applied by somebody else. Nobody has to wait for it when nothing is left to read.
+// enter locks the chat for a reader, or for whoever applies its strategy. It returns false, without the lock, if the
+// strategy is being applied by somebody else. Nobody has to wait for it when nothing is left to read.
 func (s *Subscriber[T]) enter() bool {
 	c := s.chat
 	c.mu.Lock()
@@ -156,7 +157,8 @@ func (s *Subscriber[T]) headLocked() (*ending[T], uint64) {
 	return nil, s.chat.log.Head()
 }
 
-// takeLogLocked takes the next message from the log. A reader that is behind by more than its buffer, which only DropOldest can be, jumps.
+// takeLogLocked takes the next message from the log. A reader that is behind by more than its buffer, which only DropOldest
+// can be, jumps.
 func (s *Subscriber[T]) takeLogLocked(d *Delivery[T], head uint64) {
 	position := s.position()
 	lost := s.lost(head)

@@ -4,10 +4,12 @@ package ring
 
 import "fmt"
 
-// Queue holds elements and the positions they had in the log, oldest first. The zero value is empty. It is not safe for concurrent use.
+// Queue holds elements and the positions they had in the log, oldest first. The zero value is empty. It is not safe for
+// concurrent use.
 type Queue[T any] struct {
 	slots []slot[T]
-	// order is a permutation of the indexes of slots, as a ring: from start on, first those in use, oldest first, then the free ones.
+	// order is a permutation of the indexes of slots, as a ring: from start on, first those in use, oldest first, then the
+	// free ones.
 	order []int32
 	start int
 	used  int

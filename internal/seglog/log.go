@@ -39,8 +39,8 @@ type Segment[T any] struct {
 	next  atomic.Pointer[Segment[T]]
 }
 
-// New returns an empty log that holds the last positions, as many as history; the first position will be 1. Nothing is allocated for
-// messages until the first one.
+// New returns an empty log that holds the last positions, as many as history; the first position will be 1. Nothing is
+// allocated for messages until the first one.
 func New[T any](history uint64) Log[T] {
 	empty := &Segment[T]{}
 	return Log[T]{first: empty, tail: empty, history: history}
