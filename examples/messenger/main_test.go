@@ -230,7 +230,7 @@ func (s *service) watch(chat, device int) *watcher {
 // resume is watch from a position on.
 func (s *service) resume(chat, device int, after string) *watcher {
 	s.t.Helper()
-	conn, _, err := s.dial(chat, device, "&after="+after)
+	conn, _, err := s.dial(chat, device, "&events=1&after="+after)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { _ = conn.CloseNow() })
 	return &watcher{t: s.t, conn: conn}

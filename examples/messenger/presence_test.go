@@ -117,29 +117,25 @@ func TestAClientThatLostComingsAndGoingsIsToldWhoIsThere(t *testing.T) {
 	require.NoError(t, sub.Close())
 }
 
-func TestAClientThatWantsOnlyMessagesGetsNothingElse(t *testing.T) {
+func TestAClientThatDoesNotAskForEventsGetsMessagesFromNowOn(t *testing.T) {
 	s := start(t, nil)
 	s.mustSay("before", 7, 1)
-	c, res := s.handshake("/ws?chat=1&device=2&only=messages")
+	c, res := s.handshake("/ws?chat=1&device=2")
 	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
 	s.watch(1, 3)
 	s.mustSay("after", 7, 1)
-	position := ""
-	for _, text := range []string{"before", "after"} {
-		opcode, payload, err := c.frame()
-		require.NoError(t, err)
-		require.Equal(t, byte(opText), opcode)
-		f := parse[frame](t, payload)
-		assert.Equal(t, text, f.Text)
-		position = f.Position
-	}
+	opcode, payload, err := c.frame()
+	require.NoError(t, err)
+	require.Equal(t, byte(opText), opcode)
+	first := parse[frame](t, payload)
+	assert.Equal(t, "after", first.Text)
 	c.reset()
 	s.mustSay("meanwhile", 7, 1)
-	c, _ = s.handshake("/ws?chat=1&device=2&only=messages&after=" + position)
-	_, payload, err := c.frame()
+	c, _ = s.handshake("/ws?chat=1&device=2&after=" + first.Position)
+	_, payload, err = c.frame()
 	require.NoError(t, err)
 	assert.Equal(t, "meanwhile", parse[frame](t, payload).Text)
-	for _, query := range []string{"only=", "only=events", "only=messages&only=messages"} {
+	for _, query := range []string{"events=", "events=yes", "events=1&events=1"} {
 		_, res := s.handshake("/ws?chat=1&device=2&" + query)
 		assert.Equal(t, http.StatusBadRequest, res.StatusCode, query)
 	}

@@ -41,7 +41,7 @@ func (s *service) raw(chat, device int) *rawClient {
 // rawAfter is raw from a position on.
 func (s *service) rawAfter(chat, device int, position string) *rawClient {
 	s.t.Helper()
-	c, res := s.handshake(fmt.Sprintf("/ws?chat=%d&device=%d&after=%s", chat, device, position))
+	c, res := s.handshake(fmt.Sprintf("/ws?chat=%d&device=%d&events=1&after=%s", chat, device, position))
 	require.Equal(s.t, http.StatusSwitchingProtocols, res.StatusCode)
 	return c
 }

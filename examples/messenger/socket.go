@@ -22,9 +22,9 @@ const maxFrame = 4 << 10
 // statusReplaced closes a socket whose device has opened another one; a client must not reconnect after it.
 const statusReplaced websocket.StatusCode = 4001
 
-// watch answers GET /ws?chat=1&device=2&after=POSITION with a WebSocket that gets every message of the chat as one text frame: those since
-// the position, so that a client that was away has missed nothing; without one, the last few. Among them it is told who
-// comes and goes, unless it asks for only=messages.
+// watch answers GET /ws?chat=1&device=2 with a WebSocket that gets every message of the chat from now on as one text frame;
+// with after=POSITION those since then, so that a client that was away has missed nothing. With events=1 it also begins with
+// the last few messages, and is told among them who comes and goes.
 //
 // The subscription exists before the upgrade is answered: a client that has seen the answer misses nothing from then on. Because a
 // subscription takes over from an older one of the same device, whatever a browser could be made to send is judged before it.
@@ -56,20 +56,18 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// subscribe returns the subscription that was asked for, and the first frame that tells of it, unless only messages are wanted.
+// subscribe returns the subscription that was asked for, and the first frame that tells of it, if events are wanted.
 func (s *Server) subscribe(want wish) (sub *broadcast.Subscriber[message], first []byte, err error) {
-	options := []broadcast.SubscribeOption{
-		broadcast.Resume(want.after),
-		broadcast.Replay(s.cfg.Replay), // for those without a position, and those whose position means nothing here, as after a restart
-	}
-	if !want.onlyMessages {
-		options = append(options, broadcast.WithPresence())
+	options := []broadcast.SubscribeOption{broadcast.Resume(want.after)}
+	if want.events {
+		// The replay is for those without a position, and those whose position means nothing here, as after a restart.
+		options = append(options, broadcast.Replay(s.cfg.Replay), broadcast.WithPresence())
 	}
 	sub, err = s.broker.Subscribe(want.chat.String(), want.device.String(), options...)
 	if err != nil {
 		return nil, nil, subscribeRefusal(err)
 	}
-	if !want.onlyMessages {
+	if want.events {
 		first = appendJSON(nil, newReady(sub, want.chat, want.after, s.present(want.chat)))
 	}
 	return sub, first, nil
@@ -79,7 +77,7 @@ func (s *Server) subscribe(want wish) (sub *broadcast.Subscriber[message], first
 type wish struct {
 	chat, device id
 	after        broadcast.Position // the zero position: nothing to resume
-	onlyMessages bool               // and no events
+	events       bool               // and a replay, not only messages
 }
 
 // admit returns what a request wants to watch, or why it may not.
@@ -97,7 +95,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (want wish, err e
 	if want.after, err = queryPosition(query, "after"); err != nil {
 		return want, err
 	}
-	if want.onlyMessages, err = queryFlag(query, "only", "messages"); err != nil {
+	if want.events, err = queryFlag(query, "events", "1"); err != nil {
 		return want, err
 	}
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
