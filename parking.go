@@ -190,7 +190,7 @@ var errBusy = errors.New("busy")
 // wait waits until there may be something to take, ctx is done, or the subscription has ended.
 func (s *Subscriber[T]) wait(ctx context.Context) {
 	done := ctx.Done() // code of the user
-	if p := s.pump.Load(); p != nil && s.end.Load() != nil && !s.gone() {
+	if p := s.pump.Load(); p != nil && !p.hasLeft() && s.end.Load() != nil && !s.gone() {
 		select {
 		case <-p.left:
 		case <-done:

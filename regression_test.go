@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +89,31 @@ func TestAReaderDoesNotSpinWhileASamplerRunsAfterTheEnd(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, b.Close())
 		require.Equal(t, time.Minute, (<-reader).took)
+		require.NoError(t, (<-publisher).err)
+	})
+}
+
+// So was the one of a reader that had used Chan before the end.
+func TestAReaderAfterAChanDoesNotSpinWhileASamplerRuns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithPatience(0))
+		var calls atomic.Int32
+		s := b.join(chat, "device", broadcast.WithBuffer(1), broadcast.WithSampler(func(broadcast.Backlog[int], int) int {
+			calls.Add(1)
+			time.Sleep(time.Minute)
+			return 0
+		}))
+		b.publish(chat, 1)
+		ch := s.Chan()
+		synctest.Wait() // 1 is offered
+		publisher := async(func() error { return b.Publish(context.Background(), chat, 2) })
+		synctest.Wait()
+		require.NotZero(t, calls.Load())
+		require.NoError(t, b.Close())
+		reader := async(func() error { _, err := s.Next(context.Background()); return err })
+		for range ch {
+		}
+		require.NoError(t, (<-reader).err)
 		require.NoError(t, (<-publisher).err)
 	})
 }
