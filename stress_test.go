@@ -350,12 +350,12 @@ func TestASaturatedChatDoesNotDelayAnother(t *testing.T) {
 		return busy
 	}
 
-	for range 10 {
+	within := false
+	for attempt := 0; attempt < 10 && !within; attempt++ {
 		idle, busy := p99(), besideHot()
 		t.Logf("p99 from Publish to the reader: %v, beside a hot chat %v", idle, busy)
-		if busy < 5*idle+100*time.Microsecond {
-			return
-		}
+		within = busy < 5*idle+100*time.Microsecond
 	}
-	t.Error("each time more than 5 times as long")
+	require.True(t, within, "each time more than 5 times as long")
+	require.NoError(t, b.Shutdown(t.Context())) // the readers of the hot chat may still be at it, and the books not at rest
 }
