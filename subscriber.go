@@ -234,6 +234,9 @@ func (s *Subscriber[T]) Close() error {
 		s.chat.discardLocked(s)
 		s.chat.mu.Unlock()
 	}
+	if p := s.pump.Load(); p != nil && s.sampler == nil {
+		<-p.left // else it might send once more; it leaves at once, unless a sampler holds it up
+	}
 	return nil
 }
 
