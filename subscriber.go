@@ -224,6 +224,9 @@ func (s *Subscriber[T]) Err() error {
 // Close ends the subscription with ErrClosed; what was buffered is gone, also what another end had left readable. It
 // returns nil, any number of times, and leaves alone a subscription that has replaced this one. It may be called from
 // inside a reading loop.
+//
+// After it nothing more is delivered. Only with a [WithSampler] of its own may [Subscriber.Chan] still hand over the message
+// that it offers at that moment: Close does not wait for a sampler.
 func (s *Subscriber[T]) Close() error {
 	if !s.valid() {
 		return nil
