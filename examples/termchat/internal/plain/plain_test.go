@@ -34,11 +34,12 @@ func start(t *testing.T) *server.ServerHandle {
 
 // console is somebody at a keyboard.
 type console struct {
-	t     *testing.T
-	in    *io.PipeWriter
-	out   *bufio.Scanner
-	ended chan error
-	stop  context.CancelFunc
+	t      *testing.T
+	in     *io.PipeWriter
+	screen *io.PipeReader
+	out    *bufio.Scanner // reads screen
+	ended  chan error
+	stop   context.CancelFunc
 }
 
 // join runs the line mode until the test ends.
@@ -49,7 +50,7 @@ func join(t *testing.T, addr, name string) *console {
 	in, keyboard := io.Pipe()
 	screen, out := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &console{t, keyboard, bufio.NewScanner(screen), make(chan error, 1), cancel}
+	c := &console{t, keyboard, screen, bufio.NewScanner(screen), make(chan error, 1), cancel}
 	go func() {
 		err := Run(ctx, chat, in, out)
 		_ = out.Close()
@@ -69,21 +70,28 @@ func (c *console) types(line string) {
 	require.NoError(c.t, err)
 }
 
+// soon is far longer than anything here takes: what has not come by then never will.
+const soon = 30 * time.Second
+
 // sees returns the next line that begins with something.
 func (c *console) sees(start string) string {
 	c.t.Helper()
+	defer time.AfterFunc(soon, func() { _ = c.screen.Close() }).Stop()
+	var instead []string
 	for c.out.Scan() {
 		if strings.HasPrefix(c.out.Text(), start) {
 			return c.out.Text()
 		}
+		instead = append(instead, c.out.Text())
 	}
-	require.FailNow(c.t, "has not seen: "+start)
+	require.FailNow(c.t, "has not seen "+start, "but %q", instead)
 	return ""
 }
 
 // end returns how Run ended, after whatever it had to write.
 func (c *console) end() error {
 	c.t.Helper()
+	defer time.AfterFunc(soon, func() { _ = c.screen.Close() }).Stop()
 	for c.out.Scan() {
 	}
 	return <-c.ended
@@ -109,8 +117,11 @@ func TestLinesBecomeMessagesAndEventsBecomeLines(t *testing.T) {
 
 func TestCommandsDoWhatTheySay(t *testing.T) {
 	h := start(t)
-	ann, bob := join(t, h.Addr(), "ann"), join(t, h.Addr(), "bob")
+	ann := join(t, h.Addr(), "ann")
+	ann.sees("* in general")
+	bob := join(t, h.Addr(), "bob")
 	bob.sees("* in general")
+	ann.sees("* bob joined")
 	ann.types("/who")
 	ann.sees("* in general: ann, bob")
 	ann.types("/help")
