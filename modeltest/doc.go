@@ -1,0 +1,4 @@
+// Package modeltest holds what looks for faults that nobody has thought of: the library beside a reference broker, random histories that
+// must be linearizable, and every interleaving of small cases. It is all tests, in a module of its own so that the library need not
+// require what they need. CONTRIBUTING.md says how to run them for longer, and what to do with a failure.
+package modeltest
