@@ -136,7 +136,7 @@ func ExampleLedger() {
 	// #3 came after #1 and says that 0 were missed before it, not 1; "ann" in "general" has taken:
 	// 	general #1: "hello"
 	// 	general #3: "goodbye"
-	// 2 messages were recorded, but 3 were taken
+	// messages recorded: 2, taken: 3
 	// the subscription of "ann" to "general" is ended (broadcast: closed): joined after #0, head #3, delivered 3, missed 0, pending 0, discarded 0
 }
 

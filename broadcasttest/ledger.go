@@ -81,10 +81,10 @@ func (l *Ledger[T]) Check() broadcast.SubscriberStats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.messages != b.Delivered {
-		l.t.Errorf("%d messages were recorded, but %d were taken\n%s", l.messages, b.Delivered, condition(l.s, nil))
+		l.t.Errorf("messages recorded: %d, taken: %d\n%s", l.messages, b.Delivered, condition(l.s, nil))
 	}
 	if l.missed > b.Missed {
-		l.t.Errorf("%d messages were recorded as missed, but %d were\n%s", l.missed, b.Missed, condition(l.s, nil))
+		l.t.Errorf("messages recorded as missed: %d, missed: %d\n%s", l.missed, b.Missed, condition(l.s, nil))
 	}
 	return b
 }

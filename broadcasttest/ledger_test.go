@@ -117,7 +117,7 @@ func TestALedgerIsNotComplete(t *testing.T) {
 		ledger := broadcasttest.NewLedger(t, s)
 		broadcasttest.Take(t, s, 1, 0)
 		ledger.Check()
-	}, `0 messages were recorded, but 1 were taken`, `is open: joined after #0, head #2, delivered 1, missed 0, pending 1`)
+	}, `messages recorded: 0, taken: 1`, `is open: joined after #0, head #2, delivered 1, missed 0, pending 1`)
 }
 
 func TestALedgerTellsOfMoreLossesThanThereWere(t *testing.T) {
@@ -128,7 +128,7 @@ func TestALedgerTellsOfMoreLossesThanThereWere(t *testing.T) {
 		broadcasttest.Take(t, s, 1, 0)
 		ledger.Record(broadcast.Delivery[string]{Chat: "room", Seq: 2, Missed: 1})
 		ledger.Check()
-	}, `1 messages were recorded as missed, but 0 were`, `missed 0, pending 1`)
+	}, `messages recorded as missed: 1, missed: 0`, `missed 0, pending 1`)
 }
 
 func TestALedgerBeginsBeforeAnythingIsTaken(t *testing.T) {

@@ -21,9 +21,14 @@ func main() {
 	fmt.Println("served:", served)
 }
 
-// serve publishes the orders, shuts the broker down, and returns what the kitchen read until then.
-func serve(ctx context.Context, orders ...string) ([]string, error) {
+// serve publishes the orders, shuts the broker down, and returns what the guests got until then.
+func serve(ctx context.Context, orders ...string) (served []string, err error) {
 	broker, err := broadcast.New[string](broadcast.WithBuffer(64))
+	if err != nil {
+		return nil, err
+	}
+	defer broker.Close()
+	guests, err := broker.Subscribe("meals", "guests")
 	if err != nil {
 		return nil, err
 	}
@@ -31,17 +36,32 @@ func serve(ctx context.Context, orders ...string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	cooked := make(chan error, 1)
+	go func() { cooked <- cook(ctx, broker, kitchen) }()
 	for _, order := range orders {
 		if err := broker.Publish(ctx, "orders", order); err != nil {
 			return nil, err
 		}
 	}
-
-	stopped := make(chan error, 1)
-	go func() { stopped <- broker.Shutdown(ctx) }()
-	var served []string
-	for delivery := range kitchen.All(ctx) {
-		served = append(served, delivery.Message)
+	for len(served) < len(orders) {
+		meal, err := guests.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		served = append(served, meal.Message)
 	}
-	return served, <-stopped
+	if err := broker.Shutdown(ctx); err != nil {
+		return nil, err
+	}
+	return served, <-cooked
+}
+
+// cook makes a meal of each order, until there are no more because the broker has ended.
+func cook(ctx context.Context, broker *broadcast.Broker[string], orders *broadcast.Subscriber[string]) error {
+	for order := range orders.Messages(ctx) {
+		if err := broker.Publish(ctx, "meals", "hot "+order); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
