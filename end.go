@@ -84,9 +84,13 @@ func (c *chat[T]) discardLocked(s *Subscriber[T]) {
 
 // letGoLocked lets the backlog go when nothing of it can be taken any more, and nobody is at it.
 func (s *Subscriber[T]) letGoLocked() {
-	if s.gone() && !s.busy.Load() && (s.pump.Load() == nil || s.pump.Load().hasLeft()) {
-		s.backlog = nil
+	if !s.gone() || s.busy.Load() || s.pump.Load() != nil && !s.pump.Load().hasLeft() {
+		return
 	}
+	if b := s.backlog; b != nil && b.active {
+		s.gap = s.position() - b.last // for Position: there is no next delivery
+	}
+	s.backlog = nil
 }
 
 // restLocked returns what is buffered of the log, without what will be appended.

@@ -237,3 +237,18 @@ func TestAReaderThatHasCaughtUpHoldsNoBacklog(t *testing.T) {
 	require.Less(t, heap()-before, int64(256<<10))
 	runtime.KeepAlive(s)
 }
+
+// The position of a reader that a strategy had picked messages for was, once it was closed, not that of the last message that it took: a
+// Resume from there skipped what it had not got.
+func TestAResumeFromAClosedSubscriptionSkipsNothing(t *testing.T) {
+	first := broadcast.WithSampler(func(broadcast.Backlog[int], int) int { return 1 })
+	for _, strategy := range []broadcast.SubscribeOption{broadcast.WithSampling(broadcast.DropNewest), first} {
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithHistory(10, 0))
+		s := b.join(chat, "device", broadcast.WithBuffer(2), strategy)
+		b.publish(chat, from(1, 5)...)
+		d, _ := s.TryNext()
+		require.NoError(t, s.Close())
+		require.Equal(t, d.Position(), s.Position())
+		require.Equal(t, from(2, 5), payloads(takeAll(t, b.join(chat, "device", broadcast.Resume(s.Position())))))
+	}
+}
