@@ -31,7 +31,6 @@ func TestTheKitchenCooksInTheOrderOfTheOrders(t *testing.T) {
 	broker := broadcasttest.New[string](t)
 	guest := broadcasttest.Subscribe(t, broker, "meals", "guest")
 	startKitchen(t, broker)
-	broadcasttest.AwaitDevices(t, broker, "orders", 1, time.Minute)
 	order(t, broker, "soup", "bread")
 	broadcasttest.Equal(t, broadcasttest.Take(t, guest, 2, time.Minute), []broadcast.Delivery[string]{
 		{Chat: "meals", Seq: 1, Message: "hot soup"},
@@ -72,8 +71,9 @@ func TestAGuestWhoFallsAsleepHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// startKitchen lets the kitchen cook until the broker ends.
+// startKitchen lets the kitchen cook until the broker ends. When it returns, the kitchen takes orders.
 func startKitchen(t *testing.T, broker *broadcast.Broker[string]) {
+	t.Helper()
 	go func() {
 		orders, err := broker.Subscribe("orders", "kitchen")
 		if err != nil {
@@ -84,6 +84,7 @@ func startKitchen(t *testing.T, broker *broadcast.Broker[string]) {
 			t.Errorf("cooking ended: %v", err)
 		}
 	}()
+	broadcasttest.AwaitDevices(t, broker, "orders", 1, time.Minute)
 }
 
 func order(t *testing.T, broker *broadcast.Broker[string], dishes ...string) {
