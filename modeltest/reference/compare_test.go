@@ -1,0 +1,168 @@
+package reference_test
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// compareCall reports whether a call has returned, as it should have.
+func (m *model) compareCall(c *modelCall) bool {
+	select {
+	case <-c.done:
+	default:
+		if c.want.done {
+			m.fail("%s has not returned %v at %v", c.name, c.want.err, c.want.at)
+		}
+		return false
+	}
+	if c.panicked != nil {
+		panic(c.panicked)
+	}
+	if !c.want.done {
+		m.fail("%s returned %v, %v at %v", c.name, c.got, c.err, c.at)
+	}
+	if c.want.at != c.at {
+		m.fail("%s returned at %v instead of %v", c.name, c.at, c.want.at)
+	}
+	if !c.returned {
+		// A sampler exited the goroutine of the publisher that called it, which is after the message was accepted.
+		if !m.exits || c.want.err != nil || c.want.msg == 0 {
+			m.fail("%s exited", c.name)
+		}
+		return true
+	}
+	if m.logging {
+		m.logf("%s returned %v, %v", c.name, c.got, c.err)
+	}
+	m.compareError(c.want.err, c.err, c.name)
+	m.compareDelivery(c.want.got, c.got, c.name)
+	return true
+}
+
+// compareDelivery compares what can be predicted of a delivery: all but the epoch in its position, which is random.
+func (m *model) compareDelivery(want, got broadcast.Delivery[int], of string) {
+	visible := broadcast.Delivery[int]{Chat: got.Chat, Seq: got.Seq, Missed: got.Missed, Kind: got.Kind, Device: got.Device, Message: got.Message}
+	if want != visible {
+		m.fail("%s: %+v instead of %+v", of, visible, want)
+	}
+}
+
+func (m *model) compareError(want, got error, of string) {
+	if want == got {
+		return
+	}
+	if want == errModelExit || want == errModelPanic {
+		var failed *broadcast.PanicError
+		if !errors.As(got, &failed) || (want == errModelExit) != (failed.Value == nil) || len(failed.Stack) == 0 {
+			m.fail("%s: no PanicError as it should be: %v", of, got)
+		}
+		if want == errModelExit {
+			return
+		}
+	}
+	if want == nil || !errors.Is(got, want) {
+		m.fail("%s: error %v instead of %v", of, got, want)
+	}
+}
+
+// comparePosition compares a position with that of the reference. The first one of a log tells its epoch.
+func (m *model) comparePosition(want refPosition, got broadcast.Position, of string) {
+	text := "-" + strconv.FormatUint(want.seq, 36)
+	if want.chat.epoch == "" {
+		want.chat.epoch, _ = cutPosition(got)
+		for _, s := range m.subs {
+			if c := s.ref.chat; c != want.chat && c.epoch == want.chat.epoch {
+				m.fail("%s: two logs have the epoch %q", of, c.epoch)
+			}
+		}
+	}
+	if text = want.chat.epoch + text; got.String() != text {
+		m.fail("%s: position %v instead of %v", of, got, text)
+	}
+}
+
+// letHeadRunOn takes over where the books of a subscription ended whose sampler failed: the sampler was called when the message had been
+// accepted, and more publishers may have been let in at the same moment.
+func (m *model) letHeadRunOn(s *modelSub) {
+	r := s.ref
+	if s.compared || r.failed == nil || r.err == nil {
+		return
+	}
+	if head := s.Stats().Head; head > r.head && head <= r.chat.head() {
+		r.missed += head - r.head
+		r.head = head
+	}
+}
+
+// compareEnd compares whether, why and when a subscription has ended.
+func (m *model) compareEnd(s *modelSub) {
+	if s.compared {
+		return
+	}
+	r := s.ref
+	if r.err == nil {
+		if r.stall > 0 {
+			if _, last := m.ref.stallsBetween(r); m.now() > last {
+				m.fail("%s should have stalled until %v", s.name, last)
+			}
+		}
+		if s.ended || s.Err() != nil {
+			m.fail("%s ended at %v with %v", s.name, s.endedAt, s.Err())
+		}
+		return
+	}
+	m.compareError(r.err, s.Err(), s.name)
+	if !s.ended || s.endedAt != r.endedAt {
+		m.fail("%s: Done was closed: %v, at %v instead of %v", s.name, s.ended, s.endedAt, r.endedAt)
+	}
+	if s.ch != nil {
+		select {
+		case d, ok := <-s.ch:
+			if ok {
+				m.fail("%s ended, Chan gave %+v", s.name, d)
+			}
+		default:
+			m.fail("%s ended, Chan is not closed", s.name)
+		}
+		s.ch = nil
+	}
+	s.compared = true
+}
+
+// compareAll compares the books of all and who is there.
+func (m *model) compareAll() {
+	for _, s := range m.subs {
+		m.compareSubscription(s)
+	}
+	if want, got := m.ref.stats(), m.real.Stats(); want != got {
+		m.fail("the books of the broker: %+v\ninstead of            %+v", got, want)
+	}
+	if want, got := m.ref.names(), m.real.Chats(); !slices.Equal(want, got) {
+		m.fail("chats %v instead of %v", got, want)
+	}
+	for _, chat := range modelChats {
+		if want, got := m.ref.devices(chat), m.real.Devices(chat); !slices.Equal(want, got) {
+			m.fail("devices of %s: %v instead of %v", chat, got, want)
+		}
+	}
+}
+
+// compareSubscription compares the books of one subscription, and where it is.
+func (m *model) compareSubscription(s *modelSub) {
+	if want, got := s.ref.books(), s.Stats(); want != got {
+		m.fail("the books of %s: %+v\ninstead of %+v", s.name, got, want)
+	}
+	if s.ref.err != s.Err() {
+		m.compareError(s.ref.err, s.Err(), s.name)
+	}
+	if s.ref.reading != nil {
+		return // its position is for the reading goroutine
+	}
+	if got := s.Position(); got != s.position || s.at != s.ref.last {
+		m.comparePosition(refPosition{s.ref.chat, s.ref.last}, got, s.name)
+		s.position, s.at = got, s.ref.last
+	}
+}

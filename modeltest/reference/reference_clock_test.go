@@ -1,0 +1,249 @@
+package reference_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// close predicts Close.
+func (b *refBroker) close() {
+	b.refuseAll()
+	b.over(b.draining, broadcast.ErrClosed)
+}
+
+// shutdown predicts Shutdown.
+func (b *refBroker) shutdown(call *refCall) *refCall {
+	switch {
+	case b.ended:
+		return b.finish(call, b.reason)
+	case call.expires <= b.now:
+		b.refuseAll()
+		b.over(call, call.ctxErr)
+		return call
+	}
+	b.refuseAll()
+	b.draining = call
+	for _, s := range b.subs {
+		if s.count() == 0 {
+			b.end(s, broadcast.ErrClosed)
+		}
+	}
+	if b.open() == 0 && !call.done {
+		b.over(call, nil)
+	}
+	return call
+}
+
+// refuseAll is the first moment of Close and Shutdown.
+func (b *refBroker) refuseAll() {
+	b.closed = true
+	for _, c := range b.chats {
+		for _, call := range c.queue {
+			b.refuse(call, broadcast.ErrClosed)
+		}
+		c.queue = nil
+	}
+}
+
+// over is the last moment of Close and Shutdown. The first reason stays.
+func (b *refBroker) over(waiting *refCall, reason error) {
+	if !b.ended {
+		b.ended, b.reason = true, reason
+	}
+	if b.draining = nil; waiting != nil {
+		b.finish(waiting, reason)
+	}
+	b.lastDue = b.dueForCleaner()
+	for _, s := range b.subs {
+		b.end(s, broadcast.ErrClosed)
+	}
+	b.chats = nil
+}
+
+// open counts the open subscriptions.
+func (b *refBroker) open() int {
+	n := 0
+	for _, c := range b.chats {
+		n += len(c.readers)
+	}
+	return n
+}
+
+// refMoment is something that happens by itself.
+type refMoment struct {
+	at      time.Duration
+	chat    *refChat
+	sub     *refSub
+	call    *refCall
+	happens func(b *refBroker, m refMoment)
+}
+
+// advance moves the clock. On its way everything happens that is due: first what the last operation made possible.
+func (b *refBroker) advance(to time.Duration) {
+	for {
+		for _, c := range b.chats {
+			b.settle(c)
+		}
+		m := b.nextMoment()
+		if m.at > to {
+			break
+		}
+		b.now = max(b.now, m.at)
+		m.happens(b, m)
+	}
+	b.now = to
+}
+
+// nextMoment returns what happens next if nobody does anything.
+func (b *refBroker) nextMoment() refMoment {
+	next := refMoment{at: never}
+	consider := func(m refMoment) {
+		if m.at < next.at {
+			next = m
+		}
+	}
+	for _, c := range b.chats {
+		for _, call := range c.queue {
+			consider(refMoment{call.expires, c, nil, call, func(b *refBroker, m refMoment) { b.leave(m.chat, m.call, m.call.ctxErr) }})
+		}
+		if len(c.queue) > 0 && len(c.queue[0].awaited) > 0 {
+			consider(refMoment{c.deadline, c, nil, nil, func(*refBroker, refMoment) {}})
+		}
+		for _, call := range c.queue {
+			consider(refMoment{call.timeout, c, nil, call, func(b *refBroker, m refMoment) { b.leave(m.chat, m.call, broadcast.ErrOverloaded) }})
+		}
+		for _, s := range c.readers {
+			if s.until != nil {
+				consider(refMoment{s.until.expires, c, s, nil, func(b *refBroker, m refMoment) { b.discard(m.sub, m.sub.until.ctxErr) }})
+			}
+			if s.reading != nil {
+				consider(refMoment{s.reading.expires, c, s, s.reading, func(b *refBroker, m refMoment) {
+					m.sub.reading = nil
+					b.finish(m.call, m.call.ctxErr)
+				}})
+			}
+			consider(refMoment{s.stallsAt, c, s, nil, func(b *refBroker, m refMoment) { b.stall(m.chat) }})
+		}
+		if len(c.absent) > 0 {
+			consider(refMoment{c.absent[0].until, c, nil, nil, func(b *refBroker, m refMoment) { b.leaves(m.chat) }})
+		}
+	}
+	if call := b.draining; call != nil {
+		consider(refMoment{call.expires, nil, nil, call, func(b *refBroker, m refMoment) { b.over(m.call, m.call.ctxErr) }})
+	}
+	return next
+}
+
+// leaves tells that the device which went first has not come back in time.
+func (b *refBroker) leaves(c *refChat) {
+	device := c.absent[0].device
+	c.absent, c.leftAt = c.absent[1:], b.now
+	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})
+}
+
+// stall ends the subscriptions of a chat that were seen to stall now: a cleaner ends all of them in one step.
+func (b *refBroker) stall(c *refChat) {
+	for _, s := range slices.Clone(c.readers) {
+		if s.stallsAt > b.now {
+			continue
+		}
+		if first, last := b.stallsBetween(s); b.now < first || b.now > last {
+			b.broken = fmt.Sprintf("stalled at %v, not between %v and %v", b.now, first, last)
+		}
+		b.counts.Stalled++
+		b.end(s, broadcast.ErrStalled)
+	}
+}
+
+// stallsBetween returns the moments between which a reader has to stall if it goes on taking nothing.
+func (b *refBroker) stallsBetween(s *refSub) (first, last time.Duration) {
+	if s.err != nil || s.stall == 0 || s.count() == 0 {
+		return never, never
+	}
+	first = s.waiting + s.stall
+	return first, first + b.cleanInterval
+}
+
+// forgettable returns when the cleaner may forget a chat: it was idle, its history has expired, and nobody may come back.
+func (b *refBroker) forgettable(c *refChat) time.Duration {
+	kept := b.history > 0 && len(c.log) > 0
+	switch {
+	case len(c.readers) > 0, len(c.absent) > 0, kept && b.age == 0:
+		return never
+	case kept:
+		return max(c.idleSince+b.chatIdle, c.leftAt, c.log[len(c.log)-1].at+b.age+1)
+	}
+	return max(c.idleSince+b.chatIdle, c.leftAt)
+}
+
+// dueForCleaner returns the chats that the cleaner may forget by now, or could until the broker ended. Those that are due first come first.
+func (b *refBroker) dueForCleaner() []*refChat {
+	due := b.lastDue
+	for _, c := range b.chats {
+		if b.now >= b.forgettable(c) {
+			due = append(due, c)
+		}
+	}
+	slices.SortStableFunc(due, func(x, y *refChat) int { return cmp.Compare(b.forgettable(x), b.forgettable(y)) })
+	return due
+}
+
+// forget forgets n chats that are due for the cleaner, and returns an error if so many cannot be or more have to be.
+func (b *refBroker) forget(n int) error {
+	due := b.dueForCleaner()
+	if n < 0 || n > len(due) {
+		return fmt.Errorf("%d chats were forgotten, %d could be", n, len(due))
+	}
+	if n < len(due) && !b.ended && b.now > b.forgettable(due[n])+b.cleanInterval {
+		return fmt.Errorf("chat %s should have been forgotten", due[n].name)
+	}
+	b.chats = slices.DeleteFunc(b.chats, func(c *refChat) bool { return slices.Contains(due[:n], c) })
+	b.counts.ChatsCleaned += uint64(n)
+	b.lastDue = nil
+	return nil
+}
+
+// stats predicts the numbers of the broker.
+func (b *refBroker) stats() broadcast.Stats {
+	sum := b.counts
+	sum.Chats, sum.Subscribers = len(b.chats), b.open()
+	for _, s := range b.subs {
+		books := s.books()
+		sum.Delivered += books.Delivered
+		sum.Missed += books.Missed
+		sum.Pending += books.Pending
+		sum.Discarded += books.Discarded
+	}
+	return sum
+}
+
+// devices predicts Devices.
+func (b *refBroker) devices(chat string) []string {
+	devices := []string{}
+	if c := b.chat(chat); c != nil {
+		for _, s := range c.readers {
+			devices = append(devices, s.device)
+		}
+		for _, a := range c.absent {
+			devices = append(devices, a.device)
+		}
+	}
+	slices.Sort(devices)
+	return devices
+}
+
+// names predicts Chats.
+func (b *refBroker) names() []string {
+	names := []string{}
+	for _, c := range b.chats {
+		if len(c.readers) > 0 {
+			names = append(names, c.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

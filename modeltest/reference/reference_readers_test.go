@@ -1,0 +1,314 @@
+package reference_test
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// keptEvents is how many comings and goings wait for a follower at most: the larger of this and its buffer, which is smaller here.
+const keptEvents = 256
+
+// refSub is one subscription.
+type refSub struct {
+	chat      *refChat
+	device    string
+	buffer    int
+	strategy  refStrategy
+	stall     time.Duration // 0: never
+	until     *refCall      // nil: for ever
+	resumes   refPosition
+	replays   int // -1: no Replay
+	follows   bool
+	recovered bool
+
+	joined, last, head uint64    // where its books begin; Seq of the last message taken; head at the end
+	pending            []refItem // what it may still take,
+	gone               int       // except so many that DropRandom dropped: we do not know which,
+	goneUpTo           uint64    // but none after this Seq
+	replay             int       // so many of pending do not count against the buffer
+	offered            []refItem // dropped since the last take: what Chan was offering may be among them
+	told               int       // how many of the chat's events it was told, or need not be
+
+	delivered, missed, discarded uint64
+
+	spent    bool          // has used up the patience of publishers, and was not half empty since
+	waiting  time.Duration // since when something is pending and nothing is taken
+	reading  *refCall      // a Next that waits
+	failed   error         // how its sampler failed
+	err      error         // why it ended
+	endedAt  time.Duration
+	stallsAt time.Duration // when the real one was seen to stall; never if it was not
+}
+
+// refStrategy is a Sampling or, if pick is set, a sampler.
+type refStrategy struct {
+	broadcast.Sampling
+
+	pick  func(n int, at func(i int) int, next int) int // the index to drop, n for next
+	fails error                                         // how the sampler fails on every third message, if it does
+}
+
+// refPosition is a place in a log; without a chat it is none.
+type refPosition struct {
+	chat *refChat
+	seq  uint64
+}
+
+// refEvent is a coming or going.
+type refEvent struct {
+	seq    uint64  // the message that it follows,
+	ends   *refSub // or the subscription whose end it is: then the head at that moment
+	kind   broadcast.Kind
+	device string
+}
+
+func (e refEvent) follows() uint64 {
+	if e.ends != nil {
+		return e.ends.head
+	}
+	return e.seq
+}
+
+// refAbsence is a device that went and may come back.
+type refAbsence struct {
+	device string
+	until  time.Duration
+}
+
+func (s *refSub) count() int      { return len(s.pending) - s.gone }
+func (s *refSub) full() bool      { return s.count() >= s.buffer+s.replay }
+func (s *refSub) halfEmpty() bool { return s.count() <= s.buffer/2 }
+
+// kept returns the Seq after which messages are kept for those who come later.
+func (b *refBroker) kept(c *refChat) uint64 {
+	kept := max(0, len(c.log)-b.history)
+	for b.age > 0 && kept < len(c.log) && b.now-c.log[kept].at > b.age {
+		kept++
+	}
+	return uint64(kept)
+}
+
+// subscribe predicts Subscribe: s comes with the options.
+func (b *refBroker) subscribe(chat string, s *refSub) (err error) {
+	c := b.chat(chat)
+	switch {
+	case b.closed:
+		return broadcast.ErrClosed
+	case s.until != nil && s.until.expires <= b.now:
+		return s.until.ctxErr
+	case c == nil:
+		if c, err = b.make(chat); err != nil {
+			return err
+		}
+	}
+	i := slices.IndexFunc(c.readers, func(r *refSub) bool { return r.device == s.device })
+	if i < 0 && b.maxSubs > 0 && len(c.readers) >= b.maxSubs {
+		return broadcast.ErrLimit
+	}
+	s.chat, s.stallsAt = c, never
+	b.start(s)
+	b.subs = append(b.subs, s)
+	if i >= 0 { // a takeover is neither coming nor going
+		old := c.readers[i]
+		c.readers = append(c.readers, s)
+		b.counts.Replaced++
+		b.discard(old, broadcast.ErrReplaced)
+	} else {
+		b.came(c, s.device)
+		c.readers = append(c.readers, s)
+	}
+	s.told = len(c.events)
+	return nil
+}
+
+// start decides what a subscription begins with.
+func (b *refBroker) start(s *refSub) {
+	head, kept := s.chat.head(), b.kept(s.chat)
+	start := head
+	s.joined = head
+	switch {
+	case s.resumes.chat == s.chat && s.resumes.seq <= head:
+		s.joined = s.resumes.seq
+		start = max(s.joined, kept)
+		s.recovered = start == s.joined
+	case s.replays >= 0:
+		wanted := head - min(head, uint64(s.replays))
+		start = max(wanted, kept)
+		s.joined = start
+		s.recovered = start == wanted && s.resumes.chat == nil
+	}
+	s.missed, s.last, s.waiting = start-s.joined, s.joined, b.now
+	s.pending = slices.Clone(s.chat.log[start:])
+	s.replay = len(s.pending)
+}
+
+// readable reports whether something can be taken. Comings and goings are told while the subscription is open only.
+func (s *refSub) readable() bool {
+	_, ok := s.nextEvent()
+	return ok || s.count() > 0
+}
+
+// nextEvent returns the next event that it is to be told: not those of its own device, and none but Resync if too many wait.
+func (s *refSub) nextEvent() (e refEvent, ok bool) {
+	if !s.follows || s.err != nil {
+		return e, false
+	}
+	events := s.chat.events
+	if len(events)-s.told > keptEvents {
+		return refEvent{kind: broadcast.Resync}, true
+	}
+	for s.told < len(events) && events[s.told].device == s.device {
+		s.told++
+	}
+	if s.told == len(events) {
+		return e, false
+	}
+	return events[s.told], true
+}
+
+// next predicts Next: the reason of the end if there is nothing to read, then the ctx, then what is next. seen is what the
+// real one returned; it matters after DropRandom only.
+func (b *refBroker) next(s *refSub, call *refCall, seen broadcast.Delivery[int]) *refCall {
+	switch {
+	case s.err != nil && s.count() == 0:
+		return b.finish(call, s.err)
+	case call.expires <= b.now:
+		return b.finish(call, call.ctxErr)
+	}
+	s.reading = call
+	b.read(s, seen)
+	return call
+}
+
+// read lets a Next that waits take something, if there is something.
+func (b *refBroker) read(s *refSub, seen broadcast.Delivery[int]) {
+	for call := s.reading; call != nil && s.readable(); {
+		if d := b.take(s, seen); d.Kind == broadcast.Published || !call.messages {
+			call.got = d
+			s.reading = nil
+			b.finish(call, nil)
+			return
+		}
+	}
+}
+
+// wake lets all take something that wait for it.
+func (b *refBroker) wake(c *refChat) {
+	for _, s := range slices.Clone(c.readers) {
+		b.read(s, broadcast.Delivery[int]{})
+	}
+}
+
+// take takes what is next: an event, if it comes before the next message, or that message.
+func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Delivery[int] {
+	e, ok := s.nextEvent()
+	if ok && e.kind == broadcast.Resync {
+		s.told = len(s.chat.events)
+		return s.tell(s.last, e)
+	}
+	for s.gone > 0 && s.pending[0].seq <= s.goneUpTo {
+		if first := s.pending[0]; seen.Kind == broadcast.Published && first.msg == seen.Message || seen.Kind != broadcast.Published && first.seq > e.follows() {
+			break
+		}
+		s.pending = s.pending[1:]
+		s.gone--
+	}
+	if ok && (s.count() == 0 || e.follows() < s.pending[0].seq) {
+		s.told++
+		return s.tell(e.follows(), e)
+	}
+	item := s.pending[0]
+	s.pending = s.pending[1:]
+	s.replay = max(0, s.replay-1)
+	if s.count() == 0 {
+		s.pending, s.gone = nil, 0
+	}
+	return b.taken(s, item)
+}
+
+// tell returns an event as it is delivered. It is in no books.
+func (s *refSub) tell(seq uint64, e refEvent) broadcast.Delivery[int] {
+	s.offered = nil
+	return broadcast.Delivery[int]{Chat: s.chat.name, Seq: seq, Kind: e.kind, Device: e.device}
+}
+
+// taken books a message that was taken.
+func (b *refBroker) taken(s *refSub, item refItem) broadcast.Delivery[int] {
+	d := broadcast.Delivery[int]{Chat: s.chat.name, Seq: item.seq, Missed: item.seq - s.last - 1, Message: item.msg}
+	s.last, s.waiting, s.offered = item.seq, b.now, nil
+	s.delivered++
+	s.spent = s.spent && !s.halfEmpty()
+	if b.draining != nil && s.err == nil && s.count() == 0 {
+		b.end(s, broadcast.ErrClosed)
+	}
+	return d
+}
+
+// end ends a subscription; what is pending stays readable.
+func (b *refBroker) end(s *refSub, err error) {
+	if s.err != nil {
+		return
+	}
+	c := s.chat
+	s.err, s.endedAt, s.head = err, b.now, c.head()
+	c.readers = slices.DeleteFunc(c.readers, func(r *refSub) bool { return r == s })
+	if len(c.readers) == 0 {
+		c.idleSince = b.now
+	}
+	if s.reading != nil {
+		b.finish(s.reading, err)
+		s.reading = nil
+	}
+	if !slices.ContainsFunc(c.readers, func(r *refSub) bool { return r.device == s.device }) {
+		b.went(s)
+	}
+	if b.draining != nil && b.open() == 0 {
+		b.over(b.draining, nil)
+	}
+}
+
+// discard throws away what a subscription had, and ends it if it has not ended.
+func (b *refBroker) discard(s *refSub, err error) {
+	s.discarded += uint64(s.count())
+	s.pending, s.gone = nil, 0
+	b.end(s, err)
+}
+
+// came tells that a device is there that was not.
+func (b *refBroker) came(c *refChat, device string) {
+	if i := slices.IndexFunc(c.absent, func(a refAbsence) bool { return a.device == device }); i >= 0 {
+		c.absent = slices.Delete(c.absent, i, i+1) // it never left
+		return
+	}
+	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Joined, device: device})
+}
+
+// went tells that a device is not there any more, unless it may come back. The end of the broker tells nobody.
+func (b *refBroker) went(s *refSub) {
+	switch {
+	case b.closed:
+	case b.grace > 0:
+		s.chat.absent = append(s.chat.absent, refAbsence{s.device, b.now + b.grace})
+	default:
+		b.tell(s.chat, refEvent{ends: s, kind: broadcast.Left, device: s.device})
+	}
+}
+
+func (b *refBroker) tell(c *refChat, e refEvent) {
+	c.events = append(c.events, e)
+	b.wake(c)
+}
+
+// books predicts the Stats of one subscription.
+func (s *refSub) books() broadcast.SubscriberStats {
+	head := s.head
+	if s.err == nil {
+		head = s.chat.head()
+	}
+	return broadcast.SubscriberStats{
+		Delivered: s.delivered, Missed: s.missed, Pending: uint64(s.count()), Discarded: s.discarded,
+		Joined: s.joined, Head: head,
+	}
+}

@@ -1,0 +1,172 @@
+package reference_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"pgregory.net/rapid"
+)
+
+// An op is one operation of a sequence: what to do, and numbers that choose to whom and how. Every list of them is valid, because numbers
+// are taken modulo what there is to choose from: a list can be cut anywhere, mutated by the fuzzer, and pasted from a failure into a
+// test.
+type op struct {
+	kind opKind
+	args args
+}
+
+type args [9]byte
+
+type opKind byte
+
+const (
+	opNew opKind = iota // the first one, and no other
+	opPublish
+	opTryNext
+	opSubscribe
+	opTryPublish
+	opGoPublish
+	opSleepToMoment
+	opSleep
+	opNext
+	opBurst
+	opAll
+	opNextBatch
+	opMessages
+	opChan
+	opCloseSubscriber
+	opGoNext
+	opCancel
+	opReplay
+	opEndUntil
+	opComeAndGo
+	opBadInput
+	opShutdown
+	opClose
+)
+
+// operations says what the kinds of operations do, and how often they are chosen.
+var operations = [...]struct {
+	name    string
+	weight  int
+	args    int  // how many numbers matter
+	instant bool // it begins no wait that others could end at the same moment, and may be done at the very moment of an event
+	do      func(m *model, o args)
+}{
+	opNew:             {"opNew", 0, 9, false, func(*model, args) {}},
+	opPublish:         {"opPublish", 8, 2, false, (*model).opPublish},
+	opTryNext:         {"opTryNext", 9, 1, true, (*model).opTryNext},
+	opSubscribe:       {"opSubscribe", 10, 9, false, (*model).opSubscribe},
+	opTryPublish:      {"opTryPublish", 8, 1, true, (*model).opTryPublish},
+	opGoPublish:       {"opGoPublish", 9, 2, false, (*model).opGoPublish},
+	opSleepToMoment:   {"opSleepToMoment", 6, 1, false, (*model).opSleepToMoment},
+	opSleep:           {"opSleep", 6, 1, false, (*model).opSleep},
+	opNext:            {"opNext", 5, 2, false, (*model).opNext},
+	opBurst:           {"opBurst", 5, 2, false, (*model).opBurst},
+	opAll:             {"opAll", 5, 5, false, (*model).opAll},
+	opNextBatch:       {"opNextBatch", 5, 3, false, (*model).opNextBatch},
+	opMessages:        {"opMessages", 5, 5, false, (*model).opMessages},
+	opChan:            {"opChan", 6, 1, true, (*model).opChan},
+	opCloseSubscriber: {"opCloseSubscriber", 6, 1, true, (*model).opCloseSubscriber},
+	opGoNext:          {"opGoNext", 4, 2, false, (*model).opGoNext},
+	opCancel:          {"opCancel", 4, 1, true, (*model).opCancel},
+	opReplay:          {"opReplay", 4, 2, true, (*model).opReplay},
+	opEndUntil:        {"opEndUntil", 3, 1, true, (*model).opEndUntil},
+	opComeAndGo:       {"opComeAndGo", 1, 2, true, (*model).opComeAndGo},
+	opBadInput:        {"opBadInput", 2, 3, false, (*model).opBadInput},
+	opShutdown:        {"opShutdown", 1, 1, false, (*model).opShutdown},
+	opClose:           {"opClose", 1, 0, true, (*model).opClose},
+}
+
+// sequence is a list of operations, of which the first is opNew.
+type sequence []op
+
+// GoString prints a sequence so that it can be pasted into recorded.
+func (ops sequence) GoString() string {
+	var s strings.Builder
+	s.WriteString("{\n")
+	for _, o := range ops {
+		fmt.Fprintf(&s, "\t{%s, args{%s}},\n", operations[o.kind].name, strings.Trim(fmt.Sprint(o.args[:operations[o.kind].args]), "[]"))
+	}
+	s.WriteString("},")
+	return strings.NewReplacer(" ", ", ", ", args", ", args").Replace(s.String())
+}
+
+// sequences generates sequences of as many operations as -rapid.steps says, on average, in which subscriptions have these strategies.
+func sequences(strategies []byte) *rapid.Generator[sequence] {
+	arg := rapid.ByteRange(0, 15)
+	strategy := rapid.SampledFrom(strategies)
+	draw := func(t *rapid.T, kind opKind) op {
+		o := op{kind: kind}
+		for i := range operations[kind].args {
+			if kind == opNew && i == newStrategy || kind == opSubscribe && i == subscribeStrategy {
+				o.args[i] = strategy.Draw(t, "strategy")
+			} else {
+				o.args[i] = arg.Draw(t, "argument")
+			}
+		}
+		return o
+	}
+	kinds := rapid.SampledFrom(weightedKinds())
+	return rapid.Custom(func(t *rapid.T) sequence {
+		ops := sequence{draw(t, opNew)}
+		t.Repeat(map[string]func(*rapid.T){"operation": func(t *rapid.T) {
+			ops = append(ops, draw(t, kinds.Draw(t, "kind")))
+		}})
+		return ops
+	})
+}
+
+// weightedKinds lists each kind as often as its weight says. Those that are chosen often come first, as rapid chooses what comes first more
+// often, and shrinks towards it.
+func weightedKinds() (kinds []opKind) {
+	for n := 0; ; n++ {
+		before := len(kinds)
+		for kind, o := range operations {
+			if o.weight > n {
+				kinds = append(kinds, opKind(kind))
+			}
+		}
+		if len(kinds) == before {
+			return kinds
+		}
+	}
+}
+
+// encode writes a sequence as bytes: each kind and the arguments that matter.
+func (ops sequence) encode() (data []byte) {
+	for _, o := range ops {
+		data = append(data, byte(max(o.kind, 1)-1))
+		data = append(data, o.args[:operations[o.kind].args]...)
+	}
+	return data
+}
+
+// decode reads a sequence from bytes. Every input is good for something; a long one is cut, because nothing new comes late.
+func decode(data []byte) (ops sequence) {
+	for len(data) > 0 && len(ops) < 200 {
+		o := op{kind: opNew}
+		if len(ops) > 0 {
+			o.kind = opKind(1 + data[0]%byte(len(operations)-1))
+		}
+		n := copy(o.args[:operations[o.kind].args], data[1:])
+		data = data[1+n:]
+		ops = append(ops, o)
+	}
+	return ops
+}
+
+// What there is to choose from.
+var (
+	modelChats   = []string{"a", "b", "c"}
+	modelDevices = []string{"ann", "ben", "cem"}
+	modelBuffers = []int{1, 2, 3, 4, 5, 8, 1, 2, 3, 4, 7, 8, 2, 32, 64, 32}
+)
+
+func choose[T any](from []T, by byte) T { return from[int(by)%len(from)] }
+
+// lines joins what is to be printed.
+func lines(s ...string) string {
+	return strings.Join(slices.DeleteFunc(s, func(line string) bool { return line == "" }), "\n")
+}
