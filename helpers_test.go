@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcasttest"
 )
 
 // The tests in this package are named after the sentences that they prove; the number in their comments is that of the promise.
@@ -116,10 +117,7 @@ func (b *auditedBroker[T]) requireBooks() {
 // requireBooks fails the test unless every message since the subscription joined is in its books exactly once (promise 6).
 func requireBooks[T any](t testing.TB, s *broadcast.Subscriber[T]) broadcast.SubscriberStats {
 	t.Helper()
-	books := s.Stats()
-	require.Equal(t, books.Head-books.Joined, books.Delivered+books.Missed+books.Pending+books.Discarded,
-		"the books of %s in %s do not balance: %+v", s.Device(), s.Chat(), books)
-	return books
+	return broadcasttest.CheckBooks(t, s)
 }
 
 // requireBrokerBooks fails the test unless the broker, after that many calls of Publish and with these subscriptions, ended ones
@@ -258,13 +256,7 @@ func takeAll[T any](t testing.TB, s *broadcast.Subscriber[T]) []broadcast.Delive
 // take takes the next n messages, which must be there, and returns them.
 func take[T any](t testing.TB, s *broadcast.Subscriber[T], n int) []T {
 	t.Helper()
-	var taken []broadcast.Delivery[T]
-	for range n {
-		d, ok := s.TryNext()
-		require.True(t, ok, "nothing to take after %d of %d", len(taken), n)
-		taken = append(taken, d)
-	}
-	return payloads(taken)
+	return payloads(broadcasttest.Take(t, s, n, 0))
 }
 
 // bare returns deliveries without their positions, which cannot be known in advance.

@@ -76,8 +76,11 @@ func take[T any](
 	return taken, nil
 }
 
-// next is Next, except that it takes what waits at the moment when ctx is done.
+// next is Next, except that it also takes what waits when ctx is done.
 func next[T any](ctx context.Context, s *broadcast.Subscriber[T]) (broadcast.Delivery[T], error) {
+	if d, ok := s.TryNext(); ok {
+		return d, nil
+	}
 	d, err := s.Next(ctx)
 	if err != nil && ctx.Err() != nil {
 		if late, ok := s.TryNext(); ok {
