@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
 // The frames that are no messages have an "event", which messages have not.
@@ -19,25 +20,25 @@ const (
 // from then on is told, some perhaps twice, which does no harm.
 type ready struct {
 	Event     string             `json:"event"`
-	Chat      id                 `json:"chat"`
+	Chat      httpjson.ID        `json:"chat"`
 	Recovered bool               `json:"recovered"` // it continues where the client asked for, and nothing is missing
 	Missed    uint64             `json:"missed"`    // messages that the next one will count as missed, as far as is known already
 	Position  broadcast.Position `json:"position"`  // where to resume if there is no message before the connection breaks
-	Devices   []id               `json:"devices"`
+	Devices   []httpjson.ID      `json:"devices"`
 }
 
 // newReady describes a subscription that was asked to begin after a position, and of which nothing has been read.
-func newReady(sub *broadcast.Subscriber[message], chat id, after broadcast.Position, devices []id) ready {
+func newReady(sub *broadcast.Subscriber[message], chat httpjson.ID, after broadcast.Position, devices []httpjson.ID) ready {
 	recovered := after != (broadcast.Position{}) && sub.Recovered() // a newcomer, whose Replay may be complete, has nothing to recover
 	return ready{eventReady, chat, recovered, sub.Stats().Missed, sub.Position(), devices}
 }
 
 // resync tells who is there when comings and goings were lost.
 type resync struct {
-	Event   string `json:"event"`
-	Chat    id     `json:"chat"`
-	Seq     uint64 `json:"seq"`
-	Devices []id   `json:"devices"`
+	Event   string        `json:"event"`
+	Chat    httpjson.ID   `json:"chat"`
+	Seq     uint64        `json:"seq"`
+	Devices []httpjson.ID `json:"devices"`
 }
 
 // appendPresence appends who has come or gone. It needs no encoder: chat and device are numbers.

@@ -11,8 +11,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
 )
 
 // What the process ends with.
@@ -23,21 +23,7 @@ const (
 )
 
 func main() {
-	os.Exit(run(untilSignal(), os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// untilSignal returns a context that ends with the first SIGINT or SIGTERM. By then the signals have their usual effect back, so
-// that a second one ends the process at once.
-func untilSignal() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-signals
-		signal.Stop(signals)
-		cancel()
-	}()
-	return ctx
+	os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is main with everything given to it: it serves until ctx ends and returns the exit code.

@@ -6,68 +6,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
-// asMessenger in the environment makes the test binary the messenger itself, for the tests that need a process.
-const asMessenger = "MESSENGER_TEST_PROCESS"
+func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
-func TestMain(m *testing.M) {
-	if os.Getenv(asMessenger) != "" {
-		main()
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// within is how long a test waits for what must happen.
-const within = 20 * time.Second
-
-// soon fails the test unless cond becomes true.
-func soon(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !cond(); {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "has not happened: "+what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+const within = exampletest.Within
 
 // service is a Server that runs on a port of its own.
 type service struct {
+	*exampletest.Service
 	*Server
-	t    testing.TB
-	addr string
-	http *http.Client
-	end  context.CancelFunc // begins the shutdown
-	done func() error       // waits for its end
 }
 
-// start runs a Server with the default configuration after change, on any port, until the test ends.
+// start runs a Server with the default configuration after change, on any port, until the test ends, and wants it to end cleanly.
 func start(t testing.TB, change func(*Config)) *service {
 	t.Helper()
-	return serve(t, newServer(t, change), listen(t))
-}
-
-func listen(t testing.TB) net.Listener {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return ln
+	return serve(t, newServer(t, change), exampletest.Listen(t))
 }
 
 func newServer(t testing.TB, change func(*Config)) *Server {
@@ -85,95 +50,17 @@ func newServer(t testing.TB, change func(*Config)) *Server {
 // serve runs a Server until the test ends, and wants it to end cleanly.
 func serve(t testing.TB, server *Server, ln net.Listener) *service {
 	t.Helper()
-	s := begin(t, server, ln)
-	t.Cleanup(func() {
-		s.end()
-		assert.NoError(t, s.done(), "the server did not end cleanly")
-		assert.Empty(t, s.conns, "a socket has outlived the server") // no lock: nothing of the server is left
-	})
-	return s
-}
-
-// begin runs a Server until the test ends.
-func begin(t testing.TB, server *Server, ln net.Listener) *service {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, ln) }()
-
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
-	s := &service{
-		Server: server, t: t, addr: ln.Addr().String(),
-		http: &http.Client{Transport: transport, Timeout: within},
-		end:  cancel,
-		done: sync.OnceValue(func() error {
-			transport.CloseIdleConnections()
-			return <-ended
-		}),
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = s.done()
-	})
-	return s
-}
-
-// answer is what came back for a request.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-	Error  string
-	Field  string
-}
-
-// do sends a request; headers are pairs of a name and a value.
-func (s *service) do(method, path, body string, headers ...string) answer {
-	s.t.Helper()
-	req, err := http.NewRequest(method, "http://"+s.addr+path, strings.NewReader(body))
-	require.NoError(s.t, err)
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := s.http.Do(req)
-	require.NoError(s.t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	require.NoError(s.t, err)
-	a := answer{status: res.StatusCode, header: res.Header, body: string(b)}
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") && len(b) > 0 {
-		require.NoError(s.t, json.Unmarshal(b, &a), "not JSON: %s", b)
-	}
-	return a
-}
-
-// postBody posts a body as JSON.
-func (s *service) postBody(body string) answer {
-	s.t.Helper()
-	return s.do(http.MethodPost, "/message", body, "Content-Type", "application/json")
-}
-
-// say posts a text and returns the answer.
-func (s *service) say(text string, by, chat int) answer {
-	s.t.Helper()
-	body, err := json.Marshal(map[string]any{"text": text, "by": by, "chat": chat})
-	require.NoError(s.t, err)
-	return s.postBody(string(body))
-}
-
-// mustSay posts a text that must be accepted.
-func (s *service) mustSay(text string, by, chat int) {
-	s.t.Helper()
-	require.Equal(s.t, http.StatusAccepted, s.say(text, by, chat).status)
+	t.Cleanup(func() { assert.Zero(t, server.conns.Len(), "a socket has outlived the server") })
+	return &service{exampletest.Serve(t, server.Serve, ln), server}
 }
 
 // present returns who is in a chat, as the server tells it.
 func (s *service) present(chat int) []int {
-	s.t.Helper()
+	s.T.Helper()
 	var body struct{ Devices []int }
-	a := s.do(http.MethodGet, fmt.Sprintf("/devices?chat=%d", chat), "")
-	require.Equal(s.t, http.StatusOK, a.status)
-	require.NoError(s.t, json.Unmarshal([]byte(a.body), &body))
+	a := s.Do(http.MethodGet, fmt.Sprintf("/devices?chat=%d", chat), "")
+	require.Equal(s.T, http.StatusOK, a.Status)
+	require.NoError(s.T, json.Unmarshal([]byte(a.Body), &body))
 	return body.Devices
 }
 
@@ -223,23 +110,23 @@ type watcher struct {
 }
 
 func (s *service) watch(chat, device int) *watcher {
-	s.t.Helper()
+	s.T.Helper()
 	return s.resume(chat, device, "")
 }
 
 // resume is watch from a position on.
 func (s *service) resume(chat, device int, after string) *watcher {
-	s.t.Helper()
+	s.T.Helper()
 	conn, _, err := s.dial(chat, device, "&events=1&after="+after)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = conn.CloseNow() })
-	return &watcher{t: s.t, conn: conn}
+	require.NoError(s.T, err)
+	s.T.Cleanup(func() { _ = conn.CloseNow() })
+	return &watcher{t: s.T, conn: conn}
 }
 
 // dial opens a WebSocket; more is added to the query.
 func (s *service) dial(chat, device int, more string) (*websocket.Conn, *http.Response, error) {
-	url := "ws://" + s.addr + "/ws?chat=" + strconv.Itoa(chat) + "&device=" + strconv.Itoa(device) + more
-	return websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPClient: s.http})
+	url := "ws://" + s.Addr + "/ws?chat=" + strconv.Itoa(chat) + "&device=" + strconv.Itoa(device) + more
+	return websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPClient: s.HTTP})
 }
 
 // payload returns the next frame of any kind, or the error that ended the socket.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/post"
 )
 
 // message is what the broker carries: a posted message as JSON, marshalled once, without its closing brace. The seq, missed and position
@@ -13,12 +15,12 @@ import (
 // string because what is published is shared by all readers and must not change.
 type message string
 
-func newMessage(p post, at time.Time) (message, error) {
+func newMessage(p post.Message, at time.Time) (message, error) {
 	b, err := json.Marshal(struct {
-		Text string    `json:"text"`
-		At   time.Time `json:"at"`
-		By   id        `json:"by"`
-		Chat id        `json:"chat"`
+		Text string      `json:"text"`
+		At   time.Time   `json:"at"`
+		By   httpjson.ID `json:"by"`
+		Chat httpjson.ID `json:"chat"`
 	}{p.Text, at, p.By, p.Chat})
 	if err != nil {
 		return "", err

@@ -10,6 +10,9 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
 func TestComingsAndGoingsAreToldInOrderWithTheMessages(t *testing.T) {
@@ -17,29 +20,29 @@ func TestComingsAndGoingsAreToldInOrderWithTheMessages(t *testing.T) {
 	w := s.watch(1, 1)
 	other := s.watch(2, 1)
 	two := s.watch(1, 2)
-	s.mustSay("a", 7, 1)
+	s.MustSay("a", 7, 1)
 	three := s.raw(1, 3)
-	s.mustSay("b", 7, 1)
+	s.MustSay("b", 7, 1)
 	require.NoError(t, two.conn.Close(websocket.StatusNormalClosure, ""))
-	soon(t, "2 has left", func() bool { return slices.Equal([]int{1, 3}, s.present(1)) })
-	s.mustSay("c", 7, 1)
+	exampletest.Soon(t, "2 has left", func() bool { return slices.Equal([]int{1, 3}, s.present(1)) })
+	s.MustSay("c", 7, 1)
 	three.reset()
-	soon(t, "3 has left", func() bool { return slices.Equal([]int{1}, s.present(1)) })
-	s.mustSay("d", 7, 1)
+	exampletest.Soon(t, "3 has left", func() bool { return slices.Equal([]int{1}, s.present(1)) })
+	s.MustSay("d", 7, 1)
 	assert.Equal(t, []string{"ready[1]", "+2", "a", "+3", "b", "-2", "c", "-3", "d"}, w.told(9))
 
-	s.mustSay("elsewhere", 7, 2)
+	s.MustSay("elsewhere", 7, 2)
 	assert.Equal(t, []string{"ready[1]", "elsewhere"}, other.told(2))
 }
 
 func TestAPresenceFrameNamesTheMessageThatItFollows(t *testing.T) {
 	s := start(t, nil)
 	w := s.watch(1, 1)
-	s.mustSay("a", 7, 1)
-	s.watch(1, maxID)
+	s.MustSay("a", 7, 1)
+	s.watch(1, httpjson.MaxID)
 	w.event()
 	w.next()
-	assert.Equal(t, event{Event: eventJoined, Chat: 1, Device: maxID, Seq: 1}, w.event())
+	assert.Equal(t, event{Event: eventJoined, Chat: 1, Device: httpjson.MaxID, Seq: 1}, w.event())
 }
 
 func TestATakeoverIsNeitherComingNorGoing(t *testing.T) {
@@ -49,7 +52,7 @@ func TestATakeoverIsNeitherComingNorGoing(t *testing.T) {
 	s.watch(1, 2)
 	code, _ := old.closed()
 	require.Equal(t, statusReplaced, code)
-	s.mustSay("a", 7, 1)
+	s.MustSay("a", 7, 1)
 	assert.Equal(t, []string{"ready[1]", "+2", "a"}, w.told(3))
 }
 
@@ -60,10 +63,10 @@ func TestWhoComesBackWithinTheLeaveGraceHasNotLeft(t *testing.T) {
 	for range 5 {
 		c := s.raw(1, 2)
 		c.reset()
-		soon(t, "the socket is gone", func() bool { return s.broker.Stats().Subscribers == 1 })
+		exampletest.Soon(t, "the socket is gone", func() bool { return s.broker.Stats().Subscribers == 1 })
 		assert.Equal(t, []int{1, 2}, s.present(1), "it may come back")
 	}
-	s.mustSay("a", 7, 1)
+	s.MustSay("a", 7, 1)
 	assert.Equal(t, []string{"ready[1]", "+2", "a"}, w.told(3))
 }
 
@@ -88,7 +91,7 @@ func TestAClientThatLostComingsAndGoingsIsToldWhoIsThere(t *testing.T) {
 	}
 	sub, err := s.broker.Subscribe("1", "3")
 	require.NoError(t, err)
-	s.mustSay("last", 7, 1)
+	s.MustSay("last", 7, 1)
 
 	present := map[int]bool{}
 	for text, resyncs := "", 0; text != "last" || resyncs == 0; {
@@ -119,18 +122,18 @@ func TestAClientThatLostComingsAndGoingsIsToldWhoIsThere(t *testing.T) {
 
 func TestAClientThatDoesNotAskForEventsGetsMessagesFromNowOn(t *testing.T) {
 	s := start(t, nil)
-	s.mustSay("before", 7, 1)
+	s.MustSay("before", 7, 1)
 	c, res := s.handshake("/ws?chat=1&device=2")
 	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
 	s.watch(1, 3)
-	s.mustSay("after", 7, 1)
+	s.MustSay("after", 7, 1)
 	opcode, payload, err := c.frame()
 	require.NoError(t, err)
 	require.Equal(t, byte(opText), opcode)
 	first := parse[frame](t, payload)
 	assert.Equal(t, "after", first.Text)
 	c.reset()
-	s.mustSay("meanwhile", 7, 1)
+	s.MustSay("meanwhile", 7, 1)
 	c, _ = s.handshake("/ws?chat=1&device=2&after=" + first.Position)
 	_, payload, err = c.frame()
 	require.NoError(t, err)

@@ -11,9 +11,10 @@ import (
 	"net"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
 // The opcodes of RFC 6455, section 5.2.
@@ -34,49 +35,44 @@ type rawClient struct {
 
 // raw opens a WebSocket by hand.
 func (s *service) raw(chat, device int) *rawClient {
-	s.t.Helper()
+	s.T.Helper()
 	return s.rawAfter(chat, device, "")
 }
 
 // rawAfter is raw from a position on.
 func (s *service) rawAfter(chat, device int, position string) *rawClient {
-	s.t.Helper()
+	s.T.Helper()
 	c, res := s.handshake(fmt.Sprintf("/ws?chat=%d&device=%d&events=1&after=%s", chat, device, position))
-	require.Equal(s.t, http.StatusSwitchingProtocols, res.StatusCode)
+	require.Equal(s.T, http.StatusSwitchingProtocols, res.StatusCode)
 	return c
 }
 
-// connect opens a connection and sends nothing. Little fits into its buffer: what it does not read soon blocks the server.
+// connect opens a connection and sends nothing.
 func (s *service) connect() *rawClient {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = conn.Close() })
-	tcp := conn.(*net.TCPConn)
-	require.NoError(s.t, tcp.SetReadBuffer(32<<10))
-	require.NoError(s.t, tcp.SetDeadline(time.Now().Add(within)))
-	return &rawClient{t: s.t, conn: tcp, r: bufio.NewReader(tcp)}
+	s.T.Helper()
+	conn := s.Connect()
+	return &rawClient{t: s.T, conn: conn, r: bufio.NewReader(conn)}
 }
 
 // handshake sends an opening handshake with extra header lines and returns the answer.
 func (s *service) handshake(path string, extra ...string) (*rawClient, *http.Response) {
-	s.t.Helper()
+	s.T.Helper()
 	c := s.connect()
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce)
 	key := base64.StdEncoding.EncodeToString(nonce)
-	request := "GET " + path + " HTTP/1.1\r\nHost: " + s.addr + "\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" +
+	request := "GET " + path + " HTTP/1.1\r\nHost: " + s.Addr + "\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n"
 	for _, line := range extra {
 		request += line + "\r\n"
 	}
 	_, err := io.WriteString(c.conn, request+"\r\n")
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	res, err := http.ReadResponse(c.r, nil)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-		require.Equal(s.t, base64.StdEncoding.EncodeToString(sum[:]), res.Header.Get("Sec-WebSocket-Accept"))
+		require.Equal(s.T, base64.StdEncoding.EncodeToString(sum[:]), res.Header.Get("Sec-WebSocket-Accept"))
 	}
 	return c, res
 }
@@ -177,15 +173,11 @@ func (c *rawClient) send(opcode byte, payload []byte) {
 // ended waits until the server has ended the connection, with or without what was still in it.
 func (c *rawClient) ended() {
 	c.t.Helper()
-	_, err := io.Copy(io.Discard, c.r)
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-		require.NoError(c.t, err, "the server has not ended the connection")
-	}
+	exampletest.Ended(c.t, c.r)
 }
 
 // reset ends the connection as a client does that crashes: with a TCP reset.
 func (c *rawClient) reset() {
 	c.t.Helper()
-	require.NoError(c.t, c.conn.SetLinger(0))
-	require.NoError(c.t, c.conn.Close())
+	exampletest.Reset(c.t, c.conn)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
 func TestTheFirstFrameSaysWhereTheSocketBeginsAndWhoIsThere(t *testing.T) {
@@ -27,31 +27,31 @@ func TestTheFirstFrameSaysWhereTheSocketBeginsAndWhoIsThere(t *testing.T) {
 func TestANewcomerBeginsWithTheLastMessages(t *testing.T) {
 	s := start(t, func(c *Config) { c.Replay = 3 })
 	for i := range 5 {
-		s.mustSay(fmt.Sprint(i), 7, 1)
+		s.MustSay(fmt.Sprint(i), 7, 1)
 	}
 	w := s.watch(1, 2)
-	s.mustSay("live", 7, 1)
+	s.MustSay("live", 7, 1)
 	assert.Equal(t, []string{"ready[2]", "2", "3", "4", "live"}, w.told(5))
 }
 
 func TestWithoutHistoryANewcomerBeginsNow(t *testing.T) {
 	s := start(t, func(c *Config) { c.History = 0 })
-	s.mustSay("before", 7, 1)
+	s.MustSay("before", 7, 1)
 	w := s.watch(1, 2)
-	s.mustSay("live", 7, 1)
+	s.MustSay("live", 7, 1)
 	assert.Equal(t, []string{"ready[2]", "live"}, w.told(2))
 }
 
 func TestAMessageThatIsTooOldIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *Config) { c.HistoryAge = 50 * time.Millisecond })
-	s.mustSay("old", 7, 1)
+	s.MustSay("old", 7, 1)
 	tries := 0
-	soon(t, "the message is too old", func() bool {
+	exampletest.Soon(t, "the message is too old", func() bool {
 		time.Sleep(2 * s.cfg.HistoryAge)
 		w := s.watch(1, 2)
 		tries++
-		s.mustSay(fmt.Sprint(tries), 7, 1)
+		s.MustSay(fmt.Sprint(tries), 7, 1)
 		texts := w.told(2)
 		_ = w.conn.CloseNow()
 		return slices.Equal([]string{"ready[2]", fmt.Sprint(tries)}, texts)
@@ -64,7 +64,7 @@ func TestASocketThatBrokeResumesWithoutLossAndWithoutRepetition(t *testing.T) {
 	var posting sync.WaitGroup
 	posting.Go(func() {
 		for i := range messages {
-			assert.Equal(t, http.StatusAccepted, s.say(fmt.Sprint(i), 7, 1).status)
+			assert.Equal(t, http.StatusAccepted, s.Say(fmt.Sprint(i), 7, 1).Status)
 		}
 	})
 	position := ""
@@ -95,12 +95,12 @@ func TestASlowClientThatIsDisconnectedResumesWithoutLoss(t *testing.T) {
 	})
 	slow := s.raw(1, 2)
 	posted := 0
-	soon(t, "the slow client is disconnected", func() bool {
-		s.mustSay(big, 7, 1)
+	exampletest.Soon(t, "the slow client is disconnected", func() bool {
+		s.MustSay(big, 7, 1)
 		posted++
 		return s.broker.Stats().Disconnected == 1
 	})
-	s.mustSay("meanwhile", 7, 1)
+	s.MustSay("meanwhile", 7, 1)
 	frames, code, _ := slow.rest()
 	require.Equal(t, 1013, code)
 	last := frames[len(frames)-1]
@@ -118,11 +118,11 @@ func TestASlowClientThatIsDisconnectedResumesWithoutLoss(t *testing.T) {
 func TestWhatIsNotKeptIsCountedWhenASocketResumes(t *testing.T) {
 	s := start(t, func(c *Config) { c.History = 3 })
 	c := s.raw(1, 2)
-	s.mustSay("0", 7, 1)
+	s.MustSay("0", 7, 1)
 	position := c.next().Position
 	c.reset()
 	for i := range 10 {
-		s.mustSay(fmt.Sprint(i+1), 7, 1)
+		s.MustSay(fmt.Sprint(i+1), 7, 1)
 	}
 	for range 2 { // the first connection breaks before it has read any message
 		w := s.resume(1, 2, position)
@@ -141,12 +141,12 @@ func TestWhatIsNotKeptIsCountedWhenASocketResumes(t *testing.T) {
 func TestAPositionOfAnotherServerRunOrChatIsNotRecoveredAndBeginsAsANewcomer(t *testing.T) {
 	old := start(t, nil)
 	w := old.watch(1, 2)
-	old.mustSay("old", 7, 1)
+	old.MustSay("old", 7, 1)
 	position := w.next().Position
 
 	s := start(t, nil)
 	for _, chat := range []int{1, 2} {
-		s.mustSay("new", 7, chat)
+		s.MustSay("new", 7, chat)
 		w := s.resume(chat, 2, position)
 		e := w.event()
 		assert.False(t, e.Recovered, "the new server cannot know what was missed")
@@ -162,13 +162,12 @@ func TestAPositionOfAnotherServerRunOrChatIsNotRecoveredAndBeginsAsANewcomer(t *
 func TestABadPositionIsAnswered400BeforeTheUpgradeAndReplacesNobody(t *testing.T) {
 	s := start(t, nil)
 	w := s.watch(1, 2)
-	s.mustSay("hello", 7, 1)
+	s.MustSay("hello", 7, 1)
 	good := w.next().Position
 	for _, query := range []string{"after=7", "after=x-", "after=-", "after=%00", "after=" + good + "&after=" + good, "after=" + good + "0000000000000"} {
 		_, res := s.handshake("/ws?chat=1&device=2&" + query)
-		assert.Equal(t, http.StatusBadRequest, res.StatusCode, query)
-		var a answer
-		require.NoError(t, json.NewDecoder(res.Body).Decode(&a))
+		a := exampletest.Read(t, res)
+		assert.Equal(t, http.StatusBadRequest, a.Status, query)
 		assert.Equal(t, "after", a.Field, query)
 		assert.Contains(t, a.Error, "after", query)
 	}

@@ -2,15 +2,24 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/page"
+	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
 )
+
+// pageHTML is the whole client: markup, style and script in one file, which loads nothing else.
+//
+//go:embed page.html
+var pageHTML string
 
 // Server is the messenger: an [http.Handler] around one broker. Make it with [NewServer]; [Server.Serve] runs it on a listener
 // and shuts it down in order. To mount it in a server of your own, call [Server.Shutdown] before that of the
@@ -19,14 +28,12 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	broker   *broadcast.Broker[message]
-	origins  *http.CrossOriginProtection
+	origins  sameorigin.Guard
 	identity identityFunc
 	handler  http.Handler
 
-	mu       sync.Mutex
-	draining bool                       // set once, by Shutdown; no socket enters afterwards
-	conns    map[*deadlineConn]struct{} // of the open sockets, to cut them when time is over
-	sockets  sync.WaitGroup             // the handlers of open sockets; grows only while draining is false
+	sockets drain.Gate  // the handlers of open sockets; shut by Shutdown
+	conns   drain.Conns // of these, to cut them when time is over
 }
 
 // NewServer returns a Server that is ready to serve, or an error that lists what the library found wrong with cfg.
@@ -39,9 +46,8 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg:      cfg,
 		log:      cfg.Log,
 		broker:   broker,
-		origins:  http.NewCrossOriginProtection(),
+		origins:  sameorigin.New(),
 		identity: identity,
-		conns:    make(map[*deadlineConn]struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -57,18 +63,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/message", only(s.post, http.MethodPost))
-	mux.Handle("/ws", only(s.watch, http.MethodGet))
-	mux.Handle("/devices", only(s.devices, http.MethodGet, http.MethodHead))
-	mux.Handle("/stats", only(s.stats, http.MethodGet, http.MethodHead))
-	mux.Handle("/healthz", only(s.health, http.MethodGet, http.MethodHead))
-	mux.Handle("/{$}", only(servePage, http.MethodGet, http.MethodHead))
-	mux.Handle("/", answering(func(http.ResponseWriter, *http.Request) error {
-		return refuse(http.StatusNotFound, "", "no such page")
-	}))
-	s.origins.SetDenyHandler(answering(func(http.ResponseWriter, *http.Request) error {
-		return errForeign
-	}))
+	mux.Handle("/message", httpjson.Only(s.post, http.MethodPost))
+	mux.Handle("/ws", httpjson.Only(s.watch, http.MethodGet))
+	mux.Handle("/devices", httpjson.Only(s.devices, http.MethodGet, http.MethodHead))
+	mux.Handle("/stats", httpjson.Only(s.stats, http.MethodGet, http.MethodHead))
+	mux.Handle("/healthz", httpjson.Only(s.health, http.MethodGet, http.MethodHead))
+	mux.Handle("/{$}", httpjson.Only(page.Handler(pageHTML), http.MethodGet, http.MethodHead))
+	mux.Handle("/", httpjson.Refuse(httpjson.Errorf(http.StatusNotFound, "no such page")))
 	return s.origins.Handler(mux)
 }
 
@@ -84,52 +85,20 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	select {
-	case err := <-served:
-		return errors.Join(err, s.Close())
-	case <-ctx.Done():
-	}
-
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
-	defer cancel()
-	// The listener stays open meanwhile, so that whoever comes now is told to come back, not turned away without a word.
-	err := s.Shutdown(ctx)
-	closeHTTP(server)
-	<-served
-	return err
-}
-
-// closeHTTP ends a server whose requests are all refused by now, which takes each a moment. What is left after that are connections
-// without a request: browsers open some in advance, and http.Server.Shutdown would wait five seconds for each.
-func closeHTTP(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		_ = server.Close() // only repeats what the closed listener says
-	}
+	return drain.Serve(ctx, server, ln, s.cfg.DrainTimeout, s.Shutdown)
 }
 
 // Shutdown refuses new messages and new sockets from its first moment, delivers what was accepted, closes each socket with
 // 1001 when it has got everything, and returns nil when the last one is closed. If ctx ends first it cuts those that are left
 // and returns ctx.Err(). It returns only when no handler of a socket is running.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
-
+	closed := s.sockets.Shut()
 	err := s.broker.Shutdown(ctx)
-	closed := make(chan struct{})
-	go func() {
-		s.sockets.Wait()
-		close(closed)
-	}()
 	select {
 	case <-closed:
 		return err
 	case <-ctx.Done():
-		s.cut()
+		s.conns.Cut()
 		<-closed
 		return ctx.Err()
 	}
@@ -143,47 +112,4 @@ func (s *Server) Close() error {
 		return err
 	}
 	return nil
-}
-
-// enter counts one more socket, unless the server is shutting down: then it returns false.
-func (s *Server) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		return false
-	}
-	s.sockets.Add(1)
-	return true
-}
-
-// leave counts one socket less, for which enter returned true.
-func (s *Server) leave() {
-	s.sockets.Done()
-}
-
-// remember makes conn one of those that cut closes, until the function that it returns is called.
-func (s *Server) remember(conn *deadlineConn) (forget func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[conn] = struct{}{}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.conns, conn)
-	}
-}
-
-// cut closes the connections of all sockets without a word.
-func (s *Server) cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.conns {
-		_ = conn.Close() // its handler meets the error
-	}
-}
-
-func (s *Server) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
 func TestShutdownClosesQuietSocketsWith1001(t *testing.T) {
@@ -23,9 +24,9 @@ func TestShutdownClosesQuietSocketsWith1001(t *testing.T) {
 		assert.Equal(t, websocket.StatusGoingAway, code)
 		assert.Contains(t, reason, "shutting down")
 	}()
-	s.end()
-	require.NoError(t, s.done())
-	<-closed
+	s.End()
+	require.NoError(t, s.Done())
+	exampletest.Receive(t, "the end of the socket", closed)
 }
 
 func TestDuringShutdownPostsAndSocketsAreAnswered503WhileAcceptedMessagesAreDelivered(t *testing.T) {
@@ -34,19 +35,19 @@ func TestDuringShutdownPostsAndSocketsAreAnswered503WhileAcceptedMessagesAreDeli
 	slow := s.raw(1, 1)
 	posted := s.fill(1, 5)
 
-	s.end()
-	soon(t, "the server drains", func() bool {
-		return s.do(http.MethodGet, "/healthz", "").status == http.StatusServiceUnavailable
+	s.End()
+	exampletest.Soon(t, "the server drains", func() bool {
+		return s.Do(http.MethodGet, "/healthz", "").Status == http.StatusServiceUnavailable
 	})
 	for range 3 {
-		a := s.say("too late", 7, 1)
-		assert.Equal(t, http.StatusServiceUnavailable, a.status)
-		assert.NotEmpty(t, a.header.Get("Retry-After"))
+		a := s.Say("too late", 7, 1)
+		assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+		assert.NotEmpty(t, a.Header.Get("Retry-After"))
 		_, res := s.handshake("/ws?chat=1&device=9")
 		assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 		assert.NotEmpty(t, res.Header.Get("Retry-After"))
 	}
-	assert.Equal(t, http.StatusOK, s.do(http.MethodGet, "/stats", "").status)
+	assert.Equal(t, http.StatusOK, s.Do(http.MethodGet, "/stats", "").Status)
 	assert.Equal(t, uint64(posted), s.broker.Stats().Accepted)
 
 	frames, code, _ := slow.rest()
@@ -57,7 +58,7 @@ func TestDuringShutdownPostsAndSocketsAreAnswered503WhileAcceptedMessagesAreDeli
 		require.Zero(t, f.Missed)
 		require.Equal(t, big, f.Text)
 	}
-	require.NoError(t, s.done())
+	require.NoError(t, s.Done())
 }
 
 func TestAPostThatWaitsWhenShutdownBeginsIsAnswered503(t *testing.T) {
@@ -67,23 +68,23 @@ func TestAPostThatWaitsWhenShutdownBeginsIsAnswered503(t *testing.T) {
 		c.Sampling, c.Buffer, c.PublishTimeout = broadcast.Block, 1, within
 	})
 	stuck := s.raw(1, 1)
-	refused := make(chan answer)
+	refused := make(chan exampletest.Answer, 1)
 	go func() {
 		for {
-			if a := s.say(big, 7, 1); a.status != http.StatusAccepted {
+			if a := s.Say(big, 7, 1); a.Status != http.StatusAccepted {
 				refused <- a
 				return
 			}
 		}
 	}()
-	soon(t, "a post waits", func() bool { return s.broker.Stats().Pending > 0 && s.quietFor(100*time.Millisecond) })
-	s.end()
-	a := <-refused
-	assert.Equal(t, http.StatusServiceUnavailable, a.status)
-	assert.NotEmpty(t, a.header.Get("Retry-After"))
+	exampletest.Soon(t, "a post waits", func() bool { return s.broker.Stats().Pending > 0 && s.quietFor(100*time.Millisecond) })
+	s.End()
+	a := exampletest.Receive(t, "a refusal", refused)
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+	assert.NotEmpty(t, a.Header.Get("Retry-After"))
 	_, code, _ := stuck.rest()
 	assert.Equal(t, 1001, code)
-	require.NoError(t, s.done())
+	require.NoError(t, s.Done())
 }
 
 func TestAClientThatDoesNotReadHoldsUpShutdownForOneWriteDeadlineAtMost(t *testing.T) {
@@ -94,8 +95,8 @@ func TestAClientThatDoesNotReadHoldsUpShutdownForOneWriteDeadlineAtMost(t *testi
 	})
 	stuck := s.raw(1, 1)
 	s.fill(1, 1)
-	s.end()
-	require.NoError(t, s.done())
+	s.End()
+	require.NoError(t, s.Done())
 	stuck.ended()
 }
 
@@ -104,8 +105,8 @@ func TestAClientThatDoesNotCloseHoldsUpShutdownForOneCloseTimeoutAtMost(t *testi
 	s := start(t, func(c *Config) { c.CloseTimeout = 200 * time.Millisecond })
 	silent := s.raw(1, 1)
 	silent.ready()
-	s.end()
-	require.NoError(t, s.done())
+	s.End()
+	require.NoError(t, s.Done())
 	opcode, payload, err := silent.frame()
 	require.NoError(t, err)
 	assert.Equal(t, byte(opClose), opcode)
@@ -115,14 +116,15 @@ func TestAClientThatDoesNotCloseHoldsUpShutdownForOneCloseTimeoutAtMost(t *testi
 
 func TestShutdownThatTakesTooLongCutsWhatIsLeftAndSaysSo(t *testing.T) {
 	t.Parallel()
-	s := begin(t, newServer(t, func(c *Config) {
+	server := newServer(t, func(c *Config) {
 		slowly(c)
 		c.DrainTimeout = 200 * time.Millisecond
-	}), listen(t))
+	})
+	s := &service{exampletest.Begin(t, server.Serve, exampletest.Listen(t)), server}
 	stuck := s.raw(1, 1)
 	s.fill(1, 1)
-	s.end()
-	assert.ErrorIs(t, s.done(), context.DeadlineExceeded)
+	s.End()
+	assert.ErrorIs(t, s.Done(), context.DeadlineExceeded)
 	stuck.ended()
 }
 

@@ -6,14 +6,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 )
 
 // maxFrame is the largest message that a client may send, in bytes, before it is told that it may send none.
@@ -33,24 +35,24 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !s.enter() {
+	if !s.sockets.Enter() {
 		return errShuttingDown
 	}
-	defer s.leave()
+	defer s.sockets.Leave()
 	sub, first, err := s.subscribe(want)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Close() }() // never fails; ended already, unless Accept has failed
 
-	upgrade := &hijacker{ResponseWriter: w, writeTimeout: s.cfg.WriteTimeout, sendBuffer: s.cfg.SendBuffer}
+	upgrade := &wsconn.Hijacker{ResponseWriter: w, WriteTimeout: s.cfg.WriteTimeout, SendBuffer: s.cfg.SendBuffer}
 	ws, err := websocket.Accept(upgrade, r, nil)
 	if err != nil {
 		return nil // Accept has answered
 	}
-	defer s.remember(upgrade.conn)()
+	defer s.conns.Add(upgrade.Conn)()
 	// From here on r.Context() means nothing: it belongs to a connection that is no longer net/http's.
-	k := &socket{ws: ws, conn: upgrade.conn, sub: sub, cfg: s.cfg, chat: want.chat, present: s.present}
+	k := &socket{ws: ws, conn: upgrade.Conn, sub: sub, cfg: s.cfg, chat: want.chat, present: s.present}
 	k.log = s.log.With("chat", want.chat, "device", want.device)
 	k.run(first)
 	return nil
@@ -75,21 +77,21 @@ func (s *Server) subscribe(want wish) (sub *broadcast.Subscriber[message], first
 
 // wish is what a request for a WebSocket asks for.
 type wish struct {
-	chat, device id
+	chat, device httpjson.ID
 	after        broadcast.Position // the zero position: nothing to resume
 	events       bool               // and a replay, not only messages
 }
 
 // admit returns what a request wants to watch, or why it may not.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request) (want wish, err error) {
-	if s.foreign(r) {
-		return want, errForeign
-	}
-	query := r.URL.Query()
-	if want.chat, err = queryID(query, "chat"); err != nil {
+	if err := s.origins.CheckAsPost(r); err != nil {
 		return want, err
 	}
-	if want.device, err = queryID(query, "device"); err != nil {
+	query := r.URL.Query()
+	if want.chat, err = httpjson.QueryID(query, "chat"); err != nil {
+		return want, err
+	}
+	if want.device, err = httpjson.QueryID(query, "device"); err != nil {
 		return want, err
 	}
 	if want.after, err = queryPosition(query, "after"); err != nil {
@@ -98,54 +100,39 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (want wish, err e
 	if want.events, err = queryFlag(query, "events", "1"); err != nil {
 		return want, err
 	}
-	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "websocket")
-		return want, refuse(http.StatusUpgradeRequired, "", "this address is for WebSockets")
+	if err := wsconn.CheckHandshake(w, r); err != nil {
+		return want, err
 	}
 	want.device, err = s.identity(r, want.chat, want.device)
 	return want, err
 }
 
-// foreign tells whether a page of another site sent r. CrossOriginProtection lets every GET pass because a GET changes nothing; the
-// one that opens a WebSocket does, and a browser sends it for any page, with cookies. So it is judged as a POST.
-func (s *Server) foreign(r *http.Request) bool {
-	asPost := r.WithContext(r.Context())
-	asPost.Method = http.MethodPost
-	return s.origins.Check(asPost) != nil
+// queryPosition returns the position that a query gives at most once: none is the zero position, as is an empty one.
+func queryPosition(query url.Values, field string) (p broadcast.Position, err error) {
+	text, err := httpjson.Query(query, field)
+	if err == nil && text != "" && p.UnmarshalText([]byte(text)) != nil {
+		err = httpjson.Bad(field, "%s must be one position, as it came with a message", field)
+	}
+	return p, err
 }
 
-// hasToken tells whether a comma-separated header contains token, in any case.
-func hasToken(header http.Header, name, token string) bool {
-	for _, line := range header.Values(name) {
-		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
+// queryFlag tells whether a query gives a field, which can have only this value.
+func queryFlag(query url.Values, field, value string) (bool, error) {
+	text, err := httpjson.Query(query, field)
+	if err == nil && query.Has(field) && text != value {
+		err = httpjson.Bad(field, "%s can only be %s", field, value)
 	}
-	return false
-}
-
-// subscribeRefusal returns what a client is told when the broker did not let it in.
-func subscribeRefusal(err error) error {
-	switch {
-	case errors.Is(err, broadcast.ErrLimit):
-		return later(5*time.Second, "too many chats, or too many devices in this one")
-	case errors.Is(err, broadcast.ErrClosed):
-		return errShuttingDown
-	}
-	return err
+	return text == value, err
 }
 
 // socket is one open WebSocket. Three goroutines share it: the handler's own writes what the subscription delivers, one reads, and one
 // pings. Whatever ends first closes the subscription or the connection, which ends the others.
 type socket struct {
 	ws      *websocket.Conn
-	conn    *deadlineConn
+	conn    *wsconn.Conn
 	sub     *broadcast.Subscriber[message]
-	chat    id
-	present func(chat id) []id // who is there
+	chat    httpjson.ID
+	present func(chat httpjson.ID) []httpjson.ID // who is there
 	cfg     Config
 	log     *slog.Logger
 }
@@ -273,10 +260,8 @@ func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
 // a closing one, so a client that missed the deadline of a write finds the connection closed.
 func (k *socket) close(end farewell) {
 	if end.code != 0 {
-		// Bounds all reading, the rest of a message that was too big included.
-		if err := k.conn.SetReadDeadline(time.Now().Add(k.cfg.CloseTimeout)); err == nil {
-			_ = k.ws.Close(end.code, end.reason)
-		}
+		k.conn.EndReading(k.cfg.CloseTimeout) // all of it, the rest of a message that was too big included
+		_ = k.ws.Close(end.code, end.reason)
 	}
 	_ = k.conn.Close()
 	_ = k.ws.CloseNow() // frees what the library holds

@@ -17,6 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/post"
 )
 
 func TestEveryMessageReachesEveryClientOfItsChatInOneOrder(t *testing.T) {
@@ -30,7 +33,7 @@ func TestEveryMessageReachesEveryClientOfItsChatInOneOrder(t *testing.T) {
 	for by := range posters {
 		posting.Go(func() {
 			for i := range each {
-				assert.Equal(t, http.StatusAccepted, s.say(fmt.Sprint(i), by+1, 1).status)
+				assert.Equal(t, http.StatusAccepted, s.Say(fmt.Sprint(i), by+1, 1).Status)
 			}
 		})
 	}
@@ -65,8 +68,8 @@ func atoi(t testing.TB, s string) (n int) {
 func TestAMessageReachesNoOtherChat(t *testing.T) {
 	s := start(t, nil)
 	one, two := s.watch(1, 1), s.watch(2, 1)
-	s.mustSay("for one", 7, 1)
-	s.mustSay("for two", 7, 2)
+	s.MustSay("for one", 7, 1)
+	s.MustSay("for two", 7, 2)
 	assert.Equal(t, "for one", one.next().Text)
 	f := two.next()
 	assert.Equal(t, "for two", f.Text)
@@ -82,14 +85,14 @@ func TestWhoIsThereIsListedByNumber(t *testing.T) {
 	s.watch(2, 5)
 	assert.Equal(t, []int{1, 9, 10, 100}, s.present(1))
 	require.NoError(t, leaving.conn.Close(websocket.StatusNormalClosure, ""))
-	soon(t, "a client that closes its socket leaves", func() bool { return slices.Equal([]int{9, 10, 100}, s.present(1)) })
+	exampletest.Soon(t, "a client that closes its socket leaves", func() bool { return slices.Equal([]int{9, 10, 100}, s.present(1)) })
 }
 
 func TestTheSubscriptionExistsBeforeTheUpgradeIsAnswered(t *testing.T) {
 	s := start(t, nil)
 	for i := range 50 {
 		c := s.raw(1, i+1) // has read the answer and nothing else
-		s.mustSay("now", 7, 1)
+		s.MustSay("now", 7, 1)
 		require.Equal(t, "now", c.next().Text)
 		c.reset()
 	}
@@ -98,8 +101,8 @@ func TestTheSubscriptionExistsBeforeTheUpgradeIsAnswered(t *testing.T) {
 func TestAClientWrittenFromTheRFCAloneGetsMessagesAndPongs(t *testing.T) {
 	s := start(t, nil)
 	c := s.raw(1, 2)
-	for _, text := range []string{"short", strings.Repeat("longer than 125 bytes ", 10), strings.Repeat("x", maxText)} {
-		s.mustSay(text, 7, 1)
+	for _, text := range []string{"short", strings.Repeat("longer than 125 bytes ", 10), strings.Repeat("x", post.MaxText)} {
+		s.MustSay(text, 7, 1)
 		assert.Equal(t, text, c.next().Text)
 	}
 	c.send(opPing, []byte("are you there?"))
@@ -114,14 +117,14 @@ func TestAClientWrittenFromTheRFCAloneGetsMessagesAndPongs(t *testing.T) {
 	assert.Equal(t, byte(opClose), opcode)
 	assert.Equal(t, []byte{0x03, 0xe8}, payload)
 	c.ended()
-	soon(t, "the client has left", func() bool { return len(s.present(1)) == 0 })
+	exampletest.Soon(t, "the client has left", func() bool { return len(s.present(1)) == 0 })
 }
 
 func TestASecondSocketOfADeviceClosesTheFirstWith4001Replaced(t *testing.T) {
 	s := start(t, nil)
 	old := s.watch(1, 2)
 	elsewhere := s.watch(3, 2) // the same device in another chat
-	s.mustSay("before", 7, 1)
+	s.MustSay("before", 7, 1)
 	old.next()
 	young := s.watch(1, 2)
 
@@ -129,8 +132,8 @@ func TestASecondSocketOfADeviceClosesTheFirstWith4001Replaced(t *testing.T) {
 	assert.Equal(t, statusReplaced, code)
 	assert.Equal(t, "replaced", reason)
 
-	s.mustSay("after", 7, 1)
-	s.mustSay("there", 7, 3)
+	s.MustSay("after", 7, 1)
+	s.MustSay("there", 7, 3)
 	assert.Equal(t, []string{"ready[2]", "before", "after"}, young.told(3))
 	assert.Equal(t, "there", elsewhere.next().Text)
 	assert.Equal(t, []int{2}, s.present(1))
@@ -140,16 +143,16 @@ func TestAForeignOriginIsAnswered403BeforeTheUpgradeAndReplacesNobody(t *testing
 	s := start(t, nil)
 	w := s.watch(1, 2)
 	for _, line := range []string{
-		"Origin: https://evil.example", "Origin: null", "Origin: http://" + s.addr + ".evil.example", "Origin: :",
+		"Origin: https://evil.example", "Origin: null", "Origin: http://" + s.Addr + ".evil.example", "Origin: :",
 		"Sec-Fetch-Site: cross-site",
 	} {
 		_, res := s.handshake("/ws?chat=1&device=2", line)
 		assert.Equal(t, http.StatusForbidden, res.StatusCode, line)
 	}
-	_, res := s.handshake("/ws?chat=1&device=3", "Origin: http://"+s.addr)
+	_, res := s.handshake("/ws?chat=1&device=3", "Origin: http://"+s.Addr)
 	assert.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
 
-	s.mustSay("still there", 7, 1)
+	s.MustSay("still there", 7, 1)
 	assert.Equal(t, "still there", w.next().Text)
 	assert.Zero(t, s.broker.Stats().Replaced)
 }
@@ -158,21 +161,21 @@ func TestARequestThatIsNoHandshakeReplacesNobody(t *testing.T) {
 	s := start(t, nil)
 	w := s.watch(1, 2)
 	// What an image or a link on any page can make a browser send: no Origin, no upgrade.
-	a := s.do(http.MethodGet, "/ws?chat=1&device=2", "")
-	assert.Equal(t, http.StatusUpgradeRequired, a.status)
-	assert.Equal(t, "websocket", a.header.Get("Upgrade"))
-	a = s.do(http.MethodGet, "/ws?chat=1&device=2", "", "Connection", "upgrade", "Upgrade", "h2c")
-	assert.Equal(t, http.StatusUpgradeRequired, a.status)
+	a := s.Do(http.MethodGet, "/ws?chat=1&device=2", "")
+	assert.Equal(t, http.StatusUpgradeRequired, a.Status)
+	assert.Equal(t, "websocket", a.Header.Get("Upgrade"))
+	a = s.Do(http.MethodGet, "/ws?chat=1&device=2", "", "Connection", "upgrade", "Upgrade", "h2c")
+	assert.Equal(t, http.StatusUpgradeRequired, a.Status)
 
-	s.mustSay("still there", 7, 1)
+	s.MustSay("still there", 7, 1)
 	assert.Equal(t, "still there", w.next().Text)
 	assert.Zero(t, s.broker.Stats().Replaced)
 }
 
 func TestAFailedHandshakeLeavesNoSubscription(t *testing.T) {
 	s := start(t, nil)
-	a := s.do(http.MethodGet, "/ws?chat=1&device=2", "", "Connection", "upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "12")
-	assert.Equal(t, http.StatusBadRequest, a.status)
+	a := s.Do(http.MethodGet, "/ws?chat=1&device=2", "", "Connection", "upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "12")
+	assert.Equal(t, http.StatusBadRequest, a.Status)
 	assert.Empty(t, s.present(1))
 }
 
@@ -184,14 +187,14 @@ func TestOverALimitASocketOrAPostIsAnswered503WithRetryAfter(t *testing.T) {
 		assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode, path)
 		assert.NotEmpty(t, res.Header.Get("Retry-After"), path)
 	}
-	a := s.say("hello", 7, 2) // would make a chat, to keep its history
-	assert.Equal(t, http.StatusServiceUnavailable, a.status)
-	assert.NotEmpty(t, a.header.Get("Retry-After"))
+	a := s.Say("hello", 7, 2) // would make a chat, to keep its history
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+	assert.NotEmpty(t, a.Header.Get("Retry-After"))
 	assert.Contains(t, a.Error, "not accepted")
 	young := s.watch(1, 1) // a takeover is never refused
 	code, _ := w.closed()
 	assert.Equal(t, statusReplaced, code)
-	s.mustSay("hello", 7, 1)
+	s.MustSay("hello", 7, 1)
 	young.next()
 }
 
@@ -216,7 +219,7 @@ func TestAFrameThatNeverEndsIsGivenUp(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []byte{0x03, 0xf1}, payload[:2]) // 1009
 	c.ended()
-	soon(t, "the client has left", func() bool { return len(s.present(1)) == 0 })
+	exampletest.Soon(t, "the client has left", func() bool { return len(s.present(1)) == 0 })
 }
 
 func TestASocketOnlySends(t *testing.T) {
@@ -232,9 +235,9 @@ func TestASocketOnlySends(t *testing.T) {
 
 func TestAHalfOpenConnectionIsCutAfterThePingTimeout(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *Config) { c.PingInterval, c.PingTimeout = 50*time.Millisecond, 200*time.Millisecond })
+	s := start(t, func(c *Config) { c.PingInterval, c.PingTimeout = 50*time.Millisecond, time.Second })
 	healthy := s.watch(1, 1)
-	got := make(chan frame)
+	got := make(chan frame, 1)
 	go func() {
 		defer close(got)
 		if f, err := healthy.read(); err == nil { // answers pings meanwhile
@@ -243,9 +246,9 @@ func TestAHalfOpenConnectionIsCutAfterThePingTimeout(t *testing.T) {
 	}()
 	silent := s.raw(1, 2) // answers none
 	silent.ended()
-	soon(t, "the silent client has left", func() bool { return slices.Equal([]int{1}, s.present(1)) })
-	s.mustSay("are you there?", 7, 1)
-	assert.Equal(t, "are you there?", (<-got).Text)
+	exampletest.Soon(t, "the silent client has left", func() bool { return slices.Equal([]int{1}, s.present(1)) })
+	s.MustSay("are you there?", 7, 1)
+	assert.Equal(t, "are you there?", exampletest.Receive(t, "the message", got).Text)
 }
 
 func TestSlowHeadersAreCut(t *testing.T) {
@@ -281,19 +284,19 @@ func TestAPostMayWaitLongerForRoomThanItsBodyMayTake(t *testing.T) {
 	go func() {
 		defer close(posted)
 		for !waited.Load() {
-			assert.Equal(t, http.StatusAccepted, s.say(big, 7, 1).status)
+			assert.Equal(t, http.StatusAccepted, s.Say(big, 7, 1).Status)
 		}
 	}()
-	soon(t, "a post waits for long", func() bool { return s.broker.Stats().Pending > 0 && s.quietFor(4*s.cfg.BodyTimeout) })
+	exampletest.Soon(t, "a post waits for long", func() bool { return s.broker.Stats().Pending > 0 && s.quietFor(4*s.cfg.BodyTimeout) })
 	waited.Store(true)
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
 		_, _ = io.Copy(io.Discard, stuck.conn)
 	}()
-	<-posted
+	exampletest.Receive(t, "the end of the posts", posted)
 	stuck.reset()
-	<-reading
+	exampletest.Receive(t, "the end of the connection", reading)
 }
 
 func TestAClientThatResetsItsConnectionDisturbsNobody(t *testing.T) {
@@ -304,7 +307,7 @@ func TestAClientThatResetsItsConnectionDisturbsNobody(t *testing.T) {
 	var posting sync.WaitGroup
 	posting.Go(func() {
 		for i := range messages {
-			assert.Equal(t, http.StatusAccepted, s.say(fmt.Sprint(i), 7, 1).status)
+			assert.Equal(t, http.StatusAccepted, s.Say(fmt.Sprint(i), 7, 1).Status)
 		}
 	})
 	for range 20 {
@@ -319,7 +322,7 @@ func TestAClientThatResetsItsConnectionDisturbsNobody(t *testing.T) {
 		}
 	}
 	posting.Wait()
-	soon(t, "the crashed client has left", func() bool { return slices.Equal([]int{1, 2}, s.present(1)) })
+	exampletest.Soon(t, "the crashed client has left", func() bool { return slices.Equal([]int{1, 2}, s.present(1)) })
 }
 
 func TestAThousandSocketsGetEverythingAndAreClosedWith1001(t *testing.T) {
@@ -354,10 +357,10 @@ func TestAThousandSocketsGetEverythingAndAreClosedWith1001(t *testing.T) {
 		})
 	}
 	for i := range messages {
-		s.mustSay(fmt.Sprint(i), 7, 1)
+		s.MustSay(fmt.Sprint(i), 7, 1)
 	}
-	s.end()
-	require.NoError(t, s.done())
+	s.End()
+	require.NoError(t, s.Done())
 	reading.Wait()
 	assert.Equal(t, uint64(sockets*messages), s.broker.Stats().Delivered)
 }
@@ -372,11 +375,11 @@ func slowly(c *Config) {
 }
 
 // big is a text that fills buffers.
-var big = strings.Repeat("x", maxText)
+var big = strings.Repeat("x", post.MaxText)
 
 // fill posts until a client that does not read is stuck, with at least pending messages waiting for it.
 func (s *service) fill(chat, pending int) (posted int) {
-	s.t.Helper()
+	s.T.Helper()
 	stuck := func() bool {
 		before := s.broker.Stats()
 		if before.Pending < uint64(pending) {
@@ -385,8 +388,8 @@ func (s *service) fill(chat, pending int) (posted int) {
 		time.Sleep(50 * time.Millisecond) // long for one frame to a client that reads
 		return s.broker.Stats().Delivered == before.Delivered
 	}
-	soon(s.t, "a client that does not read is stuck", func() bool {
-		s.mustSay(big, 7, chat)
+	exampletest.Soon(s.T, "a client that does not read is stuck", func() bool {
+		s.MustSay(big, 7, chat)
 		posted++
 		return stuck()
 	})
@@ -413,8 +416,8 @@ func TestAClientThatStopsReadingIsCutAfterTheWriteDeadlineWhileOthersGoOn(t *tes
 	healthy := s.watch(1, 1)
 	stuck := s.raw(1, 2)
 	next := uint64(1)
-	soon(t, "the stuck client is cut", func() bool {
-		s.mustSay(big, 7, 1)
+	exampletest.Soon(t, "the stuck client is cut", func() bool {
+		s.MustSay(big, 7, 1)
 		f := healthy.next()
 		require.Equal(t, next, f.Seq)
 		require.Zero(t, f.Missed)
@@ -422,7 +425,7 @@ func TestAClientThatStopsReadingIsCutAfterTheWriteDeadlineWhileOthersGoOn(t *tes
 		return slices.Equal([]int{1}, s.present(1))
 	})
 	stuck.ended()
-	s.mustSay("after", 7, 1)
+	s.MustSay("after", 7, 1)
 	assert.Equal(t, "after", healthy.next().Text)
 }
 
@@ -434,7 +437,7 @@ func TestTheKernelHidesOnlyAFewMessagesFromTheBuffer(t *testing.T) {
 		c.Buffer = 2000
 	})
 	stuck := s.raw(1, 1)
-	msg, err := newMessage(post{Text: big, By: 1, Chat: 1}, time.Now())
+	msg, err := newMessage(post.Message{Text: big, By: 1, Chat: 1}, time.Now())
 	require.NoError(t, err)
 	for range s.cfg.Buffer {
 		require.NoError(t, s.broker.Publish(t.Context(), "1", msg))
@@ -452,12 +455,12 @@ func TestWhatASlowClientMissedIsSaidInTheNextFrame(t *testing.T) {
 	})
 	slow := s.raw(1, 1)
 	posted := 0
-	soon(t, "the slow client misses something", func() bool {
-		s.mustSay(big, 7, 1)
+	exampletest.Soon(t, "the slow client misses something", func() bool {
+		s.MustSay(big, 7, 1)
 		posted++
 		return s.broker.Stats().Missed > 0
 	})
-	s.mustSay("last", 7, 1)
+	s.MustSay("last", 7, 1)
 	var seq, missed uint64
 	for text := ""; text != "last"; {
 		f := slow.next()
@@ -478,8 +481,8 @@ func TestASlowConsumerIsClosedWith1013AfterWhatItHad(t *testing.T) {
 	})
 	healthy := s.watch(1, 1)
 	slow := s.raw(1, 2)
-	soon(t, "the slow client is disconnected", func() bool {
-		s.mustSay(big, 7, 1)
+	exampletest.Soon(t, "the slow client is disconnected", func() bool {
+		s.MustSay(big, 7, 1)
 		healthy.next()
 		return s.broker.Stats().Disconnected == 1
 	})
@@ -499,8 +502,8 @@ func TestAStalledReaderIsClosedWith1013AfterWhatItHad(t *testing.T) {
 		c.StallTimeout = 200 * time.Millisecond
 	})
 	stalled := s.raw(1, 2)
-	soon(t, "the stall is noticed", func() bool {
-		s.mustSay(big, 7, 1)
+	exampletest.Soon(t, "the stall is noticed", func() bool {
+		s.MustSay(big, 7, 1)
 		return s.broker.Stats().Stalled == 1
 	})
 	frames, code, reason := stalled.rest()
@@ -517,17 +520,17 @@ func TestAnOverloadedChatIsAnswered503WithRetryAfterAndTheMessageIsNotAccepted(t
 	})
 	stuck := s.raw(1, 1)
 	other := s.watch(2, 1)
-	var refused answer
+	var refused exampletest.Answer
 	accepted := 0
-	soon(t, "the chat is overloaded", func() bool {
-		refused = s.say(big, 7, 1)
+	exampletest.Soon(t, "the chat is overloaded", func() bool {
+		refused = s.Say(big, 7, 1)
 		accepted++
-		return refused.status != http.StatusAccepted
+		return refused.Status != http.StatusAccepted
 	})
-	assert.Equal(t, http.StatusServiceUnavailable, refused.status)
-	assert.NotEmpty(t, refused.header.Get("Retry-After"))
+	assert.Equal(t, http.StatusServiceUnavailable, refused.Status)
+	assert.NotEmpty(t, refused.Header.Get("Retry-After"))
 	assert.Contains(t, refused.Error, "not accepted")
-	s.mustSay("elsewhere", 7, 2)
+	s.MustSay("elsewhere", 7, 2)
 	assert.Equal(t, "elsewhere", other.next().Text, "another chat is not concerned")
 
 	seq := uint64(0)
@@ -536,7 +539,7 @@ func TestAnOverloadedChatIsAnswered503WithRetryAfterAndTheMessageIsNotAccepted(t
 		require.Equal(t, seq+1, f.Seq)
 		seq = f.Seq
 	}
-	s.mustSay("after", 7, 1)
+	s.MustSay("after", 7, 1)
 	f := stuck.next()
 	assert.Equal(t, "after", f.Text, "what was refused was delivered")
 	assert.Equal(t, seq+1, f.Seq)
@@ -545,10 +548,10 @@ func TestAnOverloadedChatIsAnswered503WithRetryAfterAndTheMessageIsNotAccepted(t
 
 func TestIDsAsLargeAsJavaScriptHoldsThemPassThrough(t *testing.T) {
 	s := start(t, nil)
-	const largest = maxID
+	const largest = httpjson.MaxID
 	require.Equal(t, float64(largest), math.Trunc(float64(largest)))
 	w := s.watch(largest, largest)
-	s.mustSay("far out", largest, largest)
+	s.MustSay("far out", largest, largest)
 	f := w.next()
 	assert.Equal(t, largest, f.By)
 	assert.Equal(t, largest, f.Chat)

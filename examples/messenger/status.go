@@ -4,31 +4,33 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
 // devices answers GET /devices?chat=1: who watches a chat, by number.
 func (s *Server) devices(w http.ResponseWriter, r *http.Request) error {
-	chat, err := queryID(r.URL.Query(), "chat")
+	chat, err := httpjson.QueryID(r.URL.Query(), "chat")
 	if err != nil {
 		return err
 	}
 	if _, err := s.identity(r, chat, 0); err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct {
-		Chat    id   `json:"chat"`
-		Devices []id `json:"devices"`
+	httpjson.Write(w, http.StatusOK, struct {
+		Chat    httpjson.ID   `json:"chat"`
+		Devices []httpjson.ID `json:"devices"`
 	}{chat, s.present(chat)})
 	return nil
 }
 
 // present returns who is in a chat, by number.
-func (s *Server) present(chat id) []id {
+func (s *Server) present(chat httpjson.ID) []httpjson.ID {
 	names := s.broker.Devices(chat.String())
-	devices := make([]id, len(names))
+	devices := make([]httpjson.ID, len(names))
 	for i, name := range names {
 		n, _ := strconv.ParseInt(name, 10, 64) // cannot fail: all names are those of ids
-		devices[i] = id(n)
+		devices[i] = httpjson.ID(n)
 	}
 	slices.Sort(devices)
 	return devices
@@ -36,10 +38,10 @@ func (s *Server) present(chat id) []id {
 
 // health answers GET /healthz: 200, and 503 once the server is shutting down, so that a load balancer stops sending clients.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
-	if s.isDraining() {
+	if s.sockets.IsShut() {
 		return errShuttingDown
 	}
-	writeJSON(w, http.StatusOK, struct {
+	httpjson.Write(w, http.StatusOK, struct {
 		Status string `json:"status"`
 	}{"ok"})
 	return nil
@@ -48,7 +50,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 // stats answers GET /stats with the books of the broker.
 func (s *Server) stats(w http.ResponseWriter, _ *http.Request) error {
 	b := s.broker.Stats()
-	writeJSON(w, http.StatusOK, struct {
+	httpjson.Write(w, http.StatusOK, struct {
 		Chats        int    `json:"chats"`
 		Subscribers  int    `json:"subscribers"`
 		Accepted     uint64 `json:"accepted"`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
 // Config is everything about a Server that somebody may want to set. Begin with [DefaultConfig].
@@ -14,7 +15,7 @@ type Config struct {
 	// Authorize is asked before every post and every stream, with what the request claims: the chat, and the device that watches or
 	// posts. An error is answered with 403. nil believes everybody: put your login here before you put this on a
 	// network, because a stream takes over from an older one of the same device.
-	Authorize func(r *http.Request, chat, device id) error
+	Authorize func(r *http.Request, chat, device httpjson.ID) error
 
 	// What a stream that was interrupted, or cut off because it was too slow, can resume. All chats together hold at most
 	// MaxChats * History messages.

@@ -5,17 +5,20 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/post"
 )
 
 // message is what the broker carries: the data lines of an event, made once however many streams get it. The first line tells of the
 // message, as JSON; the others are the lines of its text.
 type message string
 
-func newMessage(p post, at time.Time) message {
+func newMessage(p post.Message, at time.Time) message {
 	about := toJSON(struct {
-		At   time.Time `json:"at"`
-		By   id        `json:"by"`
-		Chat id        `json:"chat"`
+		At   time.Time   `json:"at"`
+		By   httpjson.ID `json:"by"`
+		Chat httpjson.ID `json:"chat"`
 	}{at, p.By, p.Chat})
 	return message("data: " + about + "\ndata: " + dataLines.Replace(p.Text) + "\n")
 }

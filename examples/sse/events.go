@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
 // idReplaced is the id of the event that tells a stream of its replacement. An EventSource reconnects whatever it is told, and would
@@ -17,7 +18,7 @@ const idReplaced = "replaced"
 
 // watch is what a request for a stream asks for.
 type watch struct {
-	chat, device id
+	chat, device httpjson.ID
 	last         string // the client's last event id; empty: none
 	replay       int    // messages to begin with, if last is empty
 }
@@ -35,10 +36,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	if !s.streams.enter() {
+	if !s.streams.Enter() {
 		return errDraining
 	}
-	defer s.streams.leave()
+	defer s.streams.Leave()
 	sub, beginning, err := s.subscribe(asked)
 	if err != nil {
 		return err
@@ -53,23 +54,23 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readWatch returns what a request asks for, or why it may not have it. A GET is harmless to [http.CrossOriginProtection]; this one is
-// not, because it takes over from the device's older stream, and any page can have a browser send it. So it is judged as a POST.
+// readWatch returns what a request asks for, or why it may not have it. Because a subscription takes over from an older one
+// of the same device, whatever a browser could be made to send is judged before it.
 func (s *Server) readWatch(r *http.Request) (asked watch, err error) {
-	if s.origins.Check(&http.Request{Method: http.MethodPost, Host: r.Host, URL: r.URL, Header: r.Header}) != nil {
-		return asked, errForeign
-	}
-	query := r.URL.Query()
-	if asked.chat, err = queryID(query, "chat"); err != nil {
+	if err := s.origins.CheckAsPost(r); err != nil {
 		return asked, err
 	}
-	if asked.device, err = queryID(query, "device"); err != nil {
+	query := r.URL.Query()
+	if asked.chat, err = httpjson.QueryID(query, "chat"); err != nil {
+		return asked, err
+	}
+	if asked.device, err = httpjson.QueryID(query, "device"); err != nil {
 		return asked, err
 	}
 	if asked.replay, err = s.queryReplay(query); err != nil {
 		return asked, err
 	}
-	if asked.last, err = queryOne(query, "lastEventId"); err != nil {
+	if asked.last, err = httpjson.Query(query, "lastEventId"); err != nil {
 		return asked, err
 	}
 	// A browser that reconnects repeats the query of its first request; what it has seen since is in the header.
@@ -81,13 +82,13 @@ func (s *Server) readWatch(r *http.Request) (asked watch, err error) {
 
 // queryReplay returns how many messages a client without a last event id wants to begin with: none, if it does not say.
 func (s *Server) queryReplay(query url.Values) (int, error) {
-	text, err := queryOne(query, "replay")
+	text, err := httpjson.Query(query, "replay")
 	if err != nil || text == "" {
 		return 0, err
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
-		return 0, bad("replay", "replay must be an integer from 0 to %d", math.MaxInt32)
+		return 0, httpjson.Bad("replay", "replay must be an integer from 0 to %d", math.MaxInt32)
 	}
 	return min(int(n), s.cfg.History), nil // more are never kept
 }

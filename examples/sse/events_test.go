@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/post"
 )
 
 func TestAStreamIsNeitherCachedNorBufferedAndSaysHowToComeBack(t *testing.T) {
@@ -71,7 +73,7 @@ func TestAClientThatLeavesIsNotPresentAnyMore(t *testing.T) {
 	s := start(t, nil)
 	gone, stays := s.watch(1, 2), s.watch(1, 3)
 	gone.kill()
-	soon(t, "the client has left", func() bool { return len(s.broker.Devices("1")) == 1 })
+	exampletest.Soon(t, "the client has left", func() bool { return len(s.broker.Devices("1")) == 1 })
 	s.mustSay(1, "hello")
 	stays.mustGet("hello")
 }
@@ -138,7 +140,7 @@ func TestHoweverOftenAStreamIsKilledNothingIsLostAndNothingComesTwice(t *testing
 	var posting sync.WaitGroup
 	posting.Go(func() {
 		for _, text := range texts(0, messages) {
-			assert.Equal(t, http.StatusAccepted, s.say(1, text).status)
+			assert.Equal(t, http.StatusAccepted, s.say(1, text).Status)
 		}
 	})
 	for range messages {
@@ -181,7 +183,7 @@ func TestMessagesThatHaveExpiredAreToldAtOnceAndOnce(t *testing.T) {
 	last := c.kill()
 	s.mustSay(1, texts(0, 2)...)
 	var first event
-	soon(t, "both have expired", func() bool {
+	exampletest.Soon(t, "both have expired", func() bool {
 		c, first = s.open("chat=1&device=2", last)
 		return c.notice(first).Missed == 2
 	})
@@ -265,12 +267,12 @@ func slowly(c *Config) {
 }
 
 // big is a text that fills buffers.
-func big(i int) string { return fmt.Sprintf("%06d%s", i, strings.Repeat("x", maxText-6)) }
+func big(i int) string { return fmt.Sprintf("%06d%s", i, strings.Repeat("x", post.MaxText-6)) }
 
 // sayBig posts numbered big texts until a condition is true, and returns how many.
 func (s *service) sayBig(what string, until func() bool) (posted int) {
-	s.t.Helper()
-	soon(s.t, what, func() bool {
+	s.T.Helper()
+	exampletest.Soon(s.T, what, func() bool {
 		s.mustSay(1, big(posted))
 		posted++
 		return until()
@@ -359,17 +361,17 @@ func TestAnOverloadedChatIsAnswered503WithRetryAfterAndTheMessageIsNotAccepted(t
 		c.Sampling, c.Buffer, c.PublishTimeout = broadcast.Block, 2, 100*time.Millisecond
 	})
 	stuck := s.watch(1, 1)
-	var refused answer
+	var refused exampletest.Answer
 	accepted := 0
-	soon(t, "the chat is overloaded", func() bool {
-		if refused = s.say(1, big(accepted)); refused.status == http.StatusAccepted {
+	exampletest.Soon(t, "the chat is overloaded", func() bool {
+		if refused = s.say(1, big(accepted)); refused.Status == http.StatusAccepted {
 			accepted++
 			return false
 		}
 		return true
 	})
-	assert.Equal(t, http.StatusServiceUnavailable, refused.status)
-	assert.NotEmpty(t, refused.header.Get("Retry-After"))
+	assert.Equal(t, http.StatusServiceUnavailable, refused.Status)
+	assert.NotEmpty(t, refused.Header.Get("Retry-After"))
 	assert.Contains(t, refused.Error, "not accepted")
 	for i := range accepted {
 		stuck.mustGet(big(i))
@@ -388,9 +390,9 @@ func TestTheKernelHidesOnlyAFewMessagesFromTheBuffer(t *testing.T) {
 	})
 	stuck := s.watch(1, 1)
 	for i := range s.cfg.Buffer {
-		require.NoError(t, s.broker.Publish(t.Context(), "1", newMessage(post{Text: big(i), By: 1, Chat: 1}, time.Now())))
+		require.NoError(t, s.broker.Publish(t.Context(), "1", newMessage(post.Message{Text: big(i), By: 1, Chat: 1}, time.Now())))
 	}
-	soon(t, "the stuck client is cut", func() bool { return s.broker.Stats().Subscribers == 0 })
+	exampletest.Soon(t, "the stuck client is cut", func() bool { return s.broker.Stats().Subscribers == 0 })
 	assert.Less(t, s.broker.Stats().Delivered, uint64(200))
 	stuck.cut()
 }

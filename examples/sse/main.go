@@ -12,14 +12,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is main with everything given to it: it serves until ctx ends and returns the exit code, 2 for what the caller got wrong.

@@ -2,78 +2,42 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
-// asServer in the environment makes the test binary the server itself, for the tests that need a process.
-const asServer = "SSE_TEST_PROCESS"
+func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
-func TestMain(m *testing.M) {
-	if os.Getenv(asServer) != "" {
-		main()
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// within is how long a test waits for what must happen.
-const within = 20 * time.Second
-
-// soon fails the test unless cond becomes true.
-func soon(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !cond(); {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "has not happened: "+what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+const within = exampletest.Within
 
 // service is a Server on a port of its own.
 type service struct {
+	*exampletest.Service
 	*Server
-	t    testing.TB
-	addr string
-	http *http.Client
-	end  context.CancelFunc // begins the shutdown
-	done func() error       // waits for its end
 }
 
 // start runs a Server with the default configuration after change until the test ends, and wants it to end cleanly.
 func start(t testing.TB, change func(*Config)) *service {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	return startOn(t, ln, change)
+	return startOn(t, exampletest.Listen(t), change)
 }
 
 func startOn(t testing.TB, ln net.Listener, change func(*Config)) *service {
 	t.Helper()
-	s := begin(t, ln, change)
-	t.Cleanup(func() {
-		s.end()
-		assert.NoError(t, s.done(), "the server did not end cleanly")
-	})
-	return s
+	server := newServer(t, change)
+	return &service{exampletest.Serve(t, server.Serve, ln), server}
 }
 
-// begin runs a Server until the test ends, however it ends.
-func begin(t testing.TB, ln net.Listener, change func(*Config)) *service {
+func newServer(t testing.TB, change func(*Config)) *Server {
 	t.Helper()
 	cfg := DefaultConfig()
 	if change != nil {
@@ -81,70 +45,20 @@ func begin(t testing.TB, ln net.Listener, change func(*Config)) *service {
 	}
 	server, err := NewServer(cfg)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, ln) }()
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
-	s := &service{
-		Server: server, t: t, addr: ln.Addr().String(), end: cancel,
-		http: &http.Client{Transport: transport, Timeout: within},
-		done: sync.OnceValue(func() error {
-			transport.CloseIdleConnections()
-			return <-ended
-		}),
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = s.done()
-	})
-	return s
-}
-
-// answer is what came back for a request.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-	Error  string
-	Field  string
-}
-
-// do sends a request; headers are pairs of a name and a value.
-func (s *service) do(method, path, body string, headers ...string) answer {
-	s.t.Helper()
-	req, err := http.NewRequest(method, "http://"+s.addr+path, strings.NewReader(body))
-	require.NoError(s.t, err)
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := s.http.Do(req)
-	require.NoError(s.t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	require.NoError(s.t, err)
-	a := answer{status: res.StatusCode, header: res.Header, body: string(b)}
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") && len(b) > 0 {
-		require.NoError(s.t, json.Unmarshal(b, &a), "not JSON: %s", b)
-	}
-	return a
-}
-
-func (s *service) postBody(body string) answer {
-	s.t.Helper()
-	return s.do(http.MethodPost, "/message", body, "Content-Type", "application/json")
+	return server
 }
 
 // say posts a text to a chat.
-func (s *service) say(chat int, text string) answer {
-	s.t.Helper()
-	return s.postBody(toJSON(map[string]any{"text": text, "by": 7, "chat": chat}))
+func (s *service) say(chat int, text string) exampletest.Answer {
+	s.T.Helper()
+	return s.Say(text, 7, chat)
 }
 
 // mustSay posts texts that must be accepted.
 func (s *service) mustSay(chat int, texts ...string) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, text := range texts {
-		require.Equal(s.t, http.StatusAccepted, s.say(chat, text).status)
+		s.MustSay(text, 7, chat)
 	}
 }
 
@@ -176,57 +90,45 @@ func (c *client) notice(e event) notice {
 	return n
 }
 
-// connect opens a connection and sends nothing. Little fits into its buffer: what it does not read soon blocks the server.
-func (s *service) connect() *net.TCPConn {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr)
-	require.NoError(s.t, err)
-	s.t.Cleanup(func() { _ = conn.Close() })
-	tcp := conn.(*net.TCPConn)
-	require.NoError(s.t, tcp.SetReadBuffer(32<<10))
-	require.NoError(s.t, tcp.SetDeadline(time.Now().Add(within)))
-	return tcp
-}
-
 // request asks for a stream; headers are lines.
 func (s *service) request(query string, headers ...string) *client {
-	s.t.Helper()
-	c := &client{t: s.t, conn: s.connect()}
-	lines := append([]string{"GET /events?" + query + " HTTP/1.1", "Host: " + s.addr}, headers...)
+	s.T.Helper()
+	c := &client{t: s.T, conn: s.Connect()}
+	lines := append([]string{"GET /events?" + query + " HTTP/1.1", "Host: " + s.Addr}, headers...)
 	_, err := io.WriteString(c.conn, strings.Join(lines, "\r\n")+"\r\n\r\n")
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	c.res, err = http.ReadResponse(bufio.NewReader(c.conn), nil)
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	c.r = bufio.NewReader(c.res.Body)
 	return c
 }
 
 // open opens a stream, resuming after last if that is not empty, and returns its first event too.
 func (s *service) open(query, last string) (*client, event) {
-	s.t.Helper()
+	s.T.Helper()
 	var headers []string
 	if last != "" {
 		headers = []string{"Last-Event-ID: " + last}
 	}
 	c := s.request(query, headers...)
-	require.Equal(s.t, http.StatusOK, c.res.StatusCode)
+	require.Equal(s.T, http.StatusOK, c.res.StatusCode)
 	return c, c.next()
 }
 
 // watch opens a stream that begins now.
 func (s *service) watch(chat, device int) *client {
-	s.t.Helper()
+	s.T.Helper()
 	c, first := s.open(fmt.Sprintf("chat=%d&device=%d", chat, device), "")
-	require.Equal(s.t, eventReady, first.name)
+	require.Equal(s.T, eventReady, first.name)
 	return c
 }
 
 // resume opens a stream that must continue after last.
 func (s *service) resume(chat, device int, last string) *client {
-	s.t.Helper()
+	s.T.Helper()
 	c, first := s.open(fmt.Sprintf("chat=%d&device=%d", chat, device), last)
-	require.Equal(s.t, eventReady, first.name, first.data)
-	require.True(s.t, c.notice(first).Resumed)
+	require.Equal(s.T, eventReady, first.name, first.data)
+	require.True(s.T, c.notice(first).Resumed)
 	return c
 }
 
@@ -302,17 +204,13 @@ func (c *client) rest() (events []event) {
 // cut waits until the connection is closed, with or without what was still in it.
 func (c *client) cut() {
 	c.t.Helper()
-	_, err := io.Copy(io.Discard, c.conn)
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-		require.NoError(c.t, err, "the server has not ended the connection")
-	}
+	exampletest.Ended(c.t, c.conn)
 }
 
-// kill ends the connection as a crash does: with a TCP reset. It returns what the client would say it has seen last.
+// kill ends the connection as a crash does. It returns what the client would say it has seen last.
 func (c *client) kill() (last string) {
 	c.t.Helper()
-	require.NoError(c.t, c.conn.SetLinger(0))
-	require.NoError(c.t, c.conn.Close())
+	exampletest.Reset(c.t, c.conn)
 	return c.last
 }
 

@@ -2,14 +2,23 @@ package main
 
 import (
 	"context"
-	"errors"
+	_ "embed"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/page"
+	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
 )
+
+// pageHTML is the whole client: markup, style and script in one file, which loads nothing else.
+//
+//go:embed page.html
+var pageHTML string
 
 // Server is an [http.Handler] around one broker. Make it with [NewServer]; [Server.Serve] runs it on a listener and shuts it down in
 // order. To mount it in a server of your own, call [Server.Shutdown] before that of the http.Server, which would wait for streams
@@ -18,10 +27,10 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	broker  *broadcast.Broker[message]
-	origins *http.CrossOriginProtection
+	origins sameorigin.Guard
 	handler http.Handler
 
-	streams gate            // the handlers of open streams
+	streams drain.Gate      // the handlers of open streams
 	running context.Context // ends when streams have to end at once
 	cut     context.CancelFunc
 }
@@ -35,24 +44,18 @@ func NewServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, broker: broker, origins: http.NewCrossOriginProtection()}
+	s := &Server{cfg: cfg, log: cfg.Log, broker: broker, origins: sameorigin.New()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.running, s.cut = context.WithCancel(context.Background())
-	s.origins.SetDenyHandler(refusing(errForeign))
 
 	mux := http.NewServeMux()
-	mux.Handle("GET /events", handler(s.events))
-	mux.Handle("HEAD /events", notAllowed("GET")) // its answer would never end
-	mux.Handle("/events", notAllowed("GET"))
-	mux.Handle("POST /message", handler(s.post))
-	mux.Handle("/message", notAllowed("POST"))
-	mux.Handle("GET /healthz", handler(s.health))
-	mux.Handle("/healthz", notAllowed("GET, HEAD"))
-	mux.Handle("GET /{$}", http.HandlerFunc(servePage))
-	mux.Handle("/{$}", notAllowed("GET, HEAD"))
-	mux.Handle("/", refusing(errNotFound))
+	mux.Handle("/events", httpjson.Only(s.events, http.MethodGet)) // no HEAD: its answer would never end
+	mux.Handle("/message", httpjson.Only(s.post, http.MethodPost))
+	mux.Handle("/healthz", httpjson.Only(s.health, http.MethodGet, http.MethodHead))
+	mux.Handle("/{$}", httpjson.Only(page.Handler(pageHTML), http.MethodGet, http.MethodHead))
+	mux.Handle("/", httpjson.Refuse(httpjson.Errorf(http.StatusNotFound, "no such page")))
 	s.handler = s.origins.Handler(mux)
 	return s, nil
 }
@@ -73,24 +76,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnContext:       s.limitSendBuffer,
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	var failed error
-	select {
-	case <-ctx.Done():
-	case failed = <-served:
-		served <- nil
-	}
-
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
-	defer cancel()
-	stop := context.AfterFunc(drain, func() { _ = server.Close() }) // frees streams that are stuck in a write
-	// The listener stays open meanwhile, so that whoever comes now is told to come back, not turned away without a word.
-	err := s.Shutdown(drain)
-	stop()
-	endHTTP(server)
-	<-served
-	return errors.Join(failed, err)
+	return drain.Serve(ctx, server, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, func() { _ = server.Close() })() // frees streams that are stuck in a write
+		return s.Shutdown(ctx)
+	})
 }
 
 // limitSendBuffer keeps the kernel from growing the buffer of a connection to megabytes, in which thousands of messages would count as
@@ -102,24 +91,14 @@ func (s *Server) limitSendBuffer(ctx context.Context, conn net.Conn) context.Con
 	return ctx
 }
 
-// endHTTP ends a server that has no streams any more and refuses all else. Browsers open connections in advance, on which nothing was ever
-// asked: http.Server.Shutdown would give each of them five seconds.
-func endHTTP(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if server.Shutdown(ctx) != nil {
-		_ = server.Close()
-	}
-}
-
 // Shutdown refuses new messages and new streams from its first moment, lets every stream deliver what was accepted and tell its
 // client goodbye, and returns nil when the last one has ended. If ctx ends first, the streams that are left end with the write that
 // they are in, and it returns ctx.Err(). No stream's handler is running when it returns.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.streams.close()
+	ended := s.streams.Shut()
 	err := s.broker.Shutdown(ctx)
 	stop := context.AfterFunc(ctx, s.cut)
-	s.streams.wait()
+	<-ended
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -128,15 +107,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // health answers GET /healthz: 503 once the server is shutting down, so that a load balancer sends clients elsewhere.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
-	if s.streams.isShut() {
+	if s.streams.IsShut() {
 		return errDraining
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	httpjson.Write(w, http.StatusOK, map[string]string{"status": "ok"})
 	return nil
 }
 
 // authorize returns why a request may not act for a device in a chat.
-func (s *Server) authorize(r *http.Request, chat, device id) error {
+func (s *Server) authorize(r *http.Request, chat, device httpjson.ID) error {
 	if s.cfg.Authorize == nil {
 		return nil
 	}

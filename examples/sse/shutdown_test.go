@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -12,14 +11,16 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
 func TestShutdownEndsQuietStreamsWithAWord(t *testing.T) {
 	s := start(t, nil)
 	c := s.watch(1, 1)
 	s.mustSay(1, "last words")
-	s.end()
-	require.NoError(t, s.done())
+	s.End()
+	require.NoError(t, s.Done())
 	c.mustGet("last words")
 	events := c.rest()
 	require.Len(t, events, 1)
@@ -31,15 +32,15 @@ func TestDuringShutdownNewRequestsAreAnswered503WhileAcceptedMessagesAreDelivere
 	s := start(t, slowly)
 	slow := s.watch(1, 1)
 	posted := s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 20 })
-	s.end()
-	soon(t, "the server drains", func() bool { return s.do(http.MethodGet, "/healthz", "").status != http.StatusOK })
-	for _, a := range []answer{
-		s.do(http.MethodGet, "/healthz", ""),
+	s.End()
+	exampletest.Soon(t, "the server drains", func() bool { return s.Do(http.MethodGet, "/healthz", "").Status != http.StatusOK })
+	for _, a := range []exampletest.Answer{
+		s.Do(http.MethodGet, "/healthz", ""),
 		s.say(1, "too late"),
-		s.do(http.MethodGet, "/events?chat=1&device=9", ""),
+		s.Do(http.MethodGet, "/events?chat=1&device=9", ""),
 	} {
-		assert.Equal(t, http.StatusServiceUnavailable, a.status)
-		assert.NotEmpty(t, a.header.Get("Retry-After"))
+		assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+		assert.NotEmpty(t, a.Header.Get("Retry-After"))
 	}
 	for i := range posted {
 		slow.mustGet(big(i))
@@ -47,21 +48,20 @@ func TestDuringShutdownNewRequestsAreAnswered503WhileAcceptedMessagesAreDelivere
 	events := slow.rest()
 	require.Len(t, events, 1)
 	assert.Equal(t, eventShutdown, events[0].name)
-	require.NoError(t, s.done())
+	require.NoError(t, s.Done())
 }
 
 func TestShutdownThatTakesTooLongCutsWhatIsLeftAndSaysSo(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := begin(t, ln, func(c *Config) {
+	server := newServer(t, func(c *Config) {
 		slowly(c)
 		c.DrainTimeout = 200 * time.Millisecond
 	})
+	s := &service{exampletest.Begin(t, server.Serve, exampletest.Listen(t)), server}
 	stuck := s.watch(1, 1)
 	s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 20 })
-	s.end()
-	assert.ErrorIs(t, s.done(), context.DeadlineExceeded)
+	s.End()
+	assert.ErrorIs(t, s.Done(), context.DeadlineExceeded)
 	stuck.cut()
 }
 
@@ -76,8 +76,8 @@ func TestAClientThatDoesNotReadHoldsUpShutdownForOneWriteDeadlineAtMost(t *testi
 		stats := s.broker.Stats()
 		return stats.Pending > 5 || stats.Subscribers == 0 // on a slow machine its write has met the deadline by now
 	})
-	s.end()
-	require.NoError(t, s.done())
+	s.End()
+	require.NoError(t, s.Done())
 	stuck.cut()
 }
 
@@ -92,29 +92,27 @@ func TestShutdownMayBeCalledAgain(t *testing.T) {
 func TestMountedElsewhereShutdownLeavesNoStreamBehindEither(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer // of the handlers, read when they have ended
-	cfg := DefaultConfig()
-	slowly(&cfg)
-	cfg.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server, err := NewServer(cfg)
-	require.NoError(t, err)
+	server := newServer(t, func(c *Config) {
+		slowly(c)
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
 	elsewhere := httptest.NewUnstartedServer(server)
 	elsewhere.Config.ConnContext = server.limitSendBuffer
 	elsewhere.Start()
 	defer elsewhere.Close()
-	defer http.DefaultClient.CloseIdleConnections()
-	s := &service{Server: server, t: t, addr: elsewhere.Listener.Addr().String(), http: http.DefaultClient}
+	s := &service{exampletest.At(t, elsewhere.Listener.Addr().String()), server}
 
 	stuck := s.watch(1, 1)
 	posted := s.sayBig("a client that does not read is stuck", func() bool { return s.broker.Stats().Pending > 50 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	logged := make(chan string)
+	logged := make(chan string, 1)
 	go func() {
 		assert.ErrorIs(t, s.Shutdown(ctx), context.Canceled)
 		logged <- log.String()
 	}()
-	<-s.running.Done()
+	exampletest.Receive(t, "the end of the time", s.running.Done())
 	events := stuck.rest()
 	assert.Less(t, len(events), posted, "the stream went on though its time was over")
-	assert.Contains(t, <-logged, "stream ended")
+	assert.Contains(t, exampletest.Receive(t, "the end of the shutdown", logged), "stream ended")
 }

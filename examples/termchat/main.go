@@ -10,10 +10,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/plain"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/server"
@@ -29,21 +28,7 @@ const (
 )
 
 func main() {
-	os.Exit(run(untilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
-}
-
-// untilSignal returns a context that ends with the first SIGINT or SIGTERM. By then the signals have their usual effect back, so
-// that a second one ends the process at once.
-func untilSignal() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-signals
-		signal.Stop(signals)
-		cancel()
-	}()
-	return ctx
+	os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 const usage = `usage:

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -15,19 +14,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
-// asTermchat in the environment makes the test binary termchat itself, for the tests that need a process.
-const asTermchat = "TERMCHAT_TEST_PROCESS"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asTermchat) != "" {
-		main()
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
 // process is a termchat that runs.
 type process struct {
@@ -41,10 +32,7 @@ type process struct {
 // termchat starts a process, which is killed when the test ends if it has not ended by then.
 func termchat(t *testing.T, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asTermchat+"=1")
+	cmd := exampletest.Command(args...)
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
@@ -52,7 +40,9 @@ func termchat(t *testing.T, args ...string) *process {
 	p := &process{t, cmd, in, bufio.NewScanner(out), &bytes.Buffer{}}
 	cmd.Stderr = p.err
 	require.NoError(t, cmd.Start())
+	timer := time.AfterFunc(2*exampletest.Within, func() { _ = cmd.Process.Kill() }) // which ends what waits for it
 	t.Cleanup(func() {
+		timer.Stop()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})

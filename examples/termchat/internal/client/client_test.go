@@ -17,13 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// within is how long a test waits for what must happen.
-const within = 20 * time.Second
 
 // script is what a server that is none does with the nth connection.
 type script func(t *testing.T, n int, ws *websocket.Conn)
@@ -68,7 +67,7 @@ var hello = wire.Frame{Kind: wire.KindHello, Room: "general", Name: "ann", Membe
 // next returns the next event that satisfies a condition.
 func next(t *testing.T, c *Client, wanted func(Event) bool) Event {
 	t.Helper()
-	timeout := time.After(within)
+	timeout := time.After(exampletest.Within)
 	for {
 		select {
 		case e, ok := <-c.Events():
@@ -142,8 +141,8 @@ func TestAClientComesBackAfterThePlaceUpToWhichItHasHandedOut(t *testing.T) {
 	next(t, c, kind(Joined))
 	next(t, c, is(Offline))
 	next(t, c, is(Online))
-	assert.Empty(t, <-places)
-	assert.Equal(t, "a-1", <-places)
+	assert.Empty(t, exampletest.Receive(t, "a first place", places))
+	assert.Equal(t, "a-1", exampletest.Receive(t, "a second place", places))
 }
 
 func TestEachEndOfAConnectionMeansSomething(t *testing.T) {
@@ -185,7 +184,7 @@ func TestEachEndOfAConnectionMeansSomething(t *testing.T) {
 func TestWhatAServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
 	c := of(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
-		_ = json.NewEncoder(w).Encode(wire.Refusal{Error: "not\x1byours"})
+		_ = json.NewEncoder(w).Encode(httpjson.Error{Message: "not\x1byours"})
 	})
 	assert.EqualError(t, next(t, c, is(Closed)).Err, "not␛yours")
 }
@@ -279,7 +278,7 @@ func TestASourceThatFailsHalfWayIsNeverSentToItsEnd(t *testing.T) {
 	src := source{Reader: &failing{after: 1 << 20, err: broken}, name: "a", size: 2 << 20}
 	_, err := send(context.Background(), Options{Addr: strings.TrimPrefix(s.URL, "http://")}, src, nil)
 	require.ErrorIs(t, err, broken)
-	require.ErrorContains(t, <-got, "unexpected EOF")
+	require.ErrorContains(t, exampletest.Receive(t, "the end of the upload", got), "unexpected EOF")
 }
 
 // failing is a source that fails after some bytes.

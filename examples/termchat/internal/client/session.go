@@ -15,13 +15,15 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 // session is one connection to a room. One goroutine reads it; anybody may post.
 type session struct {
 	ws       *websocket.Conn
-	conn     *wire.Conn
+	conn     *wsconn.Conn
 	unfollow func() bool
 	left     sync.WaitGroup // the goroutine that closes the connection, if the client leaves
 
@@ -51,7 +53,7 @@ func dial(ctx context.Context, o Options, room, after string) (*session, wire.Fr
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetReadBuffer(receiveBuffer) // without it, the client is noticed to be slow later
 		}
-		s.conn = &wire.Conn{Conn: conn, ReadTimeout: o.Idle, WriteTimeout: writeTimeout}
+		s.conn = &wsconn.Conn{Conn: conn, ReadTimeout: o.Idle, WriteTimeout: writeTimeout}
 		return s.conn, nil
 	}}
 	defer transport.CloseIdleConnections()
@@ -103,14 +105,14 @@ func refused(res *http.Response, err error) error {
 
 // statusError returns what a server says in an answer that is not what was asked for.
 func statusError(res *http.Response) error {
-	var said wire.Refusal
+	var said httpjson.Error
 	if body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)); err == nil {
 		_ = json.Unmarshal(body, &said) // another server says something else
 	}
-	if said.Error == "" {
-		said.Error = "the server answers " + res.Status
+	if said.Message == "" {
+		said.Message = "the server answers " + res.Status
 	}
-	return errors.New(wire.Line(said.Error))
+	return errors.New(wire.Line(said.Message))
 }
 
 // next returns the next frame that is not the answer to a post.

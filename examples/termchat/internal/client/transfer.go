@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -235,7 +236,7 @@ func do(o Options, req *http.Request) (*http.Response, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &wire.Conn{Conn: conn, WriteTimeout: o.Idle}, nil
+			return &wsconn.Conn{Conn: conn, WriteTimeout: o.Idle}, nil
 		},
 		DisableKeepAlives:     true,
 		WriteBufferSize:       64 << 10,

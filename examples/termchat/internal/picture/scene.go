@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
+	"github.com/fbd86cad/broadcast/examples/internal/launch"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/tmux"
 )
 
@@ -21,9 +20,9 @@ const (
 
 // scene is a directory with termchat built in it, a server that runs, and terminals.
 type scene struct {
-	dir, program, addr string
-	server             *exec.Cmd
-	tmux               *tmux.Server
+	dir, program string
+	server       *launch.Process
+	tmux         *tmux.Server
 }
 
 // newScene builds termchat and starts its server.
@@ -36,22 +35,15 @@ func newScene() (*scene, error) {
 	if err != nil {
 		return nil, errors.Join(err, terminals.Close())
 	}
-	s := &scene{dir: dir, program: filepath.Join(dir, "termchat"), tmux: terminals}
-	if err := errors.Join(s.build(), s.files()); err != nil {
-		return nil, errors.Join(err, s.close())
+	s := &scene{dir: dir, tmux: terminals}
+	s.program, err = launch.Build(dir, "termchat")
+	if err == nil {
+		err = errors.Join(s.files(), s.serve())
 	}
-	if err := s.serve(); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
-}
-
-func (s *scene) build() error {
-	out, err := exec.Command("go", "build", "-o", s.program, "github.com/fbd86cad/broadcast/examples/termchat").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
 }
 
 // files makes what is uploaded. The large one has no content on the disk: it is to be on its way for a while.
@@ -63,33 +55,23 @@ func (s *scene) files() error {
 	)
 }
 
-func (s *scene) serve() error {
-	s.server = exec.Command(s.program, "serve", "-addr", "127.0.0.1:0", "-dir", filepath.Join(s.dir, "uploads"))
-	stdout, err := s.server.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := s.server.Start(); err != nil {
-		return err
-	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	s.addr = strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+func (s *scene) serve() (err error) {
+	s.server, err = launch.Start(exec.Command(s.program, "serve", "-addr", "127.0.0.1:0", "-dir", filepath.Join(s.dir, "uploads")), within)
 	return err
 }
 
 // close ends all of it.
 func (s *scene) close() error {
 	err := s.tmux.Close()
-	if s.server != nil && s.server.Process != nil {
-		_ = s.server.Process.Kill()
-		_ = s.server.Wait()
+	if s.server != nil {
+		s.server.Kill()
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
 // join has somebody come in.
 func (s *scene) join(name string) (*tmux.Terminal, error) {
-	command := fmt.Sprintf("cd %s && exec ./termchat join -addr %s -name %s", s.dir, s.addr, name)
+	command := fmt.Sprintf("cd %s && exec ./termchat join -addr %s -name %s", s.dir, s.server.Addr, name)
 	t, err := s.tmux.Open(width, height, []string{"NO_COLOR="}, "sh", "-c", command)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/server"
 )
@@ -28,7 +29,7 @@ func start(t *testing.T) *server.ServerHandle {
 	cfg.Addr, cfg.Dir, cfg.LeaveGrace, cfg.CleanPeriod = "127.0.0.1:0", t.TempDir(), 0, 10*time.Millisecond
 	h, err := server.Start(context.Background(), cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, h.Stop(context.Background())) })
+	t.Cleanup(func() { assert.NoError(t, h.Stop(exampletest.Deadline(t))) })
 	return h
 }
 
@@ -70,13 +71,10 @@ func (c *console) types(line string) {
 	require.NoError(c.t, err)
 }
 
-// soon is far longer than anything here takes: what has not come by then never will.
-const soon = 30 * time.Second
-
 // sees returns the next line that begins with something.
 func (c *console) sees(start string) string {
 	c.t.Helper()
-	defer time.AfterFunc(soon, func() { _ = c.screen.Close() }).Stop()
+	defer time.AfterFunc(exampletest.Within, func() { _ = c.screen.Close() }).Stop()
 	var instead []string
 	for c.out.Scan() {
 		if strings.HasPrefix(c.out.Text(), start) {
@@ -91,10 +89,10 @@ func (c *console) sees(start string) string {
 // end returns how Run ended, after whatever it had to write.
 func (c *console) end() error {
 	c.t.Helper()
-	defer time.AfterFunc(soon, func() { _ = c.screen.Close() }).Stop()
+	defer time.AfterFunc(exampletest.Within, func() { _ = c.screen.Close() }).Stop()
 	for c.out.Scan() {
 	}
-	return <-c.ended
+	return exampletest.Receive(c.t, "the end of Run", c.ended)
 }
 
 func TestLinesBecomeMessagesAndEventsBecomeLines(t *testing.T) {
@@ -168,7 +166,7 @@ func TestWhatCannotBeDoneIsSaidAndTheChatGoesOn(t *testing.T) {
 
 func TestLinesWaitForAConnection(t *testing.T) {
 	h := start(t)
-	require.NoError(t, h.Stop(context.Background()))
+	require.NoError(t, h.Stop(exampletest.Deadline(t)))
 	ann := join(t, h.Addr(), "ann")
 	ann.types("early")
 	ann.sees("* offline")
@@ -176,7 +174,7 @@ func TestLinesWaitForAConnection(t *testing.T) {
 	cfg.Addr, cfg.Dir = h.Addr(), t.TempDir()
 	again, err := server.Start(context.Background(), cfg)
 	require.NoError(t, err)
-	defer func() { assert.NoError(t, again.Stop(context.Background())) }()
+	defer func() { assert.NoError(t, again.Stop(exampletest.Deadline(t))) }()
 	ann.sees("<ann> early")
 	ann.types("/quit")
 	require.NoError(t, ann.end())

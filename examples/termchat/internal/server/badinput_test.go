@@ -43,11 +43,11 @@ func TestRequestsThatMakeNoSenseAreAnsweredWithWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := s.do(row.method, row.path, nil)
-			assert.Equal(t, row.status, a.status)
-			assert.Contains(t, a.body, row.says)
-			assert.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
-			if a.status == http.StatusMethodNotAllowed {
-				assert.NotEmpty(t, a.header.Get("Allow"))
+			assert.Equal(t, row.status, a.Status)
+			assert.Contains(t, a.Body, row.says)
+			assert.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
+			if a.Status == http.StatusMethodNotAllowed {
+				assert.NotEmpty(t, a.Header.Get("Allow"))
 			}
 		})
 	}
@@ -57,10 +57,10 @@ func TestPagesOfOtherSitesGetNothing(t *testing.T) {
 	s := start(t, nil)
 	for _, header := range [][]string{{"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "cross-site"}} {
 		upload := s.do("POST", "/files?room=a&name=b", strings.NewReader("x"), header...)
-		assert.Equal(t, http.StatusForbidden, upload.status)
+		assert.Equal(t, http.StatusForbidden, upload.Status)
 		socket := s.do("GET", "/ws?room=a&name=b", nil, append(header, "Connection", "Upgrade", "Upgrade", "websocket",
 			"Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")...)
-		assert.Equal(t, http.StatusForbidden, socket.status, "before the upgrade")
+		assert.Equal(t, http.StatusForbidden, socket.Status, "before the upgrade")
 	}
 	assert.Zero(t, s.server.broker.Stats().Chats)
 }
@@ -128,17 +128,17 @@ func TestSlowHeadersAndClientsThatSayNothingAreCutOff(t *testing.T) {
 func TestADownloadIsSomethingToSaveWhateverItIs(t *testing.T) {
 	s := start(t, nil)
 	const page = "<script>alert(1)</script>"
-	require.Equal(t, http.StatusCreated, s.post(whole("page.html", page)).status)
+	require.Equal(t, http.StatusCreated, s.post(whole("page.html", page)).Status)
 	path := "/files/" + s.files()[0]
 	a := s.do("GET", path, nil)
-	assert.Equal(t, page, a.body)
-	assert.Equal(t, "application/octet-stream", a.header.Get("Content-Type"))
-	assert.Equal(t, `attachment; filename=page.html`, a.header.Get("Content-Disposition"))
-	assert.Equal(t, "nosniff", a.header.Get("X-Content-Type-Options"))
-	assert.Contains(t, a.header.Get("Content-Security-Policy"), "sandbox")
+	assert.Equal(t, page, a.Body)
+	assert.Equal(t, "application/octet-stream", a.Header.Get("Content-Type"))
+	assert.Equal(t, `attachment; filename=page.html`, a.Header.Get("Content-Disposition"))
+	assert.Equal(t, "nosniff", a.Header.Get("X-Content-Type-Options"))
+	assert.Contains(t, a.Header.Get("Content-Security-Policy"), "sandbox")
 
 	head := s.do("HEAD", path, nil)
-	assert.Empty(t, head.body)
-	assert.Equal(t, fmt.Sprint(len(page)), head.header.Get("Content-Length"))
-	assert.Equal(t, page[8:], s.do("GET", path, nil, "Range", "bytes=8-").body)
+	assert.Empty(t, head.Body)
+	assert.Equal(t, fmt.Sprint(len(page)), head.Header.Get("Content-Length"))
+	assert.Equal(t, page[8:], s.do("GET", path, nil, "Range", "bytes=8-").Body)
 }

@@ -14,10 +14,10 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.identity(r, "", ""); err != nil {
 		return err
 	}
-	if !s.enter(&s.files) {
+	if !s.files.Enter() {
 		return errStopping
 	}
-	defer s.files.Done()
+	defer s.files.Leave()
 	file, known, err := s.store.open(r.PathValue("id"))
 	if err != nil {
 		return err

@@ -1,6 +1,10 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+)
 
 // identityFunc says on whose behalf a request acts: who is called what in a room, or uploads to it. name is what the request itself
 // says, and room is where it wants to go; both are empty when somebody wants to download.
@@ -17,4 +21,4 @@ func identity(_ *http.Request, _, name string) (string, error) {
 }
 
 // errForbidden is the answer to a request that identity does not let pass.
-var errForbidden = refuse(http.StatusForbidden, "not yours")
+var errForbidden = httpjson.Errorf(http.StatusForbidden, "not yours")

@@ -1,15 +1,14 @@
 package server
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/coder/websocket"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -23,25 +22,25 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !s.enter(&s.sockets) {
+	if !s.sockets.Enter() {
 		return errStopping
 	}
-	defer s.sockets.Done()
+	defer s.sockets.Leave()
 	sub, hello, err := s.subscribe(who, after)
 	if err != nil {
 		return roomRefusal(err)
 	}
 	defer func() { _ = sub.Close() }() // never fails; ended already, unless Accept has failed
 
-	upgrade := &hijacker{ResponseWriter: w, cfg: s.cfg}
+	upgrade := &wsconn.Hijacker{ResponseWriter: w, WriteTimeout: s.cfg.WriteTimeout, SendBuffer: s.cfg.SendBuffer}
 	ws, err := websocket.Accept(upgrade, r, nil)
 	if err != nil {
 		return nil // Accept has answered
 	}
-	defer s.remember(upgrade.conn)()
+	defer s.conns.Add(upgrade.Conn)()
 	hello.Was = s.takeCut(who)
 	// From here on r.Context() means nothing: it belongs to a connection that is no longer net/http's.
-	k := &socket{server: s, who: who, ws: ws, conn: upgrade.conn, sub: sub}
+	k := &socket{server: s, who: who, ws: ws, conn: upgrade.Conn, sub: sub}
 	k.log = s.log.With("room", who.room, "name", who.name)
 	k.run(hello)
 	return nil
@@ -49,8 +48,8 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) error {
 
 // admit returns who wants to join what from where on, or why they may not.
 func (s *server) admit(w http.ResponseWriter, r *http.Request) (who member, after broadcast.Position, err error) {
-	if s.foreign(r) {
-		return who, after, errForeign
+	if err := s.origins.CheckAsPost(r); err != nil {
+		return who, after, err
 	}
 	query := r.URL.Query()
 	if who.room, who.name, err = claim(query); err != nil {
@@ -59,10 +58,8 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request) (who member, afte
 	if after, err = position(query); err != nil {
 		return who, after, err
 	}
-	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "websocket")
-		return who, after, refuse(http.StatusUpgradeRequired, "this address is for WebSockets")
+	if err := wsconn.CheckHandshake(w, r); err != nil {
+		return who, after, err
 	}
 	who.name, err = s.identity(r, who.room, who.name)
 	return who, after, err
@@ -75,7 +72,7 @@ func position(query url.Values) (p broadcast.Position, err error) {
 	}
 	text, err := once(query, "after")
 	if err == nil && p.UnmarshalText([]byte(text)) != nil {
-		err = refuse(http.StatusBadRequest, "after is not a position")
+		err = httpjson.Errorf(http.StatusBadRequest, "after is not a position")
 	}
 	return p, err
 }
@@ -110,48 +107,4 @@ func (s *server) subscribe(who member, after broadcast.Position) (*broadcast.Sub
 	hello.Members = s.broker.Devices(who.room)
 	hello.Pos = sub.Position().String()
 	return sub, hello, nil
-}
-
-// foreign tells whether a page of another site sent r. CrossOriginProtection lets every GET pass because a GET changes nothing; the
-// one that opens a WebSocket does, and a browser sends it for any page, with cookies. So it is judged as a POST.
-func (s *server) foreign(r *http.Request) bool {
-	asPost := r.WithContext(r.Context())
-	asPost.Method = http.MethodPost
-	return s.origins.Check(asPost) != nil
-}
-
-// hasToken tells whether a comma-separated header contains token, in any case.
-func hasToken(header http.Header, name, token string) bool {
-	for _, line := range header.Values(name) {
-		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// hijacker is a ResponseWriter that gives the connection away as a [wire.Conn] and keeps it: closing the connection itself
-// is the only thing that ends a WebSocket at once, whatever it is doing.
-type hijacker struct {
-	http.ResponseWriter
-	cfg  Config
-	conn *wire.Conn // set by Hijack
-}
-
-// Hijack implements [http.Hijacker].
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	// What the kernel buffers is a buffer too, beside the broker's, and one in which nothing is counted. By default it grows to
-	// megabytes: thousands of messages between a slow client and the first sign that it is slow.
-	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
-		_ = tcp.SetWriteBuffer(h.cfg.SendBuffer) // without it, a slow client is noticed later
-	}
-	h.conn = &wire.Conn{Conn: conn, WriteTimeout: h.cfg.WriteTimeout}
-	rw.Writer.Reset(h.conn)
-	return h.conn, rw, nil
 }

@@ -19,25 +19,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// within is how long a test waits for what must happen.
-const within = 20 * time.Second
-
-// soon fails the test unless cond becomes true.
-func soon(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !cond(); {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "has not happened: "+what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+const within = exampletest.Within
 
 // service is a server that runs on a port of its own, with a directory of its own.
 type service struct {
@@ -51,10 +40,8 @@ func start(t testing.TB, change func(*Config)) *service {
 	t.Helper()
 	s := begin(t, context.Background(), change)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), within)
-		defer cancel()
-		assert.NoError(t, s.Stop(ctx), "the server did not end cleanly")
-		assert.Empty(t, s.server.conns, "a socket has outlived the server") // no lock: nothing of the server is left
+		assert.NoError(t, s.Stop(exampletest.Deadline(t)), "the server did not end cleanly")
+		assert.Zero(t, s.server.conns.Len(), "a socket has outlived the server")
 	})
 	return s
 }
@@ -85,27 +72,11 @@ func (s *service) files() []string {
 	return names
 }
 
-// answer is what came back for a request.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-}
-
 // do sends a request over a connection of its own; headers are pairs of a name and a value.
-func (s *service) do(method, path string, body io.Reader, headers ...string) answer {
+func (s *service) do(method, path string, body io.Reader, headers ...string) exampletest.Answer {
 	s.t.Helper()
-	req, err := http.NewRequest(method, "http://"+s.Addr()+path, body)
-	require.NoError(s.t, err)
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: within}, Timeout: within}).Do(req)
-	require.NoError(s.t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	require.NoError(s.t, err)
-	return answer{res.StatusCode, res.Header, string(b)}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: within}, Timeout: within}
+	return exampletest.Do(s.t, client, method, "http://"+s.Addr()+path, body, headers...)
 }
 
 // socketClient is a bare WebSocket in a room.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
@@ -19,7 +20,7 @@ func TestAConnectionThatIsCutAgainAndAgainLosesAndRepeatsNothing(t *testing.T) {
 	s := start(t, nil)
 	relay := s.relay()
 	ann, bob := s.person("general", "ann"), newPerson(t, relay.addr(), "general", "bob")
-	drain(ann)
+	ignore(ann)
 	const n = 300
 	go func() {
 		for i := range n {
@@ -71,7 +72,7 @@ func TestAServerThatBeganAnewIsNoticedAndItsMessagesAreHeard(t *testing.T) {
 	ann := newPerson(t, s.Addr(), "general", "ann")
 	ann.says("old")
 	ann.hears(1)
-	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Stop(exampletest.Deadline(t)))
 	assert.ErrorIs(t, ann.state(client.Offline).Err, client.ErrStopping)
 
 	ln, err := net.Listen("tcp", s.Addr()) // only to be sure that the address is free
@@ -121,8 +122,8 @@ func flood(p *person, stop func() bool) (n int) {
 	return n
 }
 
-// drain reads the events of somebody in the background, for whom a flood is too much to look at.
-func drain(p *person) {
+// ignore reads the events of somebody in the background, for whom a flood is too much to look at.
+func ignore(p *person) {
 	go func() {
 		for range p.Events() {
 		}
@@ -132,7 +133,7 @@ func drain(p *person) {
 func TestAClientThatDoesNotReadIsCutOffWith1013AndCostsTheOthersNothing(t *testing.T) {
 	s := start(t, patiently)
 	ann := s.person("general", "ann")
-	drain(ann)
+	ignore(ann)
 	stuck, hello := s.enter("general", "bob")
 	n := flood(ann, func() bool { return s.server.broker.Stats().Disconnected > 0 })
 
@@ -160,7 +161,7 @@ func TestAClientThatDoesNotReadIsCutOffWith1013AndCostsTheOthersNothing(t *testi
 func TestAClientThatWasCutOffWithoutAWordIsToldWhyWhenItComesBack(t *testing.T) {
 	s := start(t, func(c *Config) { c.WriteTimeout = 100 * time.Millisecond })
 	ann := s.person("general", "ann")
-	drain(ann)
+	ignore(ann)
 	s.enter("general", "bob")
 	flood(ann, func() bool {
 		s.server.mu.Lock()
@@ -179,7 +180,7 @@ func TestASlowClientComesBackByItselfWithNothingLost(t *testing.T) {
 		c.History = 10_000
 	})
 	ann, bob := s.person("general", "ann"), s.person("general", "bob")
-	drain(ann)
+	ignore(ann)
 	n := flood(ann, func() bool { return s.server.broker.Stats().Disconnected > 0 }) // bob's events are not read meanwhile
 	told := false
 	for i := 0; i < n; {
@@ -208,7 +209,7 @@ func TestAClientThatAnswersNoPingIsCutOffWith1013(t *testing.T) {
 		c.PingInterval, c.PingTimeout, c.CloseTimeout = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
 	})
 	stopped, _ := s.enter("general", "bob") // pings are answered while somebody reads
-	soon(t, "bob is cut off", func() bool { return len(s.server.broker.Devices("general")) == 0 })
+	exampletest.Soon(t, "bob is cut off", func() bool { return len(s.server.broker.Devices("general")) == 0 })
 	closing, _ := stopped.closed()
 	assert.Equal(t, websocket.StatusTryAgainLater, closing.Code)
 	assert.Contains(t, closing.Reason, "ping")

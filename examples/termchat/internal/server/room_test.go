@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
@@ -59,7 +60,7 @@ func TestComingsAndGoingsAreToldInOrderWithTheMessages(t *testing.T) {
 	assert.Equal(t, []string{"ann", "bob"}, bob.until(client.Members).Members)
 	bob.says("hello")
 	require.NoError(t, bob.Close())
-	soon(t, "bob has left", func() bool { return len(s.server.broker.Devices("general")) == 1 })
+	exampletest.Soon(t, "bob has left", func() bool { return len(s.server.broker.Devices("general")) == 1 })
 	ann.says("bye")
 
 	kinds := []client.EventKind{}
@@ -107,7 +108,7 @@ func TestWhoChangesRoomsHearsTheNewOneOnly(t *testing.T) {
 	assert.Equal(t, []string{"before"}, ann.hears(1), "with what was said before")
 	ann.says("after")
 	assert.Equal(t, []string{"after"}, bob.hears(1))
-	soon(t, "the first room is empty", func() bool { return len(s.server.broker.Chats()) == 1 })
+	exampletest.Soon(t, "the first room is empty", func() bool { return len(s.server.broker.Chats()) == 1 })
 }
 
 func TestARoomThatCannotExistIsNotJoined(t *testing.T) {
@@ -125,7 +126,7 @@ func TestAnEmptyRoomIsForgottenWithItsHistory(t *testing.T) {
 	ann := s.person("general", "ann")
 	ann.says("soon forgotten")
 	require.NoError(t, ann.Close())
-	soon(t, "the room is gone", func() bool { return s.server.broker.Stats().Chats == 0 })
+	exampletest.Soon(t, "the room is gone", func() bool { return s.server.broker.Stats().Chats == 0 })
 }
 
 func TestTheLaterOfTwoWithOneNameReplacesTheEarlierForGood(t *testing.T) {

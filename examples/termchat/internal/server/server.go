@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
-	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
 )
 
 // ServerHandle is a server that runs. [Start] makes it.
@@ -82,15 +84,15 @@ type server struct {
 	log      *slog.Logger
 	broker   *broadcast.Broker[message]
 	store    *store
-	origins  *http.CrossOriginProtection
+	origins  sameorigin.Guard
 	identity identityFunc
 
-	mu       sync.Mutex
-	draining bool                    // set once; nobody enters afterwards
-	conns    map[*wire.Conn]struct{} // of the open sockets, to cut them when time is over
-	cuts     map[member]string       // why somebody was cut off who could not be told; see noteCut
-	sockets  sync.WaitGroup          // the handlers of open sockets; grows only while draining is false
-	files    sync.WaitGroup          // the handlers of uploads and downloads; grows only while draining is false
+	files   drain.Gate  // the handlers of uploads and downloads; shut first
+	sockets drain.Gate  // the handlers of open sockets
+	conns   drain.Conns // of these, to cut them when time is over
+
+	mu   sync.Mutex
+	cuts map[member]string // why somebody was cut off who could not be told; see noteCut
 
 	slots   chan struct{}   // one taken by each upload
 	giveUp  context.Context // ends when uploads and downloads have to
@@ -104,9 +106,8 @@ func newServer(cfg Config) (*server, error) {
 	s := &server{
 		cfg:      cfg,
 		log:      cfg.Log,
-		origins:  http.NewCrossOriginProtection(),
+		origins:  sameorigin.New(),
 		identity: cfg.identity,
-		conns:    make(map[*wire.Conn]struct{}),
 		cuts:     make(map[member]string),
 		slots:    make(chan struct{}, max(1, cfg.MaxUploads)),
 	}
@@ -135,15 +136,11 @@ func (s *server) close() error {
 
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/ws", only(s.join, http.MethodGet))
-	mux.Handle("/files", only(s.upload, http.MethodPost))
-	mux.Handle("/files/{id}", only(s.download, http.MethodGet, http.MethodHead))
-	mux.Handle("/", only(func(http.ResponseWriter, *http.Request) error {
-		return refuse(http.StatusNotFound, "no such page")
-	}, http.MethodGet, http.MethodHead, http.MethodPost))
-	s.origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		answerError(w, errForeign)
-	}))
+	mux.Handle("/ws", httpjson.Only(s.join, http.MethodGet))
+	mux.Handle("/files", httpjson.Only(s.upload, http.MethodPost))
+	mux.Handle("/files/{id}", httpjson.Only(s.download, http.MethodGet, http.MethodHead))
+	mux.Handle("/", httpjson.Only(httpjson.Refuse(httpjson.Errorf(http.StatusNotFound, "no such page")),
+		http.MethodGet, http.MethodHead, http.MethodPost))
 	return s.origins.Handler(mux)
 }
 
@@ -157,46 +154,31 @@ func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	served := make(chan error, 1)
-	go func() { served <- httpServer.Serve(ln) }()
-	var failed error
-	select {
-	case failed = <-served:
-	case <-stopping.Done():
-	}
-	ctx, cancel := context.WithTimeout(cutting, s.cfg.DrainTimeout)
-	defer cancel()
-	// The listener stays open meanwhile, so that whoever comes now is told to come back, not turned away without a word.
-	drained := s.drain(ctx)
-	s.closeHTTP(ctx, httpServer)
-	if failed == nil {
-		<-served // what it says is that it was closed
-	}
-	return errors.Join(failed, drained)
+	return drain.Serve(stopping, httpServer, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(cutting, cancel)()
+		return s.drain(ctx)
+	})
 }
 
 // drain refuses everything new, waits for files, then for the messages and the sockets.
 func (s *server) drain(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining = true
-	s.mu.Unlock()
-
-	s.endTransfers(ctx) // before the broker: a file that is whole is still announced
+	transferred, closed := s.files.Shut(), s.sockets.Shut()
+	s.endTransfers(ctx, transferred) // before the broker: a file that is whole is still announced
 	err := s.broker.Shutdown(ctx)
-	closed := waited(&s.sockets)
 	select {
 	case <-closed:
 		return err
 	case <-ctx.Done():
-		s.cut()
+		s.conns.Cut()
 		<-closed
 		return ctx.Err()
 	}
 }
 
 // endTransfers gives uploads and downloads a moment and then ends them.
-func (s *server) endTransfers(ctx context.Context) {
-	ended := waited(&s.files)
+func (s *server) endTransfers(ctx context.Context, ended <-chan struct{}) {
 	grace, cancel := context.WithTimeout(ctx, s.cfg.UploadGrace)
 	defer cancel()
 	select {
@@ -204,58 +186,6 @@ func (s *server) endTransfers(ctx context.Context) {
 	case <-grace.Done():
 		s.abandon()
 		<-ended
-	}
-}
-
-// waited returns a channel that is closed when nobody is left in a group that grows no more.
-func waited(group *sync.WaitGroup) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		group.Wait()
-		close(done)
-	}()
-	return done
-}
-
-// closeHTTP ends a server whose requests are all refused by now. What takes longer are downloads, which have as long as
-// ctx, and connections without a request, for which http.Server.Shutdown would wait five seconds each.
-func (s *server) closeHTTP(ctx context.Context, httpServer *http.Server) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := httpServer.Shutdown(ctx); err != nil {
-		_ = httpServer.Close() // only repeats what the closed listener says
-	}
-}
-
-// enter counts one more in a group, unless the server is stopping: then it returns false.
-func (s *server) enter(group *sync.WaitGroup) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		return false
-	}
-	group.Add(1)
-	return true
-}
-
-// remember makes conn one of those that cut closes, until the function that it returns is called.
-func (s *server) remember(conn *wire.Conn) (forget func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[conn] = struct{}{}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.conns, conn)
-	}
-}
-
-// cut closes the connections of all sockets without a word.
-func (s *server) cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.conns {
-		_ = conn.Close() // its handler meets the error
 	}
 }
 

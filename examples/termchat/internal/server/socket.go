@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -24,7 +25,7 @@ type socket struct {
 	server *server
 	who    member
 	ws     *websocket.Conn
-	conn   *wire.Conn
+	conn   *wsconn.Conn
 	sub    *broadcast.Subscriber[message]
 	log    *slog.Logger
 }

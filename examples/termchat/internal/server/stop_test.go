@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
@@ -25,7 +26,7 @@ func TestStopDeliversWhatWasAcceptedAndClosesWith1001(t *testing.T) {
 	for i := range 50 {
 		ann.send(fmt.Sprintf(`{"id":%d,"text":"%d"}`, i+1, i))
 	}
-	soon(t, "all is accepted", func() bool { return s.server.broker.Stats().Accepted == 50 })
+	exampletest.Soon(t, "all is accepted", func() bool { return s.server.broker.Stats().Accepted == 50 })
 	var both sync.WaitGroup
 	for _, c := range []*socketClient{ann, bob} {
 		both.Go(func() {
@@ -41,7 +42,7 @@ func TestStopDeliversWhatWasAcceptedAndClosesWith1001(t *testing.T) {
 			assert.Equal(t, 50, heard)
 		})
 	}
-	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Stop(exampletest.Deadline(t)))
 	both.Wait()
 	require.NoError(t, s.Wait())
 }
@@ -62,10 +63,10 @@ func TestStopMayBeCalledAgainAndByMany(t *testing.T) {
 	s := begin(t, context.Background(), nil)
 	var all sync.WaitGroup
 	for range 4 {
-		all.Go(func() { assert.NoError(t, s.Stop(context.Background())) })
+		all.Go(func() { assert.NoError(t, s.Stop(exampletest.Deadline(t))) })
 	}
 	all.Wait()
-	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Stop(exampletest.Deadline(t)))
 	require.NoError(t, s.Wait())
 }
 
@@ -75,7 +76,7 @@ func TestStopThatMayTakeNoTimeCutsAndSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, s.Stop(ctx), context.Canceled)
-	<-s.done
+	exampletest.Receive(t, "the end of the server", s.done)
 	_, err := silent.read()
 	require.Error(t, err)
 }
@@ -98,17 +99,17 @@ func TestAServerThatCannotStartSaysWhyAndLeavesNothing(t *testing.T) {
 }
 
 // slowUpload begins an upload that is on its way until finish is called, and returns the answer on a channel.
-func (s *service) slowUpload(content string) (finish func(), answered <-chan answer) {
+func (s *service) slowUpload(content string) (finish func(), answered <-chan exampletest.Answer) {
 	s.t.Helper()
 	reader, writer := io.Pipe()
 	body := whole("a", content)
-	answers := make(chan answer, 1)
+	answers := make(chan exampletest.Answer, 1)
 	go func() {
 		answers <- s.do(http.MethodPost, "/files?room=general&name=ann", reader, "Content-Type", "multipart/form-data; boundary="+boundary)
 	}()
 	_, err := io.WriteString(writer, body[:200])
 	require.NoError(s.t, err)
-	soon(s.t, "the upload has begun", func() bool { return len(s.files()) > 0 })
+	exampletest.Soon(s.t, "the upload has begun", func() bool { return len(s.files()) > 0 })
 	return func() {
 		_, _ = io.WriteString(writer, body[200:])
 		_ = writer.Close()
@@ -118,11 +119,7 @@ func (s *service) slowUpload(content string) (finish func(), answered <-chan ans
 // stopping waits until the server refuses.
 func (s *service) stopping() {
 	s.t.Helper()
-	soon(s.t, "the server stops", func() bool {
-		s.server.mu.Lock()
-		defer s.server.mu.Unlock()
-		return s.server.draining
-	})
+	exampletest.Soon(s.t, "the server stops", func() bool { return s.server.files.IsShut() && s.server.sockets.IsShut() })
 }
 
 func TestAnUploadThatEndsWhileTheServerStopsIsKeptAndTold(t *testing.T) {
@@ -130,22 +127,22 @@ func TestAnUploadThatEndsWhileTheServerStopsIsKeptAndTold(t *testing.T) {
 	ann, _ := s.enter("general", "ann")
 	finish, answered := s.slowUpload(big)
 	stopped := make(chan error, 1)
-	go func() { stopped <- s.Stop(context.Background()) }()
+	go func() { stopped <- s.Stop(exampletest.Deadline(t)) }()
 	s.stopping()
 
 	a := s.post(whole("b", "abc"))
-	assert.Equal(t, http.StatusServiceUnavailable, a.status, "nothing new begins")
-	assert.NotEmpty(t, a.header.Get("Retry-After"))
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status, "nothing new begins")
+	assert.NotEmpty(t, a.Header.Get("Retry-After"))
 	_, res, err := s.dial("general", "bob")
 	require.Error(t, err)
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 
 	finish()
-	assert.Equal(t, http.StatusCreated, (<-answered).status)
+	assert.Equal(t, http.StatusCreated, exampletest.Receive(t, "an answer", answered).Status)
 	assert.Equal(t, "a", ann.until(wire.KindFile).File.Name)
 	closing, _ := ann.closed()
 	assert.Equal(t, websocket.StatusGoingAway, closing.Code)
-	require.NoError(t, <-stopped)
+	require.NoError(t, exampletest.Receive(t, "the end of Stop", stopped))
 	assert.Len(t, s.files(), 1)
 }
 
@@ -155,19 +152,19 @@ func TestAnUploadThatDoesNotEndIsRefusedAndLeavesNothing(t *testing.T) {
 	finish, answered := s.slowUpload(big)
 	defer finish()
 	stopped := make(chan error, 1)
-	go func() { stopped <- s.Stop(context.Background()) }()
-	a := <-answered
-	assert.Equal(t, http.StatusServiceUnavailable, a.status, a.body)
-	assert.Contains(t, a.body, "stopping")
+	go func() { stopped <- s.Stop(exampletest.Deadline(t)) }()
+	a := exampletest.Receive(t, "an answer", answered)
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status, a.Body)
+	assert.Contains(t, a.Body, "stopping")
 	_, frames := ann.closed()
 	assert.Empty(t, frames, "the room is not told")
-	require.NoError(t, <-stopped)
+	require.NoError(t, exampletest.Receive(t, "the end of Stop", stopped))
 	assert.Empty(t, s.files())
 }
 
 func TestADownloadThatNobodyReadsHoldsUpStopForAMomentOnly(t *testing.T) {
 	s := begin(t, context.Background(), func(c *Config) { c.UploadGrace = 10 * time.Millisecond })
-	require.Equal(t, http.StatusCreated, s.post(whole("a", string(make([]byte, 32<<20)))).status)
+	require.Equal(t, http.StatusCreated, s.post(whole("a", string(make([]byte, 32<<20)))).Status)
 	conn, err := net.Dial("tcp", s.Addr())
 	require.NoError(t, err)
 	defer conn.Close()
@@ -175,13 +172,13 @@ func TestADownloadThatNobodyReadsHoldsUpStopForAMomentOnly(t *testing.T) {
 	require.NoError(t, err)
 	_, err = io.ReadFull(conn, make([]byte, 1))
 	require.NoError(t, err)
-	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Stop(exampletest.Deadline(t)))
 }
 
 func TestClientsOfAServerThatIsStoppedWaitForTheNext(t *testing.T) {
 	s := begin(t, context.Background(), nil)
 	ann := s.person("general", "ann")
-	require.NoError(t, s.Stop(context.Background()))
+	require.NoError(t, s.Stop(exampletest.Deadline(t)))
 	offline := ann.state(client.Offline)
 	require.ErrorIs(t, offline.Err, client.ErrStopping)
 	assert.Positive(t, offline.Retry)

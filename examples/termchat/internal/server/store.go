@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -96,9 +97,9 @@ func (s *store) promise(size int64) error {
 	defer s.mu.Unlock()
 	switch {
 	case size > s.maxFile:
-		return refuse(http.StatusRequestEntityTooLarge, "the file is too large: it has %d bytes, the limit is %d", size, s.maxFile)
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "the file is too large: it has %d bytes, the limit is %d", size, s.maxFile)
 	case size > s.maxStored-s.stored || s.count >= s.maxFiles:
-		return refuse(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps %d bytes in %d files at most", s.maxStored, s.maxFiles)
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps %d bytes in %d files at most", s.maxStored, s.maxFiles)
 	}
 	s.stored += size
 	s.count++
@@ -147,8 +148,8 @@ func (s *store) write(id string, body io.Reader, size int64) (sum string, err er
 const copyBuffer = 64 << 10
 
 var (
-	errTruncated = refuse(http.StatusBadRequest, "the upload is truncated")
-	errTooLong   = refuse(http.StatusBadRequest, "the file is longer than its size says")
+	errTruncated = httpjson.Errorf(http.StatusBadRequest, "the upload is truncated")
+	errTooLong   = httpjson.Errorf(http.StatusBadRequest, "the file is longer than its size says")
 )
 
 func nothingLeft(body io.Reader) error {
@@ -164,11 +165,11 @@ func nothingLeft(body io.Reader) error {
 
 // diskRefusal returns what a client is told when its file could not be written.
 func diskRefusal(err error) error {
-	if refused, ok := errors.AsType[*refusal](err); ok {
+	if refused, ok := errors.AsType[*httpjson.Error](err); ok {
 		return refused
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return refuse(http.StatusInsufficientStorage, "the server's disk is full")
+		return httpjson.Errorf(http.StatusInsufficientStorage, "the server's disk is full")
 	}
 	return err
 }
@@ -221,7 +222,7 @@ func (s *store) open(id string) (*os.File, wire.File, error) {
 	return file, wire.File{ID: id, Name: id}, nil
 }
 
-var errNoFile = refuse(http.StatusNotFound, "no such file")
+var errNoFile = httpjson.Errorf(http.StatusNotFound, "no such file")
 
 // newID returns a name that nobody can guess.
 func newID() string { return strings.ToLower(rand.Text()) }

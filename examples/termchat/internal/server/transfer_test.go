@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
@@ -103,7 +104,7 @@ func TestAnUploadThatIsCancelledLeavesNothingAndCanBeRetried(t *testing.T) {
 		}
 	})
 	require.ErrorIs(t, err, context.Canceled)
-	soon(t, "the partial file is gone", func() bool { return len(s.files()) == 0 })
+	exampletest.Soon(t, "the partial file is gone", func() bool { return len(s.files()) == 0 })
 
 	file, err := ann.Upload(context.Background(), path, nil)
 	require.NoError(t, err)
@@ -144,7 +145,7 @@ func TestAFileThatShrinksOrGrowsWhileItIsReadNeverAppears(t *testing.T) {
 				}
 			})
 			require.Error(t, err)
-			soon(t, "the partial file is gone", func() bool { return len(s.files()) == 0 })
+			exampletest.Soon(t, "the partial file is gone", func() bool { return len(s.files()) == 0 })
 		})
 	}
 	s.nothingLeft()
@@ -166,7 +167,7 @@ func TestADownloadThatFailsLeavesNothing(t *testing.T) {
 	s := start(t, nil)
 	ann := s.person("general", "ann")
 	content := make([]byte, 32<<20)
-	require.Equal(t, 201, s.post(whole("a", string(content))).status)
+	require.Equal(t, 201, s.post(whole("a", string(content))).Status)
 	id, dir := s.files()[0], t.TempDir()
 	path := filepath.Join(dir, "copy")
 

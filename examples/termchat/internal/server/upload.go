@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -28,17 +29,17 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if r.ContentLength > s.cfg.MaxUpload+maxOverhead {
-		return refuse(http.StatusRequestEntityTooLarge, "the file is too large: the limit is %d", s.cfg.MaxUpload)
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "the file is too large: the limit is %d", s.cfg.MaxUpload)
 	}
-	if !s.enter(&s.files) {
+	if !s.files.Enter() {
 		return errStopping
 	}
-	defer s.files.Done()
+	defer s.files.Leave()
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	default:
-		return later(5*time.Second, "too many uploads at the same time")
+		return httpjson.Later(5*time.Second, "too many uploads at the same time")
 	}
 	body := newUploadBody(w, r, s)
 	defer body.stop()
@@ -48,7 +49,7 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return body.refusal(err)
 	}
-	writeJSON(w, http.StatusCreated, file)
+	httpjson.Write(w, http.StatusCreated, file)
 	return nil
 }
 
@@ -59,7 +60,7 @@ const maxOverhead = 64 << 10
 func (s *server) receive(r *http.Request, room, name string) (file wire.File, err error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
-		return file, refuse(http.StatusUnsupportedMediaType, "body must be multipart/form-data")
+		return file, httpjson.Errorf(http.StatusUnsupportedMediaType, "body must be multipart/form-data")
 	}
 	announced, err := field(parts, "size")
 	if err != nil {
@@ -67,7 +68,7 @@ func (s *server) receive(r *http.Request, room, name string) (file wire.File, er
 	}
 	size, err := strconv.ParseInt(announced, 10, 64)
 	if err != nil || size < 0 {
-		return file, refuse(http.StatusBadRequest, "size must be the number of bytes")
+		return file, httpjson.Errorf(http.StatusBadRequest, "size must be the number of bytes")
 	}
 	if err := s.store.promise(size); err != nil {
 		return file, err
@@ -102,10 +103,10 @@ func (s *server) receiveFile(parts *multipart.Reader, file *wire.File) error {
 		return err
 	}
 	if !strings.EqualFold(sum, file.SHA256) {
-		return refuse(http.StatusBadRequest, "the file is damaged: its sha256 is %s", file.SHA256)
+		return httpjson.Errorf(http.StatusBadRequest, "the file is damaged: its sha256 is %s", file.SHA256)
 	}
 	if _, err := parts.NextPart(); !errors.Is(err, io.EOF) {
-		return refuse(http.StatusBadRequest, "nothing may follow sha256")
+		return httpjson.Errorf(http.StatusBadRequest, "nothing may follow sha256")
 	}
 	return s.store.keep(*file)
 }
@@ -121,7 +122,7 @@ func field(parts *multipart.Reader, name string) (string, error) {
 		return "", err
 	}
 	if len(value) > 64 {
-		return "", refuse(http.StatusBadRequest, "%s has more than 64 bytes", name)
+		return "", httpjson.Errorf(http.StatusBadRequest, "%s has more than 64 bytes", name)
 	}
 	return string(value), nil
 }
@@ -129,13 +130,13 @@ func field(parts *multipart.Reader, name string) (string, error) {
 func nextPart(parts *multipart.Reader, name string) (*multipart.Part, error) {
 	part, err := parts.NextPart()
 	if errors.Is(err, io.EOF) {
-		return nil, refuse(http.StatusBadRequest, "%s is missing", name)
+		return nil, httpjson.Errorf(http.StatusBadRequest, "%s is missing", name)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if part.FormName() != name {
-		return nil, refuse(http.StatusBadRequest, "%s must come next: the parts are size, file, sha256", name)
+		return nil, httpjson.Errorf(http.StatusBadRequest, "%s must come next: the parts are size, file, sha256", name)
 	}
 	return part, nil
 }
@@ -167,7 +168,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 
 // refusal returns what a client is told when its upload has failed.
 func (b *uploadBody) refusal(err error) error {
-	if refused, ok := errors.AsType[*refusal](err); ok {
+	if refused, ok := errors.AsType[*httpjson.Error](err); ok {
 		return refused
 	}
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
@@ -175,15 +176,15 @@ func (b *uploadBody) refusal(err error) error {
 	case b.giveUp.Err() != nil:
 		return errStopping
 	case tooLarge:
-		return refuse(http.StatusRequestEntityTooLarge, "the upload is too large")
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "the upload is too large")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refuse(http.StatusRequestTimeout, "the upload has stopped on its way")
+		return httpjson.Errorf(http.StatusRequestTimeout, "the upload has stopped on its way")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return errTruncated
 	case isDisk(err):
 		return err
 	}
-	return refuse(http.StatusBadRequest, "the upload cannot be read")
+	return httpjson.Errorf(http.StatusBadRequest, "the upload cannot be read")
 }
 
 // isDisk tells whether an error is of the server's own files.

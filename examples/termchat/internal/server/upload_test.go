@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
@@ -46,7 +47,7 @@ func whole(name, content string) string {
 }
 
 // post uploads a body as it is.
-func (s *service) post(body string) answer {
+func (s *service) post(body string) exampletest.Answer {
 	s.t.Helper()
 	return s.do(http.MethodPost, "/files?room=general&name=ann", strings.NewReader(body),
 		"Content-Type", "multipart/form-data; boundary="+boundary)
@@ -55,7 +56,7 @@ func (s *service) post(body string) answer {
 // nothingLeft checks that the uploads so far have left nothing: no file, no partial file, no bytes that count, and no word in the room.
 func (s *service) nothingLeft() {
 	s.t.Helper()
-	soon(s.t, "nothing is left", func() bool { // an answer or a broken connection may come first
+	exampletest.Soon(s.t, "nothing is left", func() bool { // an answer or a broken connection may come first
 		s.server.store.mu.Lock()
 		defer s.server.store.mu.Unlock()
 		return len(s.files()) == 0 && s.server.store.stored == 0 && s.server.store.count == 0
@@ -96,7 +97,7 @@ func TestAFileReachesTheRoomWithItsNameSizeAndSumAndCanBeDownloaded(t *testing.T
 
 func TestAnEmptyFileIsAFileToo(t *testing.T) {
 	s := start(t, nil)
-	require.Equal(t, http.StatusCreated, s.post(whole("empty", "")).status)
+	require.Equal(t, http.StatusCreated, s.post(whole("empty", "")).Status)
 }
 
 func TestAnUploadThatIsNotAsItShouldBeLeavesNothing(t *testing.T) {
@@ -123,8 +124,8 @@ func TestAnUploadThatIsNotAsItShouldBeLeavesNothing(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := s.post(row.body)
-			assert.Equal(t, row.status, a.status, a.body)
-			assert.Contains(t, a.body, row.says)
+			assert.Equal(t, row.status, a.Status, a.Body)
+			assert.Contains(t, a.Body, row.says)
 			s.nothingLeft()
 		})
 	}
@@ -145,21 +146,21 @@ func TestABodyThatCannotBeAnUploadIsRefusedBeforeItIsRead(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := s.do(http.MethodPost, row.path, strings.NewReader("x"), "Content-Type", row.kind)
-			assert.Equal(t, row.status, a.status, a.body)
+			assert.Equal(t, row.status, a.Status, a.Body)
 		})
 	}
 	a := s.post(strings.Repeat("x", 1000+maxOverhead+1))
-	assert.Equal(t, http.StatusRequestEntityTooLarge, a.status, "by its Content-Length")
+	assert.Equal(t, http.StatusRequestEntityTooLarge, a.Status, "by its Content-Length")
 	s.nothingLeft()
 }
 
 func TestOverQuotaThereIsNoRoomUntilThereIs(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxStored, c.MaxFiles = 10, 3 })
-	require.Equal(t, http.StatusCreated, s.post(whole("a", "12345678")).status)
-	assert.Equal(t, http.StatusRequestEntityTooLarge, s.post(whole("b", "123")).status)
-	require.Equal(t, http.StatusCreated, s.post(whole("c", "12")).status)
-	require.Equal(t, http.StatusCreated, s.post(whole("d", "")).status)
-	assert.Equal(t, http.StatusRequestEntityTooLarge, s.post(whole("e", "")).status, "too many files")
+	require.Equal(t, http.StatusCreated, s.post(whole("a", "12345678")).Status)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, s.post(whole("b", "123")).Status)
+	require.Equal(t, http.StatusCreated, s.post(whole("c", "12")).Status)
+	require.Equal(t, http.StatusCreated, s.post(whole("d", "")).Status)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, s.post(whole("e", "")).Status, "too many files")
 	assert.Len(t, s.files(), 3)
 }
 
@@ -169,8 +170,8 @@ func TestTheNextServerCountsWhatIsThereAndRemovesWhatIsHalf(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, newID()), []byte("12345678"), 0o600))
 	s := start(t, func(c *Config) { c.Dir, c.MaxStored = dir, 10 })
 	assert.Len(t, s.files(), 1)
-	assert.Equal(t, http.StatusRequestEntityTooLarge, s.post(whole("b", "123")).status)
-	assert.Equal(t, "12345678", s.do(http.MethodGet, "/files/"+s.files()[0], nil).body)
+	assert.Equal(t, http.StatusRequestEntityTooLarge, s.post(whole("b", "123")).Status)
+	assert.Equal(t, "12345678", s.do(http.MethodGet, "/files/"+s.files()[0], nil).Body)
 }
 
 // badDisk is a file on a disk that fails.
@@ -213,8 +214,8 @@ func TestAFullDiskIs507AndAnotherFailureIs500AndBothLeaveNothing(t *testing.T) {
 				}
 			})
 			a := s.post(whole("a", "abc"))
-			assert.Equal(t, row.status, a.status, a.body)
-			assert.NotContains(t, a.body, dir, "a client learns nothing of the server's paths")
+			assert.Equal(t, row.status, a.Status, a.Body)
+			assert.NotContains(t, a.Body, dir, "a client learns nothing of the server's paths")
 			s.nothingLeft()
 		})
 	}
@@ -232,7 +233,7 @@ func TestIdentityIsAskedBeforeAByteOfAnUploadIsRead(t *testing.T) {
 	body := &countedReader{Reader: strings.NewReader(strings.Repeat("x", 1<<20))}
 	a := s.do(http.MethodPost, "/files?room=general&name=ann", body,
 		"Content-Type", "multipart/form-data; boundary="+boundary, "Expect", "100-continue")
-	assert.Equal(t, http.StatusForbidden, a.status)
+	assert.Equal(t, http.StatusForbidden, a.Status)
 	assert.Zero(t, body.n)
 	_, res, err := s.dial("general", "ann")
 	require.Error(t, err)
@@ -261,18 +262,18 @@ func TestHostileFileNamesAreShownAndNeverPaths(t *testing.T) {
 		"..": "file", strings.Repeat("n", 5000): strings.Repeat("n", wire.MaxFile),
 	} {
 		a := s.post(whole(name, "abc"))
-		require.Equal(t, http.StatusCreated, a.status, a.body)
+		require.Equal(t, http.StatusCreated, a.Status, a.Body)
 		var file wire.File
-		require.NoError(t, json.Unmarshal([]byte(a.body), &file))
+		require.NoError(t, json.Unmarshal([]byte(a.Body), &file))
 		assert.Equal(t, shown, file.Name)
 		assert.Equal(t, shown, bob.until(client.FileShared).File.Name)
-		header := s.do(http.MethodGet, "/files/"+file.ID, nil).header.Get("Content-Disposition")
+		header := s.do(http.MethodGet, "/files/"+file.ID, nil).Header.Get("Content-Disposition")
 		assert.True(t, strings.HasPrefix(header, "attachment"), header)
 	}
 	for _, name := range s.files() {
 		assert.True(t, validID(name), name)
 	}
-	assert.Equal(t, http.StatusBadRequest, s.post(whole("a\x1b]0;x\a", "abc")).status, "no header has such bytes")
+	assert.Equal(t, http.StatusBadRequest, s.post(whole("a\x1b]0;x\a", "abc")).Status, "no header has such bytes")
 }
 
 func TestAnUploadThatStopsOnItsWayIsGivenUp(t *testing.T) {
@@ -281,6 +282,6 @@ func TestAnUploadThatStopsOnItsWayIsGivenUp(t *testing.T) {
 	defer writer.Close()
 	go func() { _, _ = io.WriteString(writer, whole("a", big)[:500]) }()
 	a := s.do(http.MethodPost, "/files?room=general&name=ann", reader, "Content-Type", "multipart/form-data; boundary="+boundary)
-	assert.Equal(t, http.StatusRequestTimeout, a.status, a.body)
+	assert.Equal(t, http.StatusRequestTimeout, a.Status, a.Body)
 	s.nothingLeft()
 }

@@ -14,9 +14,9 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
@@ -28,19 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// within is how long a test waits for what must happen.
-const within = 20 * time.Second
-
-// soon fails the test unless cond becomes true; state is what is shown then.
-func soon(t testing.TB, what string, cond func() bool, state func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !cond(); {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "has not happened: "+what, "%s", state())
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
+const within = exampletest.Within
 
 // fake is a Chat that does as it is told and writes down what it was asked.
 type fake struct {

@@ -3,7 +3,6 @@
 package tui
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/internal/launch"
 )
 
 // place is a termchat with a server that runs.
@@ -20,38 +21,27 @@ type place struct {
 	dir     string // of the program, the uploads, the people
 	program string
 	addr    string
-	server  *exec.Cmd
+	server  *launch.Process
 }
 
 // newPlace builds termchat and starts a server on any port.
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	dir := t.TempDir()
-	p := &place{t: t, dir: dir, program: filepath.Join(dir, "termchat"), addr: "127.0.0.1:0"}
-	out, err := exec.Command("go", "build", "-o", p.program, "github.com/fbd86cad/broadcast/examples/termchat").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	program, err := launch.Build(dir, "termchat")
+	require.NoError(t, err)
+	p := &place{t: t, dir: dir, program: program, addr: "127.0.0.1:0"}
 	p.serve()
-	t.Cleanup(p.kill)
 	return p
 }
 
 // serve starts the server, where it was before if it was.
 func (p *place) serve() {
 	p.t.Helper()
-	p.server = exec.Command(p.program, "serve", "-addr", p.addr, "-dir", filepath.Join(p.dir, "uploads"))
-	p.server.Stderr = os.Stderr
-	stdout, err := p.server.StdoutPipe()
+	server, err := launch.Start(exec.Command(p.program, "serve", "-addr", p.addr, "-dir", filepath.Join(p.dir, "uploads")), within)
 	require.NoError(p.t, err)
-	require.NoError(p.t, p.server.Start())
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(p.t, err)
-	p.addr = strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
-}
-
-// kill ends the server as a crash does.
-func (p *place) kill() {
-	_ = p.server.Process.Kill()
-	_ = p.server.Wait()
+	p.t.Cleanup(server.Kill)
+	p.server, p.addr = server, server.Addr
 }
 
 // join has somebody join in a shell's terminal.
@@ -113,7 +103,7 @@ func TestTwoPeopleChatInRealTerminals(t *testing.T) {
 		bob.shows("2 here", "#general", "hello, ann")
 	})
 	t.Run("the server is killed and comes back", func(t *testing.T) {
-		p.kill()
+		p.server.Kill()
 		ann.shows("offline")
 		bob.shows("offline")
 		bob.enter("can anybody hear me?")

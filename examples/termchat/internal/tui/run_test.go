@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
@@ -81,7 +82,7 @@ func (r *running) types(text string) {
 
 func (r *running) soon(text string) {
 	r.t.Helper()
-	soon(r.t, text, func() bool { return strings.Contains(ansi.Strip(r.out.String()), text) }, r.out.String)
+	exampletest.Soon(r.t, text, func() bool { return strings.Contains(ansi.Strip(r.out.String()), text) }, r.out.String)
 }
 
 // end waits for Run to return.
@@ -118,7 +119,7 @@ func TestWhatHappensIsShownAndWhatIsTypedIsSentUntilQuit(t *testing.T) {
 	r.chat.events <- message("bob", "hello")
 	r.soon("hello")
 	r.types("hi\r")
-	soon(t, "it is sent", func() bool { return len(r.chat.was()) == 1 }, r.out.String)
+	exampletest.Soon(t, "it is sent", func() bool { return len(r.chat.was()) == 1 }, r.out.String)
 	r.types("/quit\r")
 	require.NoError(t, r.end())
 	r.restored()
@@ -134,7 +135,7 @@ func TestTypedLinesAreSentInOrder(t *testing.T) {
 		r.types(string(c) + "\r")
 		want = append(want, "send "+string(c))
 	}
-	soon(t, "all are sent", func() bool { return len(r.chat.was()) == len(want) }, r.out.String)
+	exampletest.Soon(t, "all are sent", func() bool { return len(r.chat.was()) == len(want) }, r.out.String)
 	assert.Equal(t, want, r.chat.was())
 	r.types("\x03")
 	require.NoError(t, r.end())

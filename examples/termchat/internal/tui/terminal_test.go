@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/tmux"
 )
 
@@ -146,7 +147,7 @@ func TestALostTerminalEndsTheProgram(t *testing.T) {
 	x.open()
 	pid := x.foreground()
 	require.NoError(t, x.Close())
-	soon(t, "the process ends", func() bool { return syscall.Kill(pid, 0) != nil }, func() string { return "" })
+	exampletest.Soon(t, "the process ends", func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 func TestSuspendingGivesTheTerminalBackForAWhile(t *testing.T) {

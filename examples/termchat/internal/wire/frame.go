@@ -72,8 +72,3 @@ type Post struct {
 	ID   uint64 `json:"id"`
 	Text string `json:"text"`
 }
-
-// Refusal is the body of every HTTP answer that is not what was asked for.
-type Refusal struct {
-	Error string `json:"error"`
-}

@@ -1,4 +1,5 @@
-package wire
+// Package wsconn is the connection under a WebSocket: what net/http has no deadline, no limit and no end for once it is taken over.
+package wsconn
 
 import (
 	"net"

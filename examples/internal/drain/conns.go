@@ -1,0 +1,43 @@
+package drain
+
+import (
+	"io"
+	"sync"
+)
+
+// Conns are connections that can be cut all at once. The zero Conns are none. All methods may be called from any goroutine.
+type Conns struct {
+	mu   sync.Mutex
+	open map[io.Closer]struct{}
+}
+
+// Add makes c one of those that Cut closes, until the function that it returns is called.
+func (s *Conns) Add(c io.Closer) (remove func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[io.Closer]struct{})
+	}
+	s.open[c] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.open, c)
+	}
+}
+
+// Cut closes them without a word. It is not for good: what is added later is open.
+func (s *Conns) Cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		_ = c.Close() // its handler meets the error
+	}
+}
+
+// Len returns how many there are.
+func (s *Conns) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
