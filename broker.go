@@ -18,7 +18,7 @@ import (
 type Broker[T any] struct {
 	config      brokerConfig
 	chats       *registry.Map[*chat[T]]
-	distributor distributor[T]
+	distributor distributor
 	cleaner     cleaner[T]
 	background  tracker // the goroutines that come and go: cleaner runs, ends by Until, Chan
 
@@ -184,7 +184,7 @@ func newSubscriber[T any](device string, config subscriptionConfig) *Subscriber[
 		s.sampling, s.sampler = ownSampler, config.sampler.(func(Backlog[T], T) int)
 	}
 	if s.sampling == DropOldest {
-		s.step = uint32(min(max(config.buffer/16, 1), maxStep))
+		s.step = uint8(min(max(config.buffer/16, 1), maxStep))
 	}
 	if d := config.stall(); d > 0 {
 		s.stall = &stallWatch{timeout: d}

@@ -61,25 +61,29 @@ func (p *pump[T]) startLocked() {
 
 func (p *pump[T]) run() {
 	defer p.leave()
-	s, parking := p.s, p.s.parking()
-	wake := parking.prepare(s)
+	s := p.s
+	spot := s.spot()
 	for s.end.Load() == nil {
 		d, ok := p.peek()
 		if !ok {
-			s.sleep(p.done)
+			if woken := s.parkForMessage(); woken != nil {
+				select {
+				case <-woken:
+				case <-p.done:
+				}
+			}
 			continue
 		}
 		// While a strategy may take away what is offered, every message wakes this goroutine to look again.
 		if s.word.Load()&slow != 0 {
-			parking.park(s)
+			spot.Park()
 		}
 		select {
 		case p.out <- d:
 			p.settle(d)
-		case <-wake:
+		case <-spot.Woken():
 		case <-p.done:
 		}
-		parking.leave(s)
 	}
 }
 
@@ -109,7 +113,9 @@ func (p *pump[T]) peek() (d Delivery[T], ok bool) {
 func (p *pump[T]) settle(d Delivery[T]) {
 	p.leaving(func() {
 		for !p.s.settleOffered(d) {
-			p.s.sleep(nil)
+			if woken := p.s.parkForMessage(); woken != nil {
+				<-woken
+			}
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // chat is one topic: a log of messages and the readers that follow it.
 //
-// Lock order, of the whole package: Broker.census, registry, chat.mu, and below it the leaves parking.mu, cleaner.mu,
+// Lock order, of the whole package: Broker.census, registry, chat.mu, and below it the leaves parking.Lot, cleaner.mu,
 // distributor.mu, tracker.mu, history.mu. No lock is held while waiting, while waking many, or while code of the user runs.
 type chat[T any] struct {
 	broker *Broker[T]
@@ -20,8 +20,8 @@ type chat[T any] struct {
 
 	epoch uint64 // names the log; random, so that it is not that of a chat of the same name that was forgotten
 
-	log     seglog.Log[T] // appended to under mu; its head is read by all readers
-	parking parking[T]    // the readers that wait for a message, but for those that follow presence
+	log    seglog.Log[T] // appended to under mu; its head is read by all readers
+	parked crowd         // the readers that wait for a message, but for those that follow presence
 
 	// awaiting counts the readers that the leading publisher waits for: raised under mu for each reader that is marked, lowered
 	// by whoever takes the mark away (the reader in mid-take, without mu). Whoever lowers it to 0 wakes the leader.
@@ -63,7 +63,6 @@ func newChat[T any](b *Broker[T], name string) *chat[T] {
 		watch:      watchlist[T]{limit: noLimit},
 		emptySince: time.Now(),
 	}
-	c.parking.chat = c
 	return c
 }
 

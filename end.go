@@ -63,6 +63,7 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 		c.emptiedLocked()
 	}
 	s.end.Store(e)
+	s.releaseSpot()
 	if s.due {
 		c.pressed = slices.DeleteFunc(c.pressed, func(o *Subscriber[T]) bool { return o == s })
 	}
@@ -122,7 +123,7 @@ func (b *Broker[T]) announce(ended []*Subscriber[T]) {
 		if s.end.Load().wasDone {
 			close(done)
 		}
-		s.parking().call(s)
+		s.call()
 		c.wakeFollowers()
 		if stop != nil && stop() {
 			b.background.leave() // the function that waited for the context will not run

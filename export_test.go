@@ -24,10 +24,9 @@ func Leftovers[T any](b *Broker[T]) (left []string) {
 		check(name, "sizes held for readers off the list", len(c.held))
 		check(name, "readers to be sampled", len(c.pressed))
 		check(name, "devices that may come back", len(c.absent.devices)+len(c.absent.queue))
-		for _, p := range c.parkings() {
-			p.mu.Lock()
-			check(name, "parked readers", len(p.waiting)+len(p.leaving)+int(p.count.Load()))
-			p.mu.Unlock()
+		check(name, "places where none of the readers waits", max(0, c.parked.Taken()-len(c.readers)))
+		if p := c.presence.Load(); p != nil {
+			check(name, "places where no follower waits", max(0, p.parked.Taken()-p.followers))
 		}
 		for _, s := range c.readers {
 			check(name+"/"+s.device, "flags", int(s.word.Load()&flags))
@@ -53,12 +52,4 @@ func (q *waiterQueue[T]) len() (n int) {
 		n++
 	}
 	return n
-}
-
-func (c *chat[T]) parkings() []*parking[T] {
-	all := []*parking[T]{&c.parking}
-	if p := c.presence.Load(); p != nil {
-		all = append(all, &p.parking)
-	}
-	return all
 }

@@ -45,7 +45,7 @@ func (c *chat[T]) offLocked(s *Subscriber[T]) {
 // withdrawLocked tells the goroutine behind Chan that what it offers may be dropped from now on.
 func (c *chat[T]) withdrawLocked(s *Subscriber[T]) {
 	if s.pump.Load() != nil {
-		s.parking().call(s)
+		s.call()
 	}
 }
 

@@ -1,226 +1,93 @@
 package broadcast
 
 import (
-	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
+
+	"github.com/fbd86cad/broadcast/internal/parking"
 )
-
-// inlineWakes is up to how many parked readers a publisher wakes itself; a larger crowd is the distributor's.
-const inlineWakes = 256
-
-// parking is where the readers of a chat wait for its next message.
-//
-// A reader parks and then looks at the head again; a publisher stores the head and then looks whether anybody is parked: one
-// of the two sees the other. What wakes a reader is a token in its channel of one place; a token too many is
-// harmless, because the reader looks again.
-type parking[T any] struct {
-	chat   *chat[T]
-	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
-
-	// count is len(waiting)+len(leaving): stored under mu, after a reader was added; loaded by publishers, after the head
-	// was stored.
-	count atomic.Int32
-
-	mu         sync.Mutex
-	waiting    []*Subscriber[T] // parked
-	oldest     uint64           // none of waiting parked at an earlier position than this
-	called     bool             // all of waiting are to be woken, message or not
-	leaving    []*Subscriber[T] // detached from waiting, to be woken
-	generation uint64           // counts the detachments: a reader with an older one is no longer in waiting
-}
-
-// park adds a reader that has found nothing to take. It is added once, however often it parks.
-func (p *parking[T]) park(s *Subscriber[T]) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.channelLocked()
-	if s.parked && s.generation == p.generation {
-		return
-	}
-	at := s.position()
-	if len(p.waiting) == 0 || at < p.oldest {
-		p.oldest = at
-	}
-	s.parked, s.generation, s.parkIndex = true, p.generation, int32(len(p.waiting))
-	p.waiting = append(p.waiting, s)
-	p.countLocked()
-}
-
-// leave removes a reader that waits no longer, for whatever reason.
-func (p *parking[T]) leave(s *Subscriber[T]) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.parked && s.generation == p.generation {
-		last := len(p.waiting) - 1
-		moved := p.waiting[last]
-		p.waiting[s.parkIndex], moved.parkIndex = moved, s.parkIndex
-		p.waiting[last] = nil
-		p.waiting = p.waiting[:last]
-		p.countLocked()
-	}
-	s.parked = false
-}
-
-// prepare returns the channel that wakes a reader, which it may wait on without being parked: then [parking.call] alone wakes it.
-func (p *parking[T]) prepare(s *Subscriber[T]) <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return s.channelLocked()
-}
-
-func (s *Subscriber[T]) channelLocked() chan struct{} {
-	if s.wake == nil {
-		s.wake = make(chan struct{}, 1)
-	}
-	return s.wake
-}
-
-// call wakes one reader, parked or not.
-func (p *parking[T]) call(s *Subscriber[T]) {
-	p.leave(s)
-	p.mu.Lock()
-	wake := s.wake
-	p.mu.Unlock()
-	signal(wake) // a nil channel: it has never waited
-}
-
-// detachLocked hands the readers that a message came for to those who wake, and reports whether there are any to wake.
-func (p *parking[T]) detachLocked() bool {
-	if len(p.leaving) == 0 && len(p.waiting) > 0 && (p.called || p.oldest < p.chat.log.Head()) {
-		p.waiting, p.leaving = p.leaving, p.waiting
-		p.generation++
-		p.called = false
-	}
-	return len(p.leaving) > 0
-}
-
-// takeLocked moves readers that are to be woken to into and returns how many.
-func (p *parking[T]) takeLocked(into []*Subscriber[T]) int {
-	rest := max(0, len(p.leaving)-len(into))
-	n := copy(into, p.leaving[rest:])
-	clear(p.leaving[rest:])
-	p.leaving = p.leaving[:rest]
-	p.countLocked()
-	return n
-}
-
-func (p *parking[T]) countLocked() {
-	p.count.Store(int32(len(p.waiting) + len(p.leaving)))
-}
-
-// wake wakes the parked readers that have something to take, or hands them over if they are a crowd.
-func (p *parking[T]) wake() {
-	if p.count.Load() == 0 {
-		return
-	}
-	var batch [inlineWakes]*Subscriber[T]
-	n := 0
-	p.mu.Lock()
-	crowd := p.detachLocked() && len(p.leaving) > inlineWakes
-	if !crowd {
-		n = p.takeLocked(batch[:])
-	}
-	p.mu.Unlock()
-	if crowd {
-		p.chat.broker.distributor.enqueue(p)
-		return
-	}
-	wakeAll(batch[:n])
-}
-
-// callAll wakes all parked readers, message or not.
-func (p *parking[T]) callAll() {
-	if p.count.Load() == 0 {
-		return
-	}
-	p.mu.Lock()
-	p.called = len(p.waiting) > 0
-	p.mu.Unlock()
-	p.wake()
-}
-
-// wakeSome wakes at most a batch of readers and reports whether there are more.
-func (p *parking[T]) wakeSome(batch []*Subscriber[T]) (more bool) {
-	p.mu.Lock()
-	p.detachLocked()
-	n := p.takeLocked(batch)
-	more = p.detachLocked()
-	p.mu.Unlock()
-	wakeAll(batch[:n])
-	return more
-}
 
 // wake wakes the readers that wait for a message.
 func (c *chat[T]) wake() {
-	c.parking.wake()
-	if p := c.presence.Load(); p != nil {
-		p.parking.wake()
-	}
+	c.broker.distributor.wake(&c.parked)
+	c.wakeFollowers()
 }
 
-// parking returns where the reader waits.
-func (s *Subscriber[T]) parking() *parking[T] {
+// lot returns where the reader waits.
+func (s *Subscriber[T]) lot() *parking.Lot {
 	if s.follower != nil {
-		return &s.follower.presence.parking
+		return &s.follower.presence.parked.Lot
 	}
-	return &s.chat.parking
+	return &s.chat.parked.Lot
 }
 
-func wakeAll[T any](readers []*Subscriber[T]) {
-	for _, s := range readers {
-		// The channel was made before the reader parked, under the lock that it was taken from.
-		signal(s.wake)
+// spot returns where in the lot: got when it waits for the first time, and kept until the end.
+func (s *Subscriber[T]) spot() *parking.Spot {
+	if spot := s.parking.Load(); spot != nil {
+		return spot
 	}
-	clear(readers)
+	spot := s.lot().NewSpot()
+	if !s.parking.CompareAndSwap(nil, spot) { // two goroutines read, by mistake
+		spot.Release()
+		return s.parking.Load()
+	}
+	if s.end.Load() != nil { // whoever ended it may have come too early to release the spot
+		spot.Release()
+	}
+	return spot
 }
 
-// signal leaves a token for whoever waits on ch, unless there is one already.
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
+// releaseSpot gives the spot back. The end is stored: nobody relies on being woken by a message any more.
+func (s *Subscriber[T]) releaseSpot() {
+	if spot := s.parking.Load(); spot != nil {
+		spot.Release()
 	}
+}
+
+// call wakes the reader, parked or not.
+func (s *Subscriber[T]) call() {
+	if spot := s.parking.Load(); spot != nil { // nil: it has never waited
+		spot.Wake()
+	}
+}
+
+// asleepLocked returns the full readers that are still parked, because whoever has accepted the message that they are to take has not come to
+// wake them yet. A publisher that waits for them must not rely on that.
+func (c *chat[T]) asleepLocked() (asleep []*parking.Spot) {
+	for _, s := range c.watch.full {
+		if spot := s.parking.Load(); spot != nil && spot.Parked() {
+			asleep = append(asleep, spot)
+		}
+	}
+	return asleep
 }
 
 // errBusy says that somebody else has to finish first: who applies the strategy, or after the end the goroutine behind Chan.
 var errBusy = errors.New("busy")
 
-// wait waits until there may be something to take, ctx is done, or the subscription has ended.
-func (s *Subscriber[T]) wait(ctx context.Context) {
-	done := ctx.Done() // code of the user
+// park parks the reader and returns a channel that gets a token, or is closed, when there may be something to take or the subscription has
+// ended. It returns nil if there is no need to wait.
+func (s *Subscriber[T]) park() <-chan struct{} {
 	if p := s.pump.Load(); p != nil && !p.hasLeft() && s.end.Load() != nil && !s.gone() {
-		select {
-		case <-p.left:
-		case <-done:
-		}
-		return
+		return p.left
 	}
-	s.sleep(done)
+	return s.parkForMessage()
 }
 
-// sleep parks the reader until there may be something to take, done is closed, or the subscription has ended.
-func (s *Subscriber[T]) sleep(done <-chan struct{}) {
-	p := s.parking()
-	p.park(s)
+// parkForMessage is park for those who need not wait for the goroutine behind Chan.
+func (s *Subscriber[T]) parkForMessage() <-chan struct{} {
+	spot := s.spot()
+	spot.Park()
 	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
 	if s.gone() || waits && !s.busy.Load() {
-		p.leave(s)
-		return
+		return nil
 	}
-	// The channel was made by park and is never replaced.
-	if done == nil {
-		<-s.wake
-	} else {
-		select {
-		case <-s.wake:
-		case <-done:
-			p.leave(s)
-		}
-	}
+	return spot.Woken()
+}
+
+// passOn wakes another goroutine that reads the same subscription by mistake: the token of the end is for all.
+func (s *Subscriber[T]) passOn() {
 	if s.end.Load() != nil && !s.busy.Load() {
-		signal(s.wake) // for another goroutine that reads the same subscription by mistake
+		s.call()
 	}
 }
 
@@ -229,5 +96,13 @@ func (s *Subscriber[T]) sleep(done <-chan struct{}) {
 func (s *Subscriber[T]) giveUpPlace() {
 	if s.word.Load()&slow != 0 && s.enter() {
 		s.exit()
+	}
+}
+
+// signal leaves a token for whoever waits on ch, unless there is one already.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }

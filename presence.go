@@ -45,8 +45,8 @@ const minEvents = 256
 type presence[T any] struct {
 	// count is how many events there ever were: stored under the chat's lock after the event; loaded by followers before
 	// they look for messages, and after they have parked.
-	count   atomic.Uint64
-	parking parking[T] // the followers that wait, be it for a message or an event
+	count  atomic.Uint64
+	parked crowd // the followers that wait, be it for a message or an event
 
 	// Guarded by the chat's lock.
 	followers int
@@ -76,7 +76,7 @@ func (f *follower[T]) behind() bool { return f != nil && f.presence.count.Load()
 func (c *chat[T]) followLocked(s *Subscriber[T]) {
 	p := c.presence.Load()
 	if p == nil {
-		p = &presence[T]{parking: parking[T]{chat: c}, size: minEvents}
+		p = &presence[T]{size: minEvents}
 		c.presence.Store(p)
 	}
 	p.followers++
@@ -106,7 +106,7 @@ func (c *chat[T]) tellLocked(kind Kind, device string) {
 // wakeFollowers wakes the followers that wait.
 func (c *chat[T]) wakeFollowers() {
 	if p := c.presence.Load(); p != nil {
-		p.parking.callAll()
+		c.broker.distributor.wake(&p.parked)
 	}
 }
 

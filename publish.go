@@ -73,8 +73,11 @@ func (c *chat[T]) publish(ctx context.Context, msg T) error {
 	}
 	w := &waiter{ready: make(chan struct{}, 1), led: c.waiters.first() == nil}
 	c.waiters.push(w)
+	asleep := c.asleepLocked()
 	c.mu.Unlock()
-	c.wake() // the readers that publishers wait for must not sleep
+	for _, spot := range asleep {
+		spot.Wake()
+	}
 	return c.wait(ctx, w, msg)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/fbd86cad/broadcast/internal/parking"
 	"github.com/fbd86cad/broadcast/internal/seglog"
 )
 
@@ -30,16 +31,9 @@ func (d Delivery[T]) Position() Position { return Position{d.epoch, d.Seq} }
 // What was buffered when the subscription ended stays readable after Broker.Close, Broker.Shutdown, ErrSlow and
 // ErrStalled; it is gone after the subscriber's own Close, a takeover, the end of the context of [Until], and a failed sampler.
 type Subscriber[T any] struct {
-	chat     *chat[T]
-	device   string
-	buffer   uint64
-	joined   uint64 // the position that it began after; set under the chat's lock before the subscriber is handed out
-	sampling Sampling
-	sampler  func(Backlog[T], T) int // of ownSampler, else nil
-	step     uint32                  // how many messages Messages hands out before it reports them, at most
+	// What a reader looks at for every message comes first: it fits one line of the processor's cache.
 
-	// ahead is how many messages Messages has handed out and not yet reported in word. Only the reading goroutine has it.
-	ahead uint32
+	chat *chat[T]
 
 	// word is the position of the last message that is settled, taken or missed, and in its low bits the flags. The reader
 	// advances it by compare-and-swap, and only while slow is not set; others, who hold the chat's lock, set and clear
@@ -54,17 +48,31 @@ type Subscriber[T any] struct {
 	// end is nil while the subscription is open; stored once, under the chat's lock, after slow was set.
 	end atomic.Pointer[ending[T]]
 
-	// busy says that the strategy is being applied to backlog, which takes place without the chat's lock: stored under that lock by
-	// whoever applies it, who alone has backlog meanwhile; loaded also without, by a reader that is about to wait for it.
-	busy atomic.Bool
-
-	recovered bool // Resume or Replay was complete; set like joined
+	// parking is where the reader waits, nil until it does for the first time: stored once, by the reading goroutine; loaded by those who end the
+	// subscription, after they have done so, and by those who wake.
+	parking atomic.Pointer[parking.Spot]
 
 	follower *follower[T] // nil without WithPresence; set like joined
 
 	// pump is the goroutine behind Chan, nil until that is called: stored once, under the chat's lock; loaded also without,
 	// by a reader that finds the end and has to wait until that goroutine has settled what it sent.
 	pump atomic.Pointer[pump[T]]
+
+	// ahead is how many messages Messages has handed out and not yet reported in word. Only the reading goroutine has it.
+	ahead uint8
+	step  uint8 // how many messages Messages hands out before it reports them, at most
+
+	// busy says that the strategy is being applied to backlog, which takes place without the chat's lock: stored under that lock by
+	// whoever applies it, who alone has backlog meanwhile; loaded also without, by a reader that is about to wait for it.
+	busy atomic.Bool
+
+	recovered bool // Resume or Replay was complete; set like joined
+
+	buffer   uint64
+	device   string
+	joined   uint64 // the position that it began after; set under the chat's lock before the subscriber is handed out
+	sampling Sampling
+	sampler  func(Backlog[T], T) int // of ownSampler, else nil
 
 	// Guarded by the chat's lock.
 	replayed uint64          // the messages up to it are a replay and do not count against the buffer; moved on with those that are dropped
@@ -84,12 +92,6 @@ type Subscriber[T any] struct {
 	stall    *stallWatch     // nil without a stall timeout
 	done     chan struct{}   // nil until somebody asks
 	stop     func() bool     // nil without Until
-
-	// Guarded by parking.mu.
-	wake       chan struct{} // nil until it parked for the first time
-	generation uint64
-	parkIndex  int32
-	parked     bool
 }
 
 // The flags in Subscriber.word.
@@ -172,7 +174,10 @@ func (s *Subscriber[T]) TryNext() (d Delivery[T], ok bool) {
 	s.report()
 	ok, err := s.take(&d)
 	for err == errBusy {
-		s.wait(context.Background())
+		if woken := s.park(); woken != nil {
+			<-woken
+		}
+		s.passOn()
 		ok, err = s.take(&d)
 	}
 	return d, ok
@@ -280,7 +285,18 @@ func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 			return err
 		}
 		*d = Delivery[T]{} // a reader that waits holds nothing
-		s.wait(ctx)
+		done := ctx.Done() // code of the user
+		switch woken := s.park(); {
+		case woken == nil:
+		case done == nil:
+			<-woken // here and not in a function of its own: each return after a switch of goroutines costs some 10 ns
+		default:
+			select {
+			case <-woken:
+			case <-done:
+			}
+		}
+		s.passOn()
 	}
 }
 

@@ -145,7 +145,7 @@ func (s *Subscriber[T]) exit() {
 	case ended:
 		c.broker.finish(s)
 	case sampled:
-		s.parking().call(s)
+		s.call()
 	}
 }
 

@@ -1,0 +1,204 @@
+// Package parking lets goroutines wait until somebody wakes all that wait, without a lock on either side.
+//
+// Each goroutine has a spot of its own, which is one bit. It sets the bit and then looks again at what it waits for; whoever changes
+// that looks at the bits afterwards: one of the two sees the other. To park is one atomic operation, and so is to take up to 64 bits
+// at once; the bits of rows that have none set are not even looked at.
+//
+// What wakes is a token in a channel of one place. A token too many is harmless, because the goroutine looks again; therefore nobody
+// who stops waiting has to take the bit back.
+package parking
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	rowSize      = 64 // spots in a row, and rows in a section: the bits of a word
+	firstRowSize = 4  // a lot with few spots is small
+)
+
+// Lot is where goroutines wait for the same thing. The zero Lot is empty. All methods may be called from anywhere.
+type Lot struct {
+	// sections is stored under mu, before anybody parks in a new one; whoever wakes loads it after the change that it wakes for. nil while no
+	// spot is taken.
+	sections atomic.Pointer[[]*section]
+
+	mu     sync.Mutex
+	taken  int    // spots that are not released
+	vacant []*row // rows with room, but for those that have none any more
+}
+
+// section says in which of its rows anybody is parked.
+type section struct {
+	parked atomic.Uint64          // a bit for each row: set after a bit of the row, cleared before those are
+	rows   atomic.Pointer[[]*row] // stored under Lot.mu, before anybody parks in a new one; loaded after parked
+	_      [48]byte               // a cache line of its own
+}
+
+// row is a few spots next to each other.
+type row struct {
+	parked  atomic.Uint64 // a bit for each spot: set by whoever parks there, cleared by whoever wakes
+	section *section
+	bit     uint64 // in section
+	spots   []atomic.Pointer[Spot]
+
+	lot   *Lot
+	taken uint64 // a bit for each spot that is somebody's; guarded by lot.mu
+}
+
+// Spot is one goroutine's place in a lot, for as many waits as it likes.
+type Spot struct {
+	wake chan struct{} // of one place; never closed
+	row  *row
+	bit  uint64 // in row
+}
+
+// NewSpot returns a spot for somebody who will wait. It must be released.
+func (l *Lot) NewSpot() *Spot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.rowLocked()
+	i := bits.TrailingZeros64(^r.taken)
+	s := &Spot{wake: make(chan struct{}, 1), row: r, bit: 1 << i}
+	r.taken |= s.bit
+	r.spots[i].Store(s)
+	l.taken++
+	return s
+}
+
+// rowLocked returns a row with room.
+func (l *Lot) rowLocked() *row {
+	for n := len(l.vacant); n > 0; n-- {
+		if r := l.vacant[n-1]; bits.OnesCount64(r.taken) < len(r.spots) {
+			return r
+		}
+		l.vacant = l.vacant[:n-1]
+	}
+	size := rowSize
+	sections := load(&l.sections)
+	if len(sections) == 0 {
+		size = firstRowSize
+	}
+	if n := len(sections); n == 0 || len(load(&sections[n-1].rows)) == rowSize {
+		sections = append(sections, new(section))
+		l.sections.Store(&sections)
+	}
+	s := sections[len(sections)-1]
+	rows := load(&s.rows)
+	r := &row{section: s, bit: 1 << len(rows), spots: make([]atomic.Pointer[Spot], size), lot: l}
+	rows = append(rows, r) // those who have loaded the old header see no more than they did
+	s.rows.Store(&rows)
+	l.vacant = append(l.vacant, r)
+	return r
+}
+
+// load returns the slice that p points to.
+func load[T any](p *atomic.Pointer[[]T]) []T {
+	if s := p.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+// Release gives a spot back, any number of times; nobody may begin to wait there afterwards. Whoever still does is not woken by the lot any more,
+// but by [Spot.Wake]; and to park there is harmless.
+func (s *Spot) Release() {
+	r, l := s.row, s.row.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := bits.TrailingZeros64(s.bit)
+	if r.spots[i].Load() != s {
+		return
+	}
+	r.spots[i].Store(nil)
+	if bits.OnesCount64(r.taken) == len(r.spots) && !slices.Contains(l.vacant, r) {
+		l.vacant = append(l.vacant, r)
+	}
+	r.taken &^= s.bit
+	if l.taken--; l.taken == 0 {
+		l.sections.Store(nil)
+		l.vacant = nil
+	}
+}
+
+// Taken returns how many spots are somebody's.
+func (l *Lot) Taken() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.taken
+}
+
+// Park makes the spot one of those that are woken next. The owner then looks again at what it waits for, and receives from Woken if that is not
+// there.
+func (s *Spot) Park() {
+	r := s.row
+	if r.parked.Load()&s.bit == 0 {
+		r.parked.Or(s.bit)
+	}
+	// After the row: whoever clears the section's bit later finds ours.
+	if r.section.parked.Load()&r.bit == 0 {
+		r.section.parked.Or(r.bit)
+	}
+}
+
+// Parked reports whether the spot would be woken.
+func (s *Spot) Parked() bool { return s.row.parked.Load()&s.bit != 0 }
+
+// Woken returns the channel that gets a token when the spot is woken.
+func (s *Spot) Woken() <-chan struct{} { return s.wake }
+
+// Wake leaves a token for whoever waits at the spot, parked or not, unless there is one already.
+func (s *Spot) Wake() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Crowd returns in how many rows anybody is parked.
+func (l *Lot) Crowd() (rows int) {
+	for _, s := range load(&l.sections) {
+		rows += bits.OnesCount64(s.parked.Load())
+	}
+	return rows
+}
+
+// WakeAll wakes all that are parked.
+func (l *Lot) WakeAll() {
+	for r := l.Round(); r.Wake(); {
+	}
+}
+
+// Round is one walk through a lot, row by row. Who parks behind it is for the next one. The zero Round is over.
+type Round struct {
+	sections []*section // yet to be looked at
+	rows     []*row     // of the section before them
+	parked   uint64     // those that have yet to be woken
+}
+
+// Round begins a walk.
+func (l *Lot) Round() Round { return Round{sections: load(&l.sections)} }
+
+// Wake wakes all that are parked in the next row where anybody is. It returns false if there was none: the round is over.
+func (r *Round) Wake() bool {
+	for ; r.parked == 0; r.sections = r.sections[1:] {
+		if len(r.sections) == 0 {
+			return false
+		}
+		if s := r.sections[0]; s.parked.Load() != 0 {
+			r.parked = s.parked.Swap(0)
+			r.rows = load(&s.rows)
+		}
+	}
+	row := r.rows[bits.TrailingZeros64(r.parked)]
+	r.parked &= r.parked - 1
+	for b := row.parked.Swap(0); b != 0; b &= b - 1 {
+		if s := row.spots[bits.TrailingZeros64(b)].Load(); s != nil { // nil: released meanwhile
+			s.Wake()
+		}
+	}
+	return true
+}
