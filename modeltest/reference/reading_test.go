@@ -52,7 +52,8 @@ func (m *model) next(s *modelSub, ctx modelContext, background bool) {
 		return
 	}
 	c := m.call("Next "+ctx.name+" "+s.name, ctx.cancel, func(c *modelCall) { c.got, c.err = s.Next(ctx) })
-	m.expect(c, m.ref.next(s.ref, &ctx.ref, c.seen()), background)
+	ctx.ref.seen = c.seen
+	m.expect(c, m.ref.next(s.ref, &ctx.ref), background)
 }
 
 func (m *model) opTryNext(o args) {
@@ -117,7 +118,8 @@ func (m *model) opNextBatch(o args) {
 		taken, c.err = s.NextBatch(ctx, into)
 		c.got = into[0]
 	})
-	want := m.ref.next(s.ref, &ctx.ref, c.seen())
+	ctx.ref.seen = c.seen
+	want := m.ref.next(s.ref, &ctx.ref)
 	if want.done && want.err == nil {
 		<-c.done
 		for i := 1; i < n && s.ref.readable(); i++ {
@@ -174,7 +176,8 @@ func (m *model) iterate(name string, s *modelSub, ctx modelContext, deliveries i
 	next := func(seen broadcast.Delivery[int]) *refCall {
 		call := new(refCall)
 		*call = ctx.ref
-		m.ref.next(s.ref, call, seen)
+		call.seen = func() broadcast.Delivery[int] { return seen }
+		m.ref.next(s.ref, call)
 		if m.logging {
 			m.logf("%s: %v", name, seen)
 		}

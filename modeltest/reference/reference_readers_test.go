@@ -62,6 +62,7 @@ type refEvent struct {
 	ends   *refSub // or the subscription whose end it is: then the head at that moment
 	kind   broadcast.Kind
 	device string
+	at     time.Duration
 }
 
 func (e refEvent) follows() uint64 {
@@ -168,9 +169,27 @@ func (s *refSub) nextEvent() (e refEvent, ok bool) {
 	return events[s.told], true
 }
 
-// next predicts Next: the reason of the end if there is nothing to read, then the ctx, then what is next. seen is what the
-// real one returned; it matters after DropRandom only.
-func (b *refBroker) next(s *refSub, call *refCall, seen broadcast.Delivery[int]) *refCall {
+// orderEvents puts the event that was seen in front of those that happened at the same moment, if nobody was told of them yet: what ends
+// several subscriptions in one step does so in any order.
+func (s *refSub) orderEvents(seen broadcast.Delivery[int]) {
+	if _, ok := s.nextEvent(); !ok || seen.Kind != broadcast.Left {
+		return
+	}
+	events := s.chat.events[s.told:]
+	for i, e := range events {
+		if s.told < s.chat.toldAll || e.kind != broadcast.Left || e.at != events[0].at {
+			return
+		}
+		if e.device == seen.Device {
+			copy(events[1:i+1], events[:i])
+			events[0] = e
+			return
+		}
+	}
+}
+
+// next predicts Next: the reason of the end if there is nothing to read, then the ctx, then what is next.
+func (b *refBroker) next(s *refSub, call *refCall) *refCall {
 	switch {
 	case s.err != nil && s.count() == 0:
 		return b.finish(call, s.err)
@@ -178,14 +197,14 @@ func (b *refBroker) next(s *refSub, call *refCall, seen broadcast.Delivery[int])
 		return b.finish(call, call.ctxErr)
 	}
 	s.reading = call
-	b.read(s, seen)
+	b.read(s)
 	return call
 }
 
 // read lets a Next that waits take something, if there is something.
-func (b *refBroker) read(s *refSub, seen broadcast.Delivery[int]) {
+func (b *refBroker) read(s *refSub) {
 	for call := s.reading; call != nil && s.readable(); {
-		if d := b.take(s, seen); d.Kind == broadcast.Published || !call.messages {
+		if d := b.take(s, call.seen()); d.Kind == broadcast.Published || !call.messages {
 			call.got = d
 			s.reading = nil
 			b.finish(call, nil)
@@ -197,12 +216,14 @@ func (b *refBroker) read(s *refSub, seen broadcast.Delivery[int]) {
 // wake lets all take something that wait for it.
 func (b *refBroker) wake(c *refChat) {
 	for _, s := range slices.Clone(c.readers) {
-		b.read(s, broadcast.Delivery[int]{})
+		b.read(s)
 	}
 }
 
-// take takes what is next: an event, if it comes before the next message, or that message.
+// take takes what is next: an event, if it comes before the next message, or that message. seen is what the real one returned; it says
+// which messages DropRandom dropped, and in which order those left that left together.
 func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Delivery[int] {
+	s.orderEvents(seen)
 	e, ok := s.nextEvent()
 	if ok && e.kind == broadcast.Resync {
 		s.told = len(s.chat.events)
@@ -217,6 +238,7 @@ func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Deli
 	}
 	if ok && (s.count() == 0 || e.follows() < s.pending[0].seq) {
 		s.told++
+		s.chat.toldAll = max(s.chat.toldAll, s.told)
 		return s.tell(e.follows(), e)
 	}
 	item := s.pending[0]
@@ -297,6 +319,7 @@ func (b *refBroker) went(s *refSub) {
 }
 
 func (b *refBroker) tell(c *refChat, e refEvent) {
+	e.at = b.now
 	c.events = append(c.events, e)
 	b.wake(c)
 }

@@ -46,6 +46,7 @@ type refChat struct {
 	stoodAt   uint64        // the head at which a publisher last found a full reader,
 	deadline  time.Duration // and until when publishers wait there
 	events    []refEvent    // every coming and going
+	toldAll   int           // how many of them some follower was told
 	absent    []refAbsence  // the devices that may come back, in the order in which they went
 	leftAt    time.Duration // when the last of them did not
 	idleSince time.Duration // when the last reader went
@@ -69,6 +70,8 @@ type refCall struct {
 	stands   bool      // it leads, waiting for
 	awaited  []*refSub // the readers that it found full and not spent
 	messages bool      // it is Messages, which shows no comings and goings
+
+	seen func() broadcast.Delivery[int] // what the real one has returned, if it has
 
 	done bool
 	err  error
