@@ -5,13 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"runtime"
-	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,10 +42,11 @@ func TestStormKeepsEveryBookBalanced(t *testing.T) {
 		total /= 4
 	}
 	var seen stormSeen
-	defer seen.watch()()
 	missing := ""
 	for start := time.Now(); !t.Failed(); {
+		stop := watchdog(t)
 		newStorm(t, &seen).blow()
+		stop()
 		elapsed := time.Since(start)
 		if missing = seen.missing(); elapsed > total && missing == "" || elapsed > total+30*time.Second {
 			break
@@ -75,29 +73,6 @@ var (
 	errStormUntil   = errors.New("the cause of Until's context")
 	errStormSampler = errors.New("the sampler panicked")
 )
-
-// watch ends the process with all stacks if nothing happens for some seconds.
-func (n *stormSeen) watch() (stop func()) {
-	stopped := make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for before := int64(-1); ; {
-			select {
-			case <-stopped:
-				return
-			case <-time.After(10 * time.Second):
-			}
-			now := n.calls.Load() + n.deliveries.Load()
-			if now == before {
-				_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2)
-				panic("the storm makes no progress")
-			}
-			before = now
-		}
-	}()
-	return func() { close(stopped); <-done }
-}
 
 // missing says what has not happened yet, or not often enough, for the storm to prove anything.
 func (n *stormSeen) missing() string {
@@ -129,59 +104,20 @@ func (n *stormSeen) String() string {
 
 // A storm is one round of it, on one broker.
 type storm struct {
-	t       *testing.T
-	seen    *stormSeen
-	broker  *broadcast.Broker[stormMessage]
-	chats   int  // all publishers and devices choose among so many
-	forgets bool // the cleaner forgets chats, after which Seq begins anew
-	leaves  bool // devices leave subscriptions behind without closing them
-	calls   atomic.Int64
-
-	// What became of each message, by publisher and number.
-	fates [stormPublishers + stormDevices][]stormFate
-
-	mu      sync.Mutex
-	readers []*stormReader // of all subscriptions
-}
-
-// stormMessage says where it comes from and where it goes to.
-type stormMessage struct {
-	publisher, number int
-	chat              string
-	sum               uint64
-}
-
-func newStormMessage(publisher, number int, chat string) stormMessage {
-	m := stormMessage{publisher: publisher, number: number, chat: chat}
-	m.sum = m.checksum()
-	return m
-}
-
-func (m stormMessage) checksum() uint64 {
-	h := fnv.New64a()
-	fmt.Fprint(h, m.publisher, m.number, m.chat)
-	return h.Sum64()
-}
-
-// stormFate is what became of one message.
-type stormFate struct {
-	chat     string        // written by its publisher
-	accepted bool          // written by its publisher
-	seq      atomic.Uint64 // written by the first who takes it
+	*witness
+	seen   *stormSeen
+	chats  int  // all publishers and devices choose among so many
+	leaves bool // devices leave subscriptions behind without closing them
 }
 
 func newStorm(t *testing.T, seen *stormSeen) *storm {
-	s := &storm{t: t, seen: seen, chats: 1 + rand.IntN(6), forgets: rand.IntN(2) == 0, leaves: rand.IntN(2) == 0}
-	for i := range s.fates {
-		s.fates[i] = make([]stormFate, stormMessages)
-	}
+	forgets := rand.IntN(2) == 0 // the cleaner forgets chats
 	idle := time.Hour
-	if s.forgets {
+	if forgets {
 		idle = rand.N(time.Millisecond)
 	}
 	patience := max(0, rand.N(800*time.Microsecond)-400*time.Microsecond) // 0 in half of the rounds
-	var err error
-	s.broker, err = broadcast.New[stormMessage](
+	w := newWitness(t, stormPublishers+stormDevices, stormMessages,
 		broadcast.WithPatience(patience),
 		broadcast.WithPublishTimeout(patience+50*time.Microsecond+rand.N(time.Millisecond)),
 		broadcast.WithCleanInterval(time.Millisecond/2),
@@ -189,8 +125,8 @@ func newStorm(t *testing.T, seen *stormSeen) *storm {
 		broadcast.WithBuffer(1+rand.IntN(12)),
 		broadcast.WithLogger(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 	)
-	require.NoError(t, err)
-	return s
+	w.forgets = forgets
+	return &storm{witness: w, seen: seen, chats: 1 + rand.IntN(6), leaves: rand.IntN(2) == 0}
 }
 
 // blow runs one round.
@@ -225,6 +161,7 @@ func (s *storm) blow() {
 	close(over)
 	looking.Wait()
 	s.verify()
+	s.countEnds()
 	s.seen.rounds.Add(1)
 }
 
@@ -237,29 +174,24 @@ func (s *storm) publishAll(id int, until time.Time) {
 			chat, burst = fmt.Sprint(r.IntN(s.chats)), r.IntN(40)
 			runtime.Gosched() // or, on one processor, nobody else comes to anything
 		}
-		if err := s.publish(r, id, number, chat); errors.Is(err, broadcast.ErrClosed) {
+		if err := s.publishSomehow(r, id, number, chat); errors.Is(err, broadcast.ErrClosed) {
 			return
 		}
 	}
 }
 
-// publish makes one message of a publisher and notes whether it was accepted.
-func (s *storm) publish(r *rand.Rand, id, number int, chat string) (err error) {
-	fate := &s.fates[id][number]
-	fate.chat = chat
-	msg := newStormMessage(id, number, chat)
+// publishSomehow makes one message of a publisher.
+func (s *storm) publishSomehow(r *rand.Rand, id, number int, chat string) (err error) {
 	switch r.IntN(4) {
 	case 0:
-		err = s.broker.TryPublish(chat, msg)
+		err = s.publish(noContext, id, number, chat)
 	case 1:
 		ctx, cancel := context.WithTimeout(context.Background(), rand.N(200*time.Microsecond))
-		err = s.broker.Publish(ctx, chat, msg)
+		err = s.publish(ctx, id, number, chat)
 		cancel()
 	default:
-		err = s.broker.Publish(context.Background(), chat, msg)
+		err = s.publish(context.Background(), id, number, chat)
 	}
-	fate.accepted = err == nil
-	s.calls.Add(1)
 	s.seen.calls.Add(1)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, broadcast.ErrOverloaded) && !errors.Is(err, broadcast.ErrClosed) {
 		s.t.Errorf("Publish: %v", err)
@@ -278,7 +210,7 @@ func (s *storm) look() {
 		s.broker.Chats()
 	}
 	s.mu.Lock()
-	var r *stormReader
+	var r *watched
 	if n := len(s.readers); n > 0 {
 		r = s.readers[max(0, n-1-rand.IntN(2*stormDevices))]
 	}
@@ -351,31 +283,18 @@ func (s *storm) device(id int) {
 
 // onlooker is one of a crowd: it waits for messages, one at a time, until the broker is closed.
 func (s *storm) onlooker(device string) {
-	subscriber, err := s.broker.Subscribe("0", device)
+	subscriber, err := s.witness.subscribe("0", device)
 	if err != nil {
 		assert.ErrorIs(s.t, err, broadcast.ErrClosed)
 		return
 	}
-	r := &stormReader{Subscriber: subscriber, storm: s, chat: "0"}
-	r.begin()
-	r.readRest()
-}
-
-// begin notes where the subscription begins, and makes it known.
-func (r *stormReader) begin() {
-	for i := range r.last {
-		r.last[i] = -1
-	}
-	r.seq = r.Stats().Joined
-	r.storm.mu.Lock()
-	r.storm.readers = append(r.storm.readers, r)
-	r.storm.mu.Unlock()
+	(&stormReader{watched: subscriber, storm: s}).readRest()
 }
 
 // subscribe subscribes with options of all kinds.
 func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader, error) {
 	chat, device := fmt.Sprint(rnd.IntN(s.chats)), fmt.Sprint(rnd.IntN(stormNames))
-	r := &stormReader{storm: s, rnd: rnd, id: id, published: published, chat: chat}
+	r := &stormReader{storm: s, rnd: rnd, id: id, published: published}
 	var opts []broadcast.SubscribeOption
 	switch rnd.IntN(8) {
 	case 0: // the broker's
@@ -386,18 +305,18 @@ func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader,
 	}
 	switch i := rnd.IntN(12); i {
 	case 5:
-		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
+		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[parcel], next parcel) int {
 			return next.number % (backlog.Len() + 1)
 		}))
 	case 6:
-		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
+		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[parcel], next parcel) int {
 			if next.number%8 == 0 {
 				panic(errStormSampler)
 			}
 			return backlog.Len()
 		}))
 	case 7:
-		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[stormMessage], next stormMessage) int {
+		opts = append(opts, broadcast.WithSampler(func(backlog broadcast.Backlog[parcel], next parcel) int {
 			if next.number%8 == 0 {
 				return -1
 			}
@@ -416,7 +335,7 @@ func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader,
 		opts = append(opts, broadcast.Until(ctx))
 	}
 	var err error
-	if r.Subscriber, err = s.broker.Subscribe(chat, device, opts...); err != nil {
+	if r.watched, err = s.witness.subscribe(chat, device, opts...); err != nil {
 		if r.stop != nil {
 			r.stop()
 		}
@@ -425,27 +344,21 @@ func (s *storm) subscribe(rnd *rand.Rand, id int, published *int) (*stormReader,
 		}
 		return nil, err
 	}
-	r.begin()
 	return r, nil
 }
 
 // stormReader reads one subscription, on the goroutine of its device.
 type stormReader struct {
-	*broadcast.Subscriber[stormMessage]
+	*watched
 
 	storm     *storm
 	rnd       *rand.Rand
-	id        int  // as a publisher
-	published *int // so many messages has it made
-	chat      string
+	id        int    // as a publisher
+	published *int   // so many messages has it made
 	stop      func() // ends Until's context, if there is one
-	ch        <-chan broadcast.Delivery[stormMessage]
+	ch        <-chan broadcast.Delivery[parcel]
 
-	count   uint64                               // how many it has taken
-	seq     uint64                               // of the last one,
-	unknown bool                                 // if that is known
-	last    [stormPublishers + stormDevices]int  // the number of the last one, by publisher
-	into    [16]broadcast.Delivery[stormMessage] // for NextBatch
+	into [16]broadcast.Delivery[parcel] // for NextBatch
 }
 
 // readSomehow takes some messages, in another way each time.
@@ -491,6 +404,7 @@ func (r *stormReader) readSomehow() {
 	case 4:
 		for m := range r.Messages(ctx) {
 			r.tookMessage(m)
+			r.storm.seen.deliveries.Add(1)
 			r.unknown = true
 			if k--; k == 0 {
 				break
@@ -505,7 +419,7 @@ func (r *stormReader) readSomehow() {
 // publish publishes to the very chat that is being read, now and then.
 func (r *stormReader) publish() {
 	if r.rnd.IntN(16) == 0 && *r.published < stormMessages {
-		_ = r.storm.publish(r.rnd, r.id, *r.published, r.chat)
+		_ = r.storm.publishSomehow(r.rnd, r.id, *r.published, r.chat)
 		*r.published++
 	}
 }
@@ -529,40 +443,11 @@ func (r *stormReader) receive() {
 	}
 }
 
-// took checks one delivery.
-func (r *stormReader) took(d broadcast.Delivery[stormMessage]) {
-	t := r.storm.t
-	if d.Seq <= r.seq {
-		t.Errorf("Seq %d after %d", d.Seq, r.seq)
-	}
-	if hole := d.Seq - r.seq - 1; d.Missed != hole && !r.unknown {
-		t.Errorf("Seq %d after %d, Missed %d", d.Seq, r.seq, d.Missed)
-	}
-	if d.Chat != r.chat {
-		t.Errorf("a delivery of chat %s in chat %s", d.Chat, r.chat)
-	}
-	r.seq, r.unknown = d.Seq, false
+// took checks one delivery, and counts it.
+func (r *stormReader) took(d broadcast.Delivery[parcel]) {
+	r.watched.took(d)
 	r.storm.seen.missed.Add(int64(d.Missed))
-	if r.tookMessage(d.Message) {
-		if fate := &r.storm.fates[d.Message.publisher][d.Message.number]; !fate.seq.CompareAndSwap(0, d.Seq) && fate.seq.Load() != d.Seq {
-			t.Errorf("%v has Seq %d here and %d there", d.Message, d.Seq, fate.seq.Load())
-		}
-	}
-}
-
-// tookMessage checks the message alone.
-func (r *stormReader) tookMessage(m stormMessage) bool {
-	r.count++
 	r.storm.seen.deliveries.Add(1)
-	if m.chat != r.chat || m.sum != m.checksum() {
-		r.storm.t.Errorf("%v in chat %s", m, r.chat)
-		return false
-	}
-	if m.number <= r.last[m.publisher] {
-		r.storm.t.Errorf("%v after %d", m, r.last[m.publisher])
-	}
-	r.last[m.publisher] = m.number
-	return true
 }
 
 // leave ends the subscription, or lets others end it.
@@ -601,73 +486,12 @@ func (r *stormReader) readRest() {
 	}
 }
 
-// verify compares the books with what was seen, now that all is at rest.
-func (s *storm) verify() {
-	t := s.t
-	var sum broadcast.Stats
+// countEnds counts the reasons for which subscriptions ended.
+func (s *storm) countEnds() {
 	for _, r := range s.readers {
-		if !assert.Error(t, r.Err(), "the broker is closed") {
-			return
-		}
-		<-r.Done()
-		if r.stop != nil {
-			r.stop()
-		}
-		books := r.Stats()
-		assert.Equal(t, r.count, books.Delivered, "Delivered")
-		assert.Equal(t, books.Head-books.Joined, books.Delivered+books.Missed+books.Pending+books.Discarded, "%+v", books)
-		sum.Delivered += books.Delivered
-		sum.Missed += books.Missed
-		sum.Pending += books.Pending
-		sum.Discarded += books.Discarded
 		reason := slices.IndexFunc(stormEnds[:], func(e error) bool { return errors.Is(r.Err(), e) })
-		if assert.GreaterOrEqual(t, reason, 0, "%v", r.Err()) {
+		if assert.GreaterOrEqual(s.t, reason, 0, "%v", r.Err()) {
 			s.seen.ends[reason].Add(1)
 		}
-		switch stormEnds[max(reason, 0)] {
-		case broadcast.ErrReplaced:
-			sum.Replaced++
-		case broadcast.ErrSlow:
-			sum.Disconnected++
-		case broadcast.ErrStalled:
-			sum.Stalled++
-		}
 	}
-	got := s.broker.Stats()
-	sum.Accepted, sum.ChatsCleaned = s.verifyFates(), got.ChatsCleaned
-	sum.Rejected = uint64(s.calls.Load()) - sum.Accepted
-	assert.Equal(t, sum, got, "the books of the broker")
-	if !s.forgets {
-		assert.Zero(t, got.ChatsCleaned)
-	}
-	assert.Empty(t, s.broker.Chats())
-}
-
-// verifyFates returns how many messages were accepted. Nobody took another one, and no two have the same place in a chat.
-func (s *storm) verifyFates() (accepted uint64) {
-	type place struct {
-		chat string
-		seq  uint64
-	}
-	places := make(map[place]bool)
-	for p := range s.fates {
-		for n := range s.fates[p] {
-			fate := &s.fates[p][n]
-			seq := fate.seq.Load()
-			if fate.accepted {
-				accepted++
-			} else if seq != 0 {
-				s.t.Errorf("message %d of publisher %d was refused and delivered", n, p)
-			}
-			if seq == 0 || s.forgets {
-				continue
-			}
-			at := place{fate.chat, seq}
-			if places[at] {
-				s.t.Errorf("two messages are %v", at)
-			}
-			places[at] = true
-		}
-	}
-	return accepted
 }
