@@ -2,7 +2,9 @@
 package wsconn
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -17,14 +19,20 @@ type Conn struct {
 	end time.Time // no read goes on after it; zero: not set
 }
 
-// Write writes p within the timeout; otherwise the error is an [os.ErrDeadlineExceeded].
+// Write writes p within the timeout; otherwise the error is an [os.ErrDeadlineExceeded], and nothing can follow the half of p that may
+// be on its way: closing the connection then drops what the kernel still holds and resets it. Otherwise the kernel would go on offering
+// that for minutes, less and less often, and a client that reads again would learn of the end with the next offer.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.WriteTimeout > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.WriteTimeout)); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if tcp, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = tcp.SetLinger(0) // without it, the client learns of the end later
+	}
+	return n, err
 }
 
 // Read reads within the timeout; otherwise the error is an [os.ErrDeadlineExceeded].

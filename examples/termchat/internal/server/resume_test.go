@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,12 +164,15 @@ func TestAClientThatWasCutOffWithoutAWordIsToldWhyWhenItComesBack(t *testing.T) 
 	s := start(t, func(c *Config) { c.WriteTimeout = 100 * time.Millisecond })
 	ann := s.person("general", "ann")
 	ignore(ann)
-	s.enter("general", "bob")
+	stuck, _ := s.enter("general", "bob")
 	flood(ann, func() bool {
 		s.server.mu.Lock()
 		defer s.server.mu.Unlock()
 		return s.server.cuts[member{"general", "bob"}] != ""
 	})
+	require.NoError(t, stuck.tcp.SetReadDeadline(time.Now().Add(within)))
+	_, err := io.Copy(io.Discard, stuck.tcp)
+	require.ErrorIs(t, err, syscall.ECONNRESET, "the end comes when the kernel has got rid of the rest")
 	_, hello := s.enter("general", "bob")
 	assert.Contains(t, hello.Was, "too slow")
 	_, hello = s.enter("general", "bob")
