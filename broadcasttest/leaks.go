@@ -102,10 +102,8 @@ type stack struct {
 
 type frame struct{ function, position string }
 
-// inside reports whether the function is of package broadcast, and not of its tests.
-func (f frame) inside() bool {
-	return path.Dir(f.position) == library && !strings.Contains(f.position, "_test.go:")
-}
+// inside reports whether the function is of package broadcast.
+func (f frame) inside() bool { return path.Dir(f.position) == library }
 
 // parseStack reads one group of a goroutine profile in its text form:
 //
@@ -120,13 +118,16 @@ func parseStack(group string) (s stack) {
 		if labels, ok := strings.CutPrefix(line, "# labels: "); ok {
 			s.labels = labels
 		}
-		if fields := strings.Fields(line); len(fields) == 4 && fields[0] == "#" {
+		if fields := strings.FieldsFunc(line, isSeparator); len(fields) == 4 && fields[0] == "#" {
 			function, _, _ := strings.Cut(fields[2], "+0x")
 			s.frames = append(s.frames, frame{function, fields[3]})
 		}
 	}
 	return s
 }
+
+// isSeparator reports whether r separates the columns of a profile. Blanks do not: there may be some in the name of a folder.
+func isSeparator(r rune) bool { return r == '\t' || r == '\n' }
 
 // inside reports whether a function of package broadcast is running.
 func (s stack) inside() bool {

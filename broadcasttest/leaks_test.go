@@ -183,6 +183,15 @@ func TestNoLabelStaysAfterTheTest(t *testing.T) {
 	require.NotContains(t, labels(), `"broadcasttest"`)
 }
 
+func TestATestThatIsOverIsForgotten(t *testing.T) {
+	fake := &fakeTest{TB: t}
+	for range 2 {
+		broadcasttest.CheckLeaks(fake)
+		require.Len(t, fake.cleanups, 1)
+		fake.clean()
+	}
+}
+
 // labels returns the labels of the goroutine that calls it.
 func labels() string {
 	var profile strings.Builder

@@ -76,18 +76,12 @@ func take[T any](
 	return taken, nil
 }
 
-// next is Next, except that it also takes what waits when ctx is done.
+// next is Next, except that it takes what waits also when ctx is done.
 func next[T any](ctx context.Context, s *broadcast.Subscriber[T]) (broadcast.Delivery[T], error) {
 	if d, ok := s.TryNext(); ok {
 		return d, nil
 	}
-	d, err := s.Next(ctx)
-	if err != nil && ctx.Err() != nil {
-		if late, ok := s.TryNext(); ok {
-			return late, nil
-		}
-	}
-	return d, err
+	return s.Next(ctx)
 }
 
 // takeSome takes n messages, or what comes until the end.
