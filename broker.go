@@ -273,7 +273,9 @@ func (b *Broker[T]) Devices(chat string) []string {
 	}
 	if c, ok := b.chats.Load(chat); ok {
 		c.mu.Lock()
-		devices = slices.AppendSeq(devices, maps.Keys(c.readers))
+		for device := range c.readers.All() {
+			devices = append(devices, device)
+		}
 		devices = slices.AppendSeq(devices, maps.Keys(c.absent.devices))
 		c.mu.Unlock()
 	}
@@ -289,7 +291,7 @@ func (b *Broker[T]) Chats() []string {
 	}
 	for name, c := range b.chats.All() {
 		c.mu.Lock()
-		if len(c.readers) > 0 {
+		if c.readers.Len() > 0 {
 			names = append(names, name)
 		}
 		c.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/internal/seglog"
+	"github.com/fbd86cad/broadcast/internal/smallmap"
 )
 
 // chat is one topic: a log of messages and the readers that follow it.
@@ -31,18 +32,18 @@ type chat[T any] struct {
 	presence atomic.Pointer[presence[T]]
 
 	mu       sync.Mutex
-	readers  map[string]*Subscriber[T] // by device; the open ones
-	watch    watchlist[T]              // those whose room publishers look at
-	waiters  waiterQueue[T]            // publishers that wait, the first one leading
-	stand    stand                     // what a publisher found when the buffers were full
-	history  history                   // what is kept for those who come later
-	absent   absence                   // devices that may come back
-	held     map[uint64]int            // buffer sizes of the readers off the list, counted: the log holds the largest for them
-	pressed  []*Subscriber[T]          // those whose sampler the next accepted message's publisher must run
-	past     books                     // of the subscriptions that ended
-	closed   bool                      // no message and no reader is accepted any more, since Close or Shutdown
-	draining bool                      // readers end with their last message
-	dead     bool                      // no longer in the registry; look again
+	readers  smallmap.Map[string, *Subscriber[T]] // by device; the open ones
+	watch    watchlist[T]                         // those whose room publishers look at
+	waiters  waiterQueue[T]                       // publishers that wait, the first one leading
+	stand    *stand                               // what a publisher found when the buffers were full; nil if none ever did
+	history  history                              // what is kept for those who come later
+	absent   absence                              // devices that may come back
+	held     map[uint64]int                       // buffer sizes of the readers off the list, counted: the log holds the largest for them
+	pressed  []*Subscriber[T]                     // those whose sampler the next accepted message's publisher must run
+	past     books                                // of the subscriptions that ended
+	closed   bool                                 // no message and no reader is accepted any more, since Close or Shutdown
+	draining bool                                 // readers end with their last message
+	dead     bool                                 // no longer in the registry; look again
 
 	// For the cleaner.
 	emptySince time.Time // when the last reader left; meaningful while there is none
@@ -59,7 +60,6 @@ func newChat[T any](b *Broker[T], name string) *chat[T] {
 		epoch:      max(rand.Uint64(), 1),
 		log:        seglog.New[T](uint64(b.config.historySize)),
 		history:    history{size: uint64(b.config.historySize), age: b.config.historyAge},
-		readers:    make(map[string]*Subscriber[T]),
 		watch:      watchlist[T]{limit: noLimit},
 		emptySince: time.Now(),
 	}
@@ -73,18 +73,18 @@ var errDead = errors.New("chat is dead")
 func (c *chat[T]) join(s *Subscriber[T], config *subscriptionConfig) (replaced *Subscriber[T], err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old := c.readers[s.device]
+	old := c.readers.Get(s.device)
 	limit := c.broker.config.maxSubscribers
 	switch {
 	case c.dead:
 		return nil, errDead
 	case c.closed:
 		return nil, ErrClosed
-	case old == nil && limit > 0 && len(c.readers) >= limit:
+	case old == nil && limit > 0 && c.readers.Len() >= limit:
 		return nil, limitError("subscribers in a chat", limit)
 	}
 	c.startLocked(s, config.resume, config.replay)
-	c.readers[s.device] = s
+	c.readers.Set(s.device, s)
 	c.broker.open.Add(1)
 	if old != nil {
 		c.endLocked(old, ErrReplaced, false)

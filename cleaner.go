@@ -129,7 +129,7 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 	kept, expires := c.historyLocked(now)
 	leaves := c.leaveLocked(now)
 	idle := c.emptySince.Add(cl.broker.config.chatIdle)
-	empty := len(c.readers) == 0 && !c.dead
+	empty := c.readers.Len() == 0 && !c.dead
 	c.mu.Unlock()
 	c.wakeFollowers()
 	over := empty && !kept && leaves.IsZero() && !now.Before(idle)
@@ -183,7 +183,7 @@ type stallWatch struct {
 // endStalledLocked ends the readers that have had messages waiting and taken none for their timeout. It returns when to
 // look again, or the zero time if no reader has messages waiting: then the next publisher calls.
 func (c *chat[T]) endStalledLocked(now time.Time, r *cleanReport[T]) (next time.Time) {
-	for _, s := range c.readers {
+	for _, s := range c.readers.All() {
 		w := s.stall
 		if w == nil {
 			continue

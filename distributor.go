@@ -20,7 +20,7 @@ type distributor struct {
 
 	mu      sync.Mutex
 	work    sync.Cond // queue is not empty, or stopped
-	queue   []*crowd  // each at most once
+	queue   []turn    // each crowd at most once
 	stopped bool
 }
 
@@ -28,8 +28,13 @@ type distributor struct {
 type crowd struct {
 	parking.Lot
 
-	queued atomic.Bool   // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
-	round  parking.Round // how far the distributor has come; while queued
+	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
+}
+
+// turn is how far the distributor has come with a crowd.
+type turn struct {
+	crowd *crowd
+	round parking.Round
 }
 
 func (d *distributor) start() {
@@ -56,56 +61,54 @@ func (d *distributor) wake(c *crowd) {
 	case rows <= inlineRows:
 		c.WakeAll()
 	case c.queued.CompareAndSwap(false, true):
-		c.round = c.Round()
-		d.push(c)
+		d.push(turn{c, c.Round()})
 	}
 }
 
-func (d *distributor) push(c *crowd) {
+func (d *distributor) push(t turn) {
 	d.mu.Lock()
 	if !d.stopped {
-		d.queue = append(d.queue, c)
+		d.queue = append(d.queue, t)
 	}
 	d.mu.Unlock()
 	d.work.Signal()
 }
 
-// pop waits for work; nil says stop.
-func (d *distributor) pop() *crowd {
+// pop waits for work; false says stop.
+func (d *distributor) pop() (t turn, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.queue) == 0 && !d.stopped {
 		d.work.Wait()
 	}
 	if d.stopped {
-		return nil
+		return t, false
 	}
-	c := d.queue[0]
-	d.queue[0] = nil
+	t = d.queue[0]
+	d.queue[0] = turn{}
 	d.queue = d.queue[1:]
 	if len(d.queue) == 0 {
 		d.queue = nil // the array would creep forward for ever
 	}
-	return c
+	return t, true
 }
 
 func (d *distributor) run() {
-	for c := d.pop(); c != nil; c = d.pop() {
-		if c.wakeSome() {
-			d.push(c) // still queued
+	for t, ok := d.pop(); ok; t, ok = d.pop() {
+		if t.wakeSome() {
+			d.push(t) // still queued
 			continue
 		}
 		// A publisher that comes before the flag is down relies on this worker, so look once more after it.
-		c.round = parking.Round{}
-		c.queued.Store(false)
-		d.wake(c)
+		t.crowd.queued.Store(false)
+		d.wake(t.crowd)
 	}
 }
 
-// wakeSome is one turn. It returns false when all were woken that were parked when the crowd was enqueued.
-func (c *crowd) wakeSome() (more bool) {
+// wakeSome takes the turn. It returns false when all were woken that were parked when the crowd was enqueued.
+func (t *turn) wakeSome() (more bool) {
 	for range distributorRows {
-		if !c.round.Wake() {
+		if !t.round.Wake() {
 			return false
 		}
 	}

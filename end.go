@@ -53,13 +53,13 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 		c.stallers--
 	}
 	c.unfollowLocked(s)
-	if c.readers[s.device] == s { // else it was replaced
-		delete(c.readers, s.device)
+	if c.readers.Get(s.device) == s { // else it was replaced
+		c.readers.Delete(s.device)
 		if !c.closed {
 			c.wentLocked(s.device)
 		}
 	}
-	if len(c.readers) == 0 {
+	if c.readers.Len() == 0 {
 		c.emptiedLocked()
 	}
 	s.end.Store(e)

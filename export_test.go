@@ -20,15 +20,15 @@ func Leftovers[T any](b *Broker[T]) (left []string) {
 		check(name, "awaited readers", int(c.awaiting.Load()))
 		check(name, "publishers waiting", c.waiters.len())
 		check(name, "full readers", len(c.watch.full))
-		check(name, "readers on the watchlist beyond the open ones", len(c.watch.due)-len(c.readers))
+		check(name, "readers on the watchlist beyond the open ones", len(c.watch.due)-c.readers.Len())
 		check(name, "sizes held for readers off the list", len(c.held))
 		check(name, "readers to be sampled", len(c.pressed))
 		check(name, "devices that may come back", len(c.absent.devices)+len(c.absent.queue))
-		check(name, "places where none of the readers waits", max(0, c.parked.Taken()-len(c.readers)))
+		check(name, "places where none of the readers waits", max(0, c.parked.Taken()-c.readers.Len()))
 		if p := c.presence.Load(); p != nil {
 			check(name, "places where no follower waits", max(0, p.parked.Taken()-p.followers))
 		}
-		for _, s := range c.readers {
+		for _, s := range c.readers.All() {
 			check(name+"/"+s.device, "flags", int(s.word.Load()&flags))
 			if s.segment.Load() == nil || s.frozen != nil || s.spent || s.overrun || s.place != placeDue {
 				check(name+"/"+s.device, "signs of having been slow", 1)

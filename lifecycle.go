@@ -127,7 +127,7 @@ func (c *chat[T]) drain() (ended []*Subscriber[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed, c.draining = true, true
-	for _, s := range c.readers {
+	for _, s := range c.readers.All() {
 		s.set(slow)
 		if s.position() == c.log.Head() && c.endLocked(s, ErrClosed, true) {
 			ended = append(ended, s)
@@ -142,7 +142,7 @@ func (c *chat[T]) shut() (ended []*Subscriber[T]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	for _, s := range c.readers {
+	for _, s := range c.readers.All() {
 		if c.endLocked(s, ErrClosed, true) {
 			ended = append(ended, s)
 		}
@@ -166,7 +166,7 @@ func (b *Broker[T]) forget(c *chat[T]) bool {
 	defer b.chats.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dead || len(c.readers) > 0 || c.rememberedLocked(time.Now()) && !c.closed {
+	if c.dead || c.readers.Len() > 0 || c.rememberedLocked(time.Now()) && !c.closed {
 		return false
 	}
 	c.dead = true

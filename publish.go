@@ -133,7 +133,7 @@ func (c *chat[T]) lookAgain(w *waiter, overtime time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := overtime
-	if c.waiters.first() == w && c.stand.begun && c.stand.head == c.log.Head() {
+	if c.waiters.first() == w && c.stand != nil && c.stand.head == c.log.Head() {
 		if d := c.stand.deadline; time.Now().Before(d) && (next.IsZero() || d.Before(next)) {
 			next = d
 		}

@@ -12,8 +12,7 @@ const maxExtension = time.Second
 // stand is what the publishers that reached the limit know of the head where they stand. Guarded by the chat's lock.
 type stand struct {
 	head     uint64    // where they stand; another head is another stand
-	begun    bool      // false until anybody ever stood
-	since    time.Time // when the first of them came, whether or not it still waits
+	since    time.Time // when the first of them came, whether or not it still waits; zero if nobody ever did
 	deadline time.Time // when patience is over
 	yielded  bool      // the processor was yielded at this deadline
 }
@@ -23,9 +22,8 @@ type stand struct {
 func (c *chat[T]) yield(w *waiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := &c.stand
-	over := st.head == c.log.Head() && !time.Now().Before(st.deadline)
-	if c.waiters.first() != w || !over || st.yielded || c.broker.config.patience == 0 {
+	st := c.stand
+	if c.waiters.first() != w || st == nil || st.head != c.log.Head() || st.yielded || c.broker.config.patience == 0 || time.Now().Before(st.deadline) {
 		return
 	}
 	st.yielded = true
@@ -70,8 +68,11 @@ func (c *chat[T]) roomLocked(now time.Time) bool {
 		return true
 	}
 	l.limit = head
-	if st := &c.stand; !st.begun || st.head != head {
-		*st = stand{head: head, begun: true, since: now, deadline: now.Add(c.broker.config.patience)}
+	if c.stand == nil {
+		c.stand = new(stand)
+	}
+	if st := c.stand; st.head != head || st.since.IsZero() {
+		*st = stand{head: head, since: now, deadline: now.Add(c.broker.config.patience)}
 	}
 	over := !now.Before(c.stand.deadline)
 	room := c.decideAllLocked(head, over)

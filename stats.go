@@ -106,7 +106,7 @@ func (c *chat[T]) recountLocked(s *Subscriber[T]) {
 // sumLocked returns the totals of a chat's subscriptions, open and ended.
 func (c *chat[T]) sumLocked() books {
 	sum := c.past
-	for _, s := range c.readers {
+	for _, s := range c.readers.All() {
 		sum.add(s.booksLocked())
 	}
 	return sum
@@ -163,7 +163,7 @@ func (b *Broker[T]) Stats() Stats {
 		c.mu.Lock()
 		if !c.dead {
 			stats.Chats++
-			stats.Subscribers += len(c.readers)
+			stats.Subscribers += c.readers.Len()
 			stats.Accepted += c.log.Head()
 			sum.add(c.sumLocked())
 		}
