@@ -70,6 +70,8 @@
 //
 // # Testing
 //
-// Time is that of package time, so that everything works in a bubble of [testing/synctest], where patience and timeouts cost
-// nothing. A bubble that is deadlocked is reported. After Close or Shutdown no goroutine is left for a leak checker to find.
+// Package [github.com/fbd86cad/broadcast/broadcasttest] is for the tests of a service: a broker that ends with the test, helpers
+// that take what should come or say what came instead, stalled readers, a check for leaks. Time is that of package time, so that
+// everything works in a bubble of [testing/synctest], where patience and timeouts cost nothing. A bubble that is deadlocked is
+// reported. After Close or Shutdown no goroutine is left for a leak checker to find.
 package broadcast

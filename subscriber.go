@@ -8,7 +8,8 @@ import (
 	"github.com/fbd86cad/broadcast/internal/seglog"
 )
 
-// Delivery is one message as a subscription gets it.
+// Delivery is one message as a subscription gets it. It also carries the identity of the chat's log, for Position: what came from a
+// broker does not == a literal, but tests can compare the two with broadcasttest.Equal.
 type Delivery[T any] struct {
 	Chat    string
 	Seq     uint64 // position in the chat's log, from 1

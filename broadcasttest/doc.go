@@ -17,8 +17,8 @@
 //
 // # Time
 //
-// A duration is the longest that a helper waits: it goes on as soon as it can, so be generous. Only [Silence] always takes
-// the whole of it. A duration of 0 means what is there at this moment.
+// A duration is the longest that a helper waits: it goes on as soon as it can, so be generous. Only [Silence] passes
+// no sooner. A duration of 0 means what is there at this moment.
 //
 // # In a bubble
 //
@@ -53,5 +53,5 @@
 //
 // # Goroutines
 //
-// Helpers end the test as t.FailNow does: call them on the goroutine that runs it. A Ledger may be used on any.
+// Helpers whose test cannot go on end it as t.FailNow does: call them on the goroutine that runs it. A Ledger may be used on any.
 package broadcasttest

@@ -17,8 +17,23 @@ func test(f func(t testing.TB)) {
 	}
 }
 
-func ExampleNew() {
+func Example() {
 	test(func(t testing.TB) { // in your test file: func TestX(t *testing.T) {
+		b := broadcasttest.New[string](t) // closed when the test ends, and searched for leaks
+		guest := broadcasttest.Subscribe(t, b, "meals", "guest")
+		go cook(b) // the service: it makes meals of orders
+		broadcasttest.AwaitDevices(t, b, "orders", 1, time.Minute)
+		_ = b.Publish(t.Context(), "orders", "soup")
+		meals := broadcasttest.TakeMessages(t, guest, 1, time.Minute) // or fails with what came instead
+		if meals[0] != "hot soup" {
+			t.Errorf("the guest got %q", meals)
+		}
+	})
+	// Output:
+}
+
+func ExampleNew() {
+	test(func(t testing.TB) {
 		b := broadcasttest.New[string](t, broadcast.WithBuffer(64))
 		_ = b.Publish(t.Context(), "general", "hello")
 		fmt.Println("accepted:", b.Stats().Accepted)

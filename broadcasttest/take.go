@@ -41,8 +41,8 @@ func TakeMessages[T any](t testing.TB, s *broadcast.Subscriber[T], n int, within
 }
 
 // Silence fails the test if a subscription has anything to take, presence included, or gets it within that time, and names
-// it. It always waits that long; 0 looks only once. It also fails if the subscription ends or has ended: no silence then means
-// anything.
+// it. Before it passes it waits all that time; 0 looks only once. It also fails if the subscription ends or has ended: then
+// silence proves nothing.
 //
 // Silence reads: nobody else may read the subscription at the same time, and what broke the silence is taken.
 func Silence[T any](t testing.TB, s *broadcast.Subscriber[T], within time.Duration) {
