@@ -228,3 +228,68 @@ func TestAReaderThatTakesEverythingIsNeverStalled(t *testing.T) {
 		require.Len(t, wait(), 1_000)
 	})
 }
+
+// A cleaner that comes for others does not take it for stalled.
+func TestAReaderThatHasTakenEverythingIsNotStalledHoweverLongItIsQuiet(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithCleanInterval(time.Second))
+		quiet := b.join(chat, "quiet", broadcast.WithStallTimeout(time.Minute))
+		stuck := b.join(chat, "stuck", broadcast.WithStallTimeout(time.Hour))
+		b.publish(chat, 1)
+		sleep(time.Second)
+		take(t, quiet, 1)
+		<-stuck.Done()
+		require.NoError(t, quiet.Err())
+	})
+}
+
+// Promise 30: while the publisher was on its way.
+func TestAMessageIsNotSentToAChatThatWasForgottenMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		old := b.join(chat, "device")
+		var s *broadcast.Subscriber[int]
+		require.NoError(t, b.Publish(hooked{t.Context(), nil, func() {
+			if s == nil {
+				require.NoError(t, old.Close())
+				sleep(idle + interval)
+				require.EqualValues(t, 1, b.Stats().ChatsCleaned)
+				s = b.join(chat, "device")
+			}
+		}}, chat, 1))
+		require.Equal(t, []int{1}, payloads(takeAll(t, s)))
+	})
+}
+
+// Promise 30: while it looked for the chat.
+func TestNobodyJoinsAChatThatWasForgottenMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		require.NoError(t, b.join(chat, "device").Close())
+		late := broadcast.LookUp(b.Broker, chat)
+		sleep(idle + interval)
+		require.EqualValues(t, 1, b.Stats().ChatsCleaned)
+		require.False(t, late.Admits("device"))
+	})
+}
+
+// Promise 30: not even in the moment between its wake-up and its look at the chat.
+func TestAChatIsNotForgottenWhileAPublisherLeavesItsWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithChatIdle(0), broadcast.WithCleanInterval(time.Millisecond))
+		s := b.join(chat, "full", broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(1))
+		fill(t, b, 1)
+		var next *broadcast.Subscriber[int]
+		waiting := queue(hooked{t.Context(), nil, func() {
+			if s.Err() != nil && next == nil {
+				sleep(time.Second)
+				require.Equal(t, 1, b.Stats().Chats)
+				next = b.join(chat, "next")
+			}
+		}}, b, 2)[0]
+		time.Sleep(patience)
+		require.NoError(t, s.Close())
+		require.NoError(t, (<-waiting).err)
+		require.Equal(t, []broadcast.Delivery[int]{{Chat: chat, Seq: 2, Message: 2}}, bare(takeAll(t, next)...))
+	})
+}
