@@ -191,3 +191,77 @@ func TestEveryLossShowsInMissed(t *testing.T) {
 		require.Zero(t, books.Pending)
 	})
 }
+
+// Promise 7: with the next delivery, and with no other.
+func TestALossIsToldOnce(t *testing.T) {
+	for name, read := range map[string]func(*broadcast.Subscriber[int]) []broadcast.Delivery[int]{
+		"TryNext": func(s *broadcast.Subscriber[int]) (taken []broadcast.Delivery[int]) {
+			for range 3 {
+				d, _ := s.TryNext()
+				taken = append(taken, d)
+			}
+			return taken
+		},
+		"NextBatch": func(s *broadcast.Subscriber[int]) []broadcast.Delivery[int] {
+			taken := make([]broadcast.Delivery[int], 3)
+			n, _ := s.NextBatch(context.Background(), taken)
+			return taken[:n]
+		},
+		"All": func(s *broadcast.Subscriber[int]) (taken []broadcast.Delivery[int]) {
+			for d := range s.All(context.Background()) {
+				if taken = append(taken, d); len(taken) == 3 {
+					break
+				}
+			}
+			return taken
+		},
+		"Chan": func(s *broadcast.Subscriber[int]) (taken []broadcast.Delivery[int]) {
+			for range 3 {
+				taken = append(taken, <-s.Chan())
+			}
+			return taken
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forStrategies(t, []broadcast.Sampling{broadcast.DropOldest, broadcast.DropNewest}, func(t *testing.T, strategy broadcast.Sampling) {
+				b := newBroker[int](t, broadcast.WithBuffer(4), broadcast.WithPatience(0), broadcast.WithHistory(3, 0))
+				p := b.join(chat, "first").Position()
+				b.publish(chat, from(1, 10)...)
+				s := b.join(chat, "second", broadcast.Resume(p), broadcast.WithSampling(strategy))
+				require.Equal(t, []uint64{7, 0, 0}, missed(read(s)), "gone at the Resume")
+				b.publish(chat, from(11, 20)...)
+				told := missed(append(read(s), takeAll(t, s)...))
+				b.publish(chat, from(21, 23)...)
+				told = append(told, missed(read(s))...)
+				if strategy == broadcast.DropOldest {
+					require.Equal(t, []uint64{6, 0, 0, 0, 0, 0, 0}, told)
+				} else {
+					require.Equal(t, []uint64{0, 0, 0, 0, 6, 0, 0}, told)
+				}
+			})
+		})
+	}
+}
+
+// missed returns what each of some deliveries tells of losses.
+func missed(deliveries []broadcast.Delivery[int]) (told []uint64) {
+	for _, d := range deliveries {
+		told = append(told, d.Missed)
+	}
+	return told
+}
+
+func TestStatsRememberAChatThatWasForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithBuffer(2), broadcast.WithPatience(0))
+		s := b.join(chat, "device")
+		b.publish(chat, 1, 2, 3, 4)
+		take(t, s, 1)
+		require.NoError(t, s.Close())
+		before := b.Stats()
+		require.Equal(t, broadcast.Stats{Chats: 1, Accepted: 4, Delivered: 1, Missed: 2, Discarded: 1}, before)
+		sleep(idle + interval)
+		before.Chats, before.ChatsCleaned = 0, 1
+		require.Equal(t, before, b.Stats())
+	})
+}

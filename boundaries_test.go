@@ -2,6 +2,9 @@ package broadcast_test
 
 import (
 	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -229,12 +232,13 @@ func TestATakeoverByADeviceThatLeftIsAPlainSubscribe(t *testing.T) {
 func TestDevicesAndChatsAreSorted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker[int](t)
-		for _, name := range []string{"c", "a", "d", "b"} {
-			b.join("chat "+name, "device")
-			b.join(chat, name)
+		names := strings.Split("abcdefghijklmnopqrstuvwxyz", "")
+		for _, i := range rand.Perm(len(names)) {
+			b.join(names[i], "device")
+			b.join(chat, names[i])
 		}
-		require.Equal(t, []string{"a", "b", "c", "d"}, b.Devices(chat))
-		require.Equal(t, []string{"chat", "chat a", "chat b", "chat c", "chat d"}, b.Chats())
+		require.Equal(t, names, b.Devices(chat))
+		require.Equal(t, slices.Insert(slices.Clone(names), 3, chat), b.Chats())
 		require.Empty(t, b.Devices("nowhere"))
 	})
 }

@@ -268,3 +268,24 @@ func TestWhatChanOffersIsPending(t *testing.T) {
 		require.Equal(t, broadcast.SubscriberStats{Delivered: 1, Missed: 1, Pending: 1, Head: 3}, requireBooks(t, s))
 	})
 }
+
+func TestIteratorsGoNoFurtherThanTheLastMessage(t *testing.T) {
+	for _, n := range []int{1, 2, 15, 16, 17, 100} {
+		bubble(t, func(t *testing.T) {
+			b := newBroker[int](t)
+			s := b.join(chat, "device")
+			var got []int
+			go func() {
+				for msg := range s.Messages(context.Background()) {
+					got = append(got, msg)
+				}
+			}()
+			for round := range 3 {
+				b.publish(chat, from(round*n+1, round*n+n)...)
+				synctest.Wait()
+				require.Equal(t, from(1, round*n+n), got)
+				require.EqualValues(t, len(got), requireBooks(t, s).Delivered)
+			}
+		})
+	}
+}

@@ -313,3 +313,25 @@ func TestPublishesToNamesThatAreNoChatsLeaveNothing(t *testing.T) {
 	require.Zero(t, b.Stats().Chats)
 	require.Empty(t, b.Chats())
 }
+
+// Promise 28: also if somebody still holds it, and whether its close was the first end or not.
+func TestASubscriberThatWasClosedHoldsNoMessages(t *testing.T) {
+	forStrategies(t, append(lossy, broadcast.Block), func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[*[1024]byte](t, broadcast.WithPatience(0), broadcast.WithBuffer(10))
+		s := b.join(chat, "device", broadcast.WithSampling(strategy))
+		var published []weak.Pointer[[1024]byte]
+		for range 11 {
+			msg := new([1024]byte)
+			published = append(published, weak.Make(msg))
+			_ = b.TryPublish(chat, msg)
+		}
+		s.TryNext()
+		require.NoError(t, s.Close())
+		b.publish(chat, make([]*[1024]byte, segment)...)
+		runtime.GC()
+		for i, p := range published {
+			require.Nil(t, p.Value(), "message %d", i)
+		}
+		runtime.KeepAlive(s)
+	})
+}

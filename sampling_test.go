@@ -327,3 +327,63 @@ func TestABufferHolds256MessagesByDefault(t *testing.T) {
 		require.Equal(t, from(2, 257), payloads(takeAll(t, s)))
 	})
 }
+
+// Promise 7: a reader that was overrun and has caught up is one like the others again, and nothing falls down in between.
+func TestNothingIsLostWhereAReaderReturnsToTheLog(t *testing.T) {
+	forStrategies(t, lossy[:3], func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[int](t, broadcast.WithBuffer(4), broadcast.WithPatience(0))
+		s := b.join(chat, "device", broadcast.WithSampling(strategy))
+		for round := range 5 {
+			b.publish(chat, from(1, 8)...) // four of them are lost
+			take(t, s, 2)                  // half empty
+			b.publish(chat, 9, 10)
+			taken := payloads(takeAll(t, s))
+			require.Equal(t, []int{9, 10}, taken[2:])
+			b.publish(chat, from(11, 14)...)
+			require.Equal(t, from(11, 14), payloads(takeAll(t, s)))
+			require.EqualValues(t, 4*(round+1), requireBooks(t, s).Missed)
+		}
+	})
+}
+
+// Promises 12 and 13: however many there are, of whatever size, and however far each has come.
+func TestNoReaderIsBehindByMoreThanItsBuffer(t *testing.T) {
+	for seed := range uint64(5) {
+		bubble(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.Block))
+			var readers []*broadcast.Subscriber[int]
+			buffers := make([]uint64, 40)
+			full := func() bool {
+				full := false
+				for i, s := range readers {
+					pending := s.Stats().Pending
+					require.LessOrEqual(t, pending, buffers[i], "seed %d", seed)
+					full = full || pending == buffers[i]
+				}
+				return full
+			}
+			join := func(i int) *broadcast.Subscriber[int] {
+				buffers[i] = 1 + random.Uint64N(60)
+				return b.join(chat, string(rune('a'+i)), broadcast.WithBuffer(int(buffers[i]))) // a takeover, but for the first time
+			}
+			for i := range buffers {
+				readers = append(readers, join(i))
+			}
+			for range 5_000 {
+				i := random.IntN(len(readers))
+				switch random.IntN(20) {
+				case 0:
+					readers[i] = join(i)
+				case 1, 2, 3, 4, 5:
+					refused := full()
+					require.Equal(t, refused, b.TryPublish(chat, 0) != nil, "seed %d", seed)
+				default:
+					for range 1 + random.IntN(3) {
+						readers[i].TryNext()
+					}
+				}
+			}
+		})
+	}
+}
