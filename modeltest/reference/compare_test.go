@@ -39,6 +39,7 @@ func (m *model) compareCall(c *modelCall) bool {
 	}
 	m.compareError(c.want.err, c.err, c.name)
 	m.compareDelivery(c.want.got, c.got, c.name)
+	reached.called(c.want)
 	return true
 }
 
@@ -48,6 +49,7 @@ func (m *model) compareDelivery(want, got broadcast.Delivery[int], of string) {
 	if want != visible {
 		m.fail("%s: %+v instead of %+v", of, visible, want)
 	}
+	reached.delivered(want)
 }
 
 func (m *model) compareError(want, got error, of string) {
@@ -114,6 +116,7 @@ func (m *model) compareEnd(s *modelSub) {
 		}
 		return
 	}
+	reached.ended(r.err)
 	m.compareError(r.err, s.Err(), s.name)
 	if !s.ended || s.endedAt != r.endedAt {
 		m.fail("%s: Done was closed: %v, at %v instead of %v", s.name, s.ended, s.endedAt, r.endedAt)

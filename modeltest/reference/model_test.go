@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,11 +12,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// As many checks as take a few seconds, unless the command line or the environment says otherwise.
+// As many checks as take a few seconds, and their length, unless the command line or the environment says otherwise.
+const defaultChecks, defaultSteps = 500, 60
+
 func init() {
-	for name, value := range map[string]string{"checks": "300", "steps": "60"} {
+	for name, value := range map[string]int{"checks": defaultChecks, "steps": defaultSteps} {
 		if _, set := os.LookupEnv("RAPID_" + strings.ToUpper(name)); !set {
-			_ = flag.Set("rapid."+name, value)
+			_ = flag.Set("rapid."+name, strconv.Itoa(value))
 		}
 	}
 }
@@ -23,20 +26,36 @@ func init() {
 // A random sequence of operations runs against the real broker, on the fake clock of a bubble, and against the reference;
 // after every step all that can be seen of both must be equal: results, deliveries, positions, books, ends, and how long each call took.
 // There is one such property for each strategy, and one in which readers have different ones.
-func TestDropOldestMatchesTheReference(t *testing.T) { checkOperations(t, 0) }
-func TestDropNewestMatchesTheReference(t *testing.T) { checkOperations(t, 1) }
-func TestDropRandomMatchesTheReference(t *testing.T) { checkOperations(t, 2) }
-func TestDisconnectMatchesTheReference(t *testing.T) { checkOperations(t, 3) }
-func TestBlockMatchesTheReference(t *testing.T)      { checkOperations(t, 4) }
-func TestSamplersMatchTheReference(t *testing.T)     { checkOperations(t, 5, 5, 5, 6, 7, 8) }
-
-func TestMixedStrategiesMatchTheReference(t *testing.T) {
-	checkOperations(t, 0, 1, 2, 3, 4, 5, 0, 4, 6, 7, 8)
+func TestBrokerMatchesTheReference(t *testing.T) {
+	ran := 0
+	t.Run("strategy", func(t *testing.T) {
+		for _, property := range []struct {
+			name       string
+			strategies []byte
+		}{
+			{"DropOldest", []byte{0}},
+			{"DropNewest", []byte{1}},
+			{"DropRandom", []byte{2}},
+			{"Disconnect", []byte{3}},
+			{"Block", []byte{4}},
+			{"WithSampler", []byte{5, 5, 5, 6, 7, 8}},
+			{"mixed", []byte{0, 1, 2, 3, 4, 5, 0, 4, 6, 7, 8}},
+		} {
+			t.Run(property.name, func(t *testing.T) {
+				ran++
+				t.Parallel()
+				checkOperations(t, property.strategies)
+			})
+		}
+	})
+	if checks, _ := strconv.Atoi(flag.Lookup("rapid.checks").Value.String()); ran == 7 && checks >= defaultChecks && !testing.Short() && !t.Failed() {
+		reached.require(t)
+	}
 }
 
 // checkOperations checks random sequences in which subscriptions have one of these strategies.
-func checkOperations(t *testing.T, strategies ...byte) {
-	t.Parallel()
+func checkOperations(t *testing.T, strategies []byte) {
+	t.Helper()
 	operations, attempts := sequences(strategies), 1
 	rapid.Check(t, func(r *rapid.T) {
 		ops := operations.Draw(r, "operations")

@@ -195,6 +195,7 @@ func (m *model) opShutdown(o args) {
 		return
 	}
 	ctx := m.context(o[0])
+	ctx.ref.shutdown = true
 	c := m.call("Shutdown "+ctx.name, ctx.cancel, func(c *modelCall) { c.err = m.real.Shutdown(ctx) })
 	m.expect(c, r.shutdown(&ctx.ref), true)
 }

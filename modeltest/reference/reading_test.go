@@ -322,6 +322,7 @@ func (m *model) opChan(o args) {
 // received returns what Chan should have given. It may be something that was dropped while it was offered.
 func (m *model) received(s *modelSub, d broadcast.Delivery[int]) broadcast.Delivery[int] {
 	r := s.ref
+	reached.countIf(toldByChan, d.Kind != broadcast.Published)
 	if !r.readable() {
 		m.fail("Chan(%s) gave %+v", s.name, d)
 	}

@@ -140,6 +140,7 @@ func (b *refBroker) nextMoment() refMoment {
 
 // leaves tells that the device which went first has not come back in time.
 func (b *refBroker) leaves(c *refChat) {
+	reached.count(leftAfterGrace)
 	device := c.absent[0].device
 	c.absent, c.leftAt = c.absent[1:], b.now
 	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})
@@ -170,14 +171,23 @@ func (b *refBroker) stallsBetween(s *refSub) (first, last time.Duration) {
 
 // forgettable returns when the cleaner may forget a chat: it was idle, its history has expired, and nobody may come back.
 func (b *refBroker) forgettable(c *refChat) time.Duration {
-	kept := b.history > 0 && len(c.log) > 0
-	switch {
-	case len(c.readers) > 0, len(c.absent) > 0, kept && b.age == 0:
+	at := max(c.idleSince+b.chatIdle, c.leftAt)
+	if len(c.readers) > 0 {
 		return never
-	case kept:
-		return max(c.idleSince+b.chatIdle, c.leftAt, c.log[len(c.log)-1].at+b.age+1)
 	}
-	return max(c.idleSince+b.chatIdle, c.leftAt)
+	for _, a := range c.absent {
+		if a.until > b.now {
+			return never
+		}
+		at = max(at, a.until) // at this moment, perhaps in the same step as what we look at
+	}
+	if b.history > 0 && len(c.log) > 0 {
+		if b.age == 0 {
+			return never
+		}
+		at = max(at, c.log[len(c.log)-1].at+b.age+1)
+	}
+	return at
 }
 
 // dueForCleaner returns the chats that the cleaner may forget by now, or could until the broker ended. Those that are due first come first.
@@ -203,6 +213,10 @@ func (b *refBroker) forget(n int) error {
 	}
 	b.chats = slices.DeleteFunc(b.chats, func(c *refChat) bool { return slices.Contains(due[:n], c) })
 	b.counts.ChatsCleaned += uint64(n)
+	for _, c := range due[:n] {
+		reached.count(chatForgotten)
+		reached.countIf(historyForgotten, b.history > 0 && len(c.log) > 0)
+	}
 	b.lastDue = nil
 	return nil
 }

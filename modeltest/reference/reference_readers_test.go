@@ -302,6 +302,7 @@ func (b *refBroker) discard(s *refSub, err error) {
 func (b *refBroker) came(c *refChat, device string) {
 	if i := slices.IndexFunc(c.absent, func(a refAbsence) bool { return a.device == device }); i >= 0 {
 		c.absent = slices.Delete(c.absent, i, i+1) // it never left
+		reached.count(cameBack)
 		return
 	}
 	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Joined, device: device})

@@ -70,6 +70,7 @@ type refCall struct {
 	stands   bool      // it leads, waiting for
 	awaited  []*refSub // the readers that it found full and not spent
 	messages bool      // it is Messages, which shows no comings and goings
+	shutdown bool      // it is Shutdown
 
 	seen func() broadcast.Delivery[int] // what the real one has returned, if it has
 
@@ -122,6 +123,7 @@ func (b *refBroker) publish(chat string, call *refCall, try bool) *refCall {
 		if c, err = b.make(chat); err != nil {
 			return b.refuse(call, err)
 		}
+		reached.count(chatMadeByPublish)
 	case try && len(c.queue) > 0:
 		return b.refuse(call, broadcast.ErrOverloaded)
 	}

@@ -129,6 +129,7 @@ func (m *model) startAt(ref *refSub, chat string, how, where byte) (opts []broad
 			replay(3)
 		}
 	case 10:
+		reached.count(resumedFromNone)
 		resume(refPosition{}, broadcast.Position{})
 		if where%2 == 1 {
 			replay(3)
@@ -207,8 +208,10 @@ func (m *model) subscribe(chat string, ref *refSub, until time.Duration, opts []
 	}
 	m.compareError(m.ref.subscribe(chat, ref), err, "Subscribe "+s.name)
 	if err != nil {
+		reached.countIf(subscribeOverLimit, errors.Is(err, broadcast.ErrLimit))
 		return nil
 	}
+	reached.subscribed(m.ref, ref)
 	m.subs = append(m.subs, s)
 	done := s.Done()
 	go func() {
