@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,6 +182,13 @@ func TestEachEndOfAConnectionMeansSomething(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAConnectionThatEndsWithoutAWordIsLostHoweverItEnds(t *testing.T) {
+	for _, err := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.NewSyscallError("read", syscall.ECONNRESET)} {
+		assert.EqualError(t, lost(&net.OpError{Op: "read", Err: err}), "connection lost")
+	}
+	assert.EqualError(t, lost(&net.OpError{Op: "read", Err: errors.New("no route")}), "connection lost: no route")
 }
 
 func TestWhatAServerRefusesForGoodIsNotTriedAgain(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
@@ -169,7 +170,7 @@ func lost(err error) error {
 	switch op, ok := errors.AsType[*net.OpError](err); {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("connection lost: nothing has come for too long")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
 		return errors.New("connection lost")
 	case ok:
 		return fmt.Errorf("connection lost: %w", op.Err)
