@@ -23,7 +23,7 @@ func newModel(o args, logging bool) *model {
 		cleanInterval:  choose([]time.Duration{100, 20, 1000}, o[2])*time.Millisecond + 74*time.Microsecond,
 		chatIdle:       choose([]time.Duration{50, 0, 300, 5000}, o[3])*time.Millisecond + 4*tenth,
 	}
-	limits := choose([][2]int{{}, {}, {}, {2, 2}, {0, 2}, {1, 0}}, o[4])
+	limits := choose([][2]int{{}, {}, {}, {}, {}, {}, {2, 2}, {}, {0, 2}, {}, {}, {0, 2}, {}, {}, {}, {1, 0}}, o[4])
 	ref.maxChats, ref.maxSubs = limits[0], limits[1]
 	history := choose([]struct {
 		n   int
@@ -101,14 +101,14 @@ func (m *model) finite(by byte) modelContext {
 	return m.context(4)
 }
 
-func (m *model) opPublish(o args)    { m.publish(choose(modelChats, o[0]), m.context(o[1]), false) }
-func (m *model) opGoPublish(o args)  { m.publish(choose(modelChats, o[0]), m.context(o[1]), true) }
-func (m *model) opTryPublish(o args) { m.tryPublish(choose(modelChats, o[0])) }
+func (m *model) opPublish(o args)    { m.publish(choose(mostlyChatA, o[0]), m.context(o[1]), false) }
+func (m *model) opGoPublish(o args)  { m.publish(choose(mostlyChatA, o[0]), m.context(o[1]), true) }
+func (m *model) opTryPublish(o args) { m.tryPublish(choose(mostlyChatA, o[0])) }
 
 func (m *model) opBurst(o args) {
 	start := m.now()
 	for range choose([]int{2, 3, 5, 9, 40}, o[1]) {
-		if m.publish(choose(modelChats, o[0]), m.context(0), false); m.now() > start+100*time.Millisecond {
+		if m.publish(choose(mostlyChatA, o[0]), m.context(0), false); m.now() > start+100*time.Millisecond {
 			return
 		}
 	}

@@ -82,8 +82,8 @@ func (s refStrategy) option() broadcast.SharedOption {
 const subscribeStrategy = 3
 
 func (m *model) opSubscribe(o args) {
-	chat, device := choose(modelChats, o[0]), choose(modelDevices, o[1])
-	ref := &refSub{device: device, buffer: choose(modelBuffers, o[2]), strategy: choose(modelStrategies, o[3]), follows: o[8]%4 == 1, replays: -1}
+	chat, device := choose(mostlyChatA, o[0]), choose(modelDevices, o[1])
+	ref := &refSub{device: device, buffer: choose(modelBuffers, o[2]), strategy: choose(modelStrategies, o[3]), follows: o[8]%3 == 1, replays: -1}
 	opts := []broadcast.SubscribeOption{broadcast.WithBuffer(ref.buffer), ref.strategy.option()}
 	if o[8] == 15 { // those of the broker
 		ref.buffer, ref.strategy, opts = m.defaults.buffer, m.defaults.strategy, nil
@@ -263,7 +263,7 @@ func (m *model) opReplay(o args) {
 	opts := []broadcast.SubscribeOption{
 		broadcast.WithBuffer(64), broadcast.WithSampling(broadcast.DropOldest), broadcast.WithStallTimeout(0), broadcast.Replay(ref.replays),
 	}
-	s := m.subscribe(choose(modelChats, o[0]), ref, -time.Millisecond, opts)
+	s := m.subscribe(choose(mostlyChatA, o[0]), ref, -time.Millisecond, opts)
 	if s == nil {
 		return
 	}
@@ -274,7 +274,7 @@ func (m *model) opReplay(o args) {
 
 // opComeAndGo lets a device come and go more often than followers are told one by one.
 func (m *model) opComeAndGo(o args) {
-	chat, subs := choose(modelChats, o[0]), len(m.ref.subs)
+	chat, subs := choose(mostlyChatA, o[0]), len(m.ref.subs)
 	for range choose([]int{150, 1, 128}, o[1]) {
 		ref := &refSub{device: "eve", buffer: 1, strategy: modelStrategies[0], replays: -1}
 		s, err := m.real.Subscribe(chat, ref.device, broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.DropOldest))
