@@ -52,12 +52,15 @@ func termchat(t *testing.T, args ...string) *process {
 // sees returns the next line that begins with something, without that.
 func (p *process) sees(start string) string {
 	p.t.Helper()
+	var instead []string
 	for p.out.Scan() {
 		if rest, ok := strings.CutPrefix(p.out.Text(), start); ok {
 			return rest
 		}
+		instead = append(instead, p.out.Text())
 	}
-	require.FailNow(p.t, "has not seen: "+start, p.err.String())
+	_ = p.cmd.Wait() // its output has ended, so what it says is complete
+	require.FailNow(p.t, "has not seen "+start, "but %q, %s", instead, p.err)
 	return ""
 }
 
