@@ -1,0 +1,307 @@
+package broadcast_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+var raceRounds = flag.Int("rounds", 400, "rounds of each race")
+
+// A race is a small storm about one thing: many short rounds of it on real processors, best under the race detector. Nothing in it waits
+// for time to pass, so that no timeout makes up for a wake-up that was lost: the round hangs then, and the watchdog shows where.
+type race struct {
+	publishers, messages int // so many publishers make at most so many messages each, in one round
+	options              []broadcast.Option
+	least                work // what must happen in ten rounds
+}
+
+// work counts what happened.
+type work map[string]int
+
+// run runs the rounds, each on a new broker. A race in which too little happens is none, and fails.
+func (r race) run(t *testing.T, round func(w *witness, done work)) {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	rounds := *raceRounds
+	if testing.Short() {
+		rounds = (rounds + 3) / 4
+	}
+	done := work{}
+	for range rounds {
+		stop := watchdog(t)
+		w := newWitness(t, r.publishers, r.messages, append(r.options, broadcast.WithPatience(0), broadcast.WithPublishTimeout(0))...)
+		round(w, done)
+		require.NoError(t, w.broker.Close())
+		w.verify()
+		done["accepted"] += int(w.broker.Stats().Accepted)
+		stop()
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d rounds: %v", rounds, done)
+	for what, n := range r.least {
+		require.GreaterOrEqual(t, 10*done[what], n*rounds, "too few to prove anything: %s", what)
+	}
+	goleak.VerifyNone(t, before)
+}
+
+// soon returns a context that somebody cancels within a moment.
+func soon(all *sync.WaitGroup) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	yields := rand.IntN(8)
+	all.Go(func() {
+		for range yields {
+			runtime.Gosched()
+		}
+		cancel()
+	})
+	return ctx
+}
+
+// shutdown shuts the broker down, which must lose nothing, and waits for readers.
+func (w *witness) shutdown(readers *sync.WaitGroup) {
+	w.t.Helper()
+	require.NoError(w.t, w.broker.Shutdown(context.Background()))
+	readers.Wait()
+	require.Zero(w.t, w.broker.Stats().Discarded)
+}
+
+// join subscribes where nothing speaks against it.
+func (w *witness) join(device string, opts ...broadcast.SubscribeOption) *watched {
+	w.t.Helper()
+	s, err := w.subscribe(chat, device, opts...)
+	require.NoError(w.t, err)
+	return s
+}
+
+// Promise 25, with cancelled waits of publishers and readers at once.
+func TestACancelStormLosesNoPlaceAndNoWakeUp(t *testing.T) {
+	const publishers, fickle, patient = 4, 4, 1
+	race{
+		publishers, fickle + patient,
+		[]broadcast.Option{broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(2)},
+		work{"accepted": 10 * publishers * patient, "publishes cancelled": 1, "waits cancelled": 1},
+	}.run(t, func(w *witness, done work) {
+		s := w.join("device")
+		var readers, cancels sync.WaitGroup
+		readers.Go(func() {
+			for range publishers * (fickle + patient) {
+				if s.next(soon(&cancels)) == context.Canceled {
+					done["waits cancelled"]++
+				}
+			}
+			s.readRest()
+		})
+		crowd(publishers, func(i int) {
+			for n := range fickle {
+				if err := w.publish(soon(&cancels), i, n, chat); err != nil {
+					assert.ErrorIs(t, err, context.Canceled)
+				}
+			}
+			for n := range patient { // what is in flight arrives, or somebody was not woken
+				assert.NoError(t, w.publish(context.Background(), i, fickle+n, chat))
+			}
+		})
+		w.shutdown(&readers)
+		cancels.Wait()
+		require.Equal(t, w.broker.Stats().Accepted, s.count)
+		done["publishes cancelled"] += int(w.broker.Stats().Rejected)
+	})
+}
+
+func TestSubscribeAndCloseChurnBesideAPublisherLeavesNothing(t *testing.T) {
+	const messages, churners, turns = 30, 3, 4
+	race{1, messages, nil, work{"accepted": 10 * messages, "taken in between": 1}}.run(t, func(w *witness, done work) {
+		stays := w.join("stays", broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(4))
+		var readers, publisher sync.WaitGroup
+		readers.Go(stays.readRest)
+		publisher.Go(func() {
+			for n := range messages {
+				assert.NoError(t, w.publish(context.Background(), 0, n, chat))
+			}
+		})
+		var taken atomic.Int64
+		crowd(churners, func(i int) {
+			for n := range turns {
+				s, err := w.subscribe(chat, fmt.Sprint(i), broadcast.WithSampling(broadcast.Sampling((i+n)%5)), broadcast.WithBuffer(1+n%3))
+				if !assert.NoError(t, err) {
+					return
+				}
+				for range n {
+					runtime.Gosched()
+					if d, ok := s.TryNext(); ok {
+						s.took(d)
+						taken.Add(1)
+					}
+				}
+				assert.NoError(t, s.Close())
+			}
+		})
+		publisher.Wait()
+		require.Equal(t, []string{"stays"}, w.broker.Devices(chat))
+		require.NoError(t, w.broker.Shutdown(context.Background()))
+		readers.Wait()
+		require.EqualValues(t, messages, stays.count)
+		done["taken in between"] += int(taken.Load())
+	})
+}
+
+// Promise 19.
+func TestATakeoverStormLeavesOneWinner(t *testing.T) {
+	const takers, turns = 3, 4
+	race{takers, turns + 1, nil, work{"accepted": 10 * takers * turns, "replaced": 10 * (takers*turns - 1)}}.run(t, func(w *witness, done work) {
+		winners := make([]*watched, takers)
+		crowd(takers, func(i int) {
+			for n := range turns {
+				s, err := w.subscribe(chat, "phone")
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.NoError(t, w.publish(context.Background(), i, n, chat))
+				if d, ok := s.TryNext(); ok {
+					s.took(d)
+				}
+				if old := winners[i]; old != nil {
+					<-old.Done()
+					assert.ErrorIs(t, old.Err(), broadcast.ErrReplaced)
+					assert.NoError(t, old.Close())
+				}
+				winners[i] = s
+			}
+		})
+		open := slices.DeleteFunc(winners, func(s *watched) bool { return s.Err() != nil })
+		require.Len(t, open, 1)
+		require.Equal(t, []string{"phone"}, w.broker.Devices(chat))
+		require.NoError(t, w.publish(context.Background(), 0, turns, chat))
+		require.NoError(t, w.broker.Close())
+		open[0].readRest()
+		require.Equal(t, turns, open[0].last[0])
+		done["replaced"] += int(w.broker.Stats().Replaced)
+	})
+}
+
+// Promise 18.
+func TestCloseDuringPublishLeavesWhatWasAcceptedReadable(t *testing.T) {
+	const publishers, messages, enough = 4, 40, 20
+	race{
+		publishers, messages,
+		[]broadcast.Option{broadcast.WithBuffer(4)},
+		work{"accepted": 10 * enough, "refused": 10},
+	}.run(t, func(w *witness, done work) {
+		var readers, closers sync.WaitGroup
+		for strategy := broadcast.DropOldest; strategy <= broadcast.Block; strategy++ {
+			readers.Go(w.join(strategy.String(), broadcast.WithSampling(strategy)).readRest)
+		}
+		var accepted atomic.Int64
+		crowd(publishers, func(i int) {
+			for n := range messages {
+				if err := w.publish(context.Background(), i, n, chat); err != nil {
+					assert.ErrorIs(t, err, broadcast.ErrClosed)
+					return
+				}
+				if accepted.Add(1) == enough {
+					for range 2 {
+						closers.Go(func() {
+							assert.NoError(t, w.broker.Close())
+							assert.ErrorIs(t, w.broker.TryPublish("other", parcel{}), broadcast.ErrClosed)
+							w.calls.Add(1)
+						})
+					}
+				}
+			}
+		})
+		closers.Wait()
+		readers.Wait()
+		require.EqualValues(t, accepted.Load(), w.readers[broadcast.Block].count)
+		done["refused"] += int(w.broker.Stats().Rejected) - 2
+	})
+}
+
+// Promise 29.
+func TestShutdownWhileEightPublishLosesNothingThatWasAccepted(t *testing.T) {
+	const publishers, messages, enough = 8, 40, 20
+	race{
+		publishers, messages,
+		[]broadcast.Option{broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(4)},
+		work{"accepted": 10 * enough, "refused": 10},
+	}.run(t, func(w *witness, done work) {
+		var readers, shutdown sync.WaitGroup
+		for _, device := range []string{"a", "b", "c"} {
+			readers.Go(w.join(device).readRest)
+		}
+		var accepted atomic.Int64
+		crowd(publishers, func(i int) {
+			for n := range messages {
+				if err := w.publish(context.Background(), i, n, chat); err != nil {
+					assert.ErrorIs(t, err, broadcast.ErrClosed)
+					return
+				}
+				if accepted.Add(1) == enough {
+					shutdown.Go(func() { assert.NoError(t, w.broker.Shutdown(context.Background())) })
+				}
+			}
+		})
+		shutdown.Wait()
+		readers.Wait()
+		for _, s := range w.readers {
+			require.EqualValues(t, accepted.Load(), s.count)
+		}
+		done["refused"] += int(w.broker.Stats().Rejected)
+	})
+}
+
+// Promise 23.
+func TestReadersThatCallTheBrokerDeadlockNobody(t *testing.T) {
+	const messages = 6
+	const readers = int(broadcast.Block) + 1
+	race{
+		readers + 1, messages,
+		[]broadcast.Option{broadcast.WithBuffer(1)},
+		work{"accepted": 10 * messages, "calls while reading": 10 * messages},
+	}.run(t, func(w *witness, done work) {
+		var reading, cancels sync.WaitGroup
+		var calls atomic.Int64
+		for i := range readers {
+			s := w.join(fmt.Sprint(i), broadcast.WithSampling(broadcast.Sampling(i)))
+			reading.Go(func() {
+				n := 0
+				for d := range s.All(context.Background()) {
+					s.took(d)
+					if n == messages {
+						continue
+					}
+					_ = w.publish([]context.Context{noContext, soon(&cancels)}[n%2], i, n, chat)
+					if other, err := w.subscribe(chat, "other"); err == nil {
+						assert.NoError(t, other.Close())
+					}
+					requireBooks(t, s.Subscriber)
+					w.broker.Stats()
+					w.broker.Devices(chat)
+					n++
+					calls.Add(1)
+				}
+			})
+		}
+		for n := range messages {
+			require.NoError(t, w.publish(context.Background(), readers, n, chat))
+		}
+		require.NoError(t, w.broker.Shutdown(context.Background()))
+		reading.Wait()
+		cancels.Wait()
+		done["calls while reading"] += int(calls.Load())
+	})
+}
