@@ -104,11 +104,18 @@ func (t *Tab) Do(steps ...chromedp.Action[chromedp.Void]) {
 
 // Value returns what an expression is in the page.
 func Value[T any](t *Tab, expression string) T {
+	return run(t, expression, chromedp.Evaluate[T](expression))
+}
+
+// Screenshot returns what the tab shows, as PNG.
+func (t *Tab) Screenshot() []byte { return run(t, "screenshot", chromedp.CaptureScreenshot()) }
+
+func run[T any](t *Tab, what string, action chromedp.Action[T]) T {
 	ctx, cancel := context.WithTimeout(t.Ctx, within)
 	defer cancel()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	v, err := chromedp.Run(ctx, action)
 	if err != nil {
-		t.fail(fmt.Errorf("%s: %w", expression, err))
+		t.fail(fmt.Errorf("%s: %w", what, err))
 	}
 	return v
 }
