@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,7 +22,8 @@ import (
 var raceRounds = flag.Int("rounds", 400, "rounds of each race")
 
 // A race is a small storm about one thing: many short rounds of it on real processors, best under the race detector. Nothing in it waits
-// for time to pass, so that no timeout makes up for a wake-up that was lost: the round hangs then, and the watchdog shows where.
+// for time to pass, so that no timeout makes up for a wake-up that was lost: the round hangs then, and the watchdog shows where. Publishers
+// have no patience at all in one round and endless patience in the next.
 type race struct {
 	publishers, messages int // so many publishers make at most so many messages each, in one round
 	options              []broadcast.Option
@@ -40,9 +42,10 @@ func (r race) run(t *testing.T, round func(w *witness, done work)) {
 		rounds = (rounds + 3) / 4
 	}
 	done := work{}
-	for range rounds {
+	for i := range rounds {
 		stop := watchdog(t)
-		w := newWitness(t, r.publishers, r.messages, append(r.options, broadcast.WithPatience(0), broadcast.WithPublishTimeout(0))...)
+		patience := time.Duration(i%2) * time.Hour
+		w := newWitness(t, r.publishers, r.messages, append(r.options, broadcast.WithPatience(patience), broadcast.WithPublishTimeout(0))...)
 		round(w, done)
 		require.NoError(t, w.broker.Close())
 		w.verify()
