@@ -176,6 +176,7 @@ func TestEveryLossShowsInMissed(t *testing.T) {
 				if !ok {
 					break
 				}
+				require.GreaterOrEqual(t, d.Seq, expected, "taken before")
 				require.Equal(t, expected+d.Missed, d.Seq)
 				expected, missed = d.Seq+1, missed+d.Missed
 			}

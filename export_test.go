@@ -27,6 +27,9 @@ func Leftovers[T any](b *Broker[T]) (left []string) {
 		check(name, "places where none of the readers waits", max(0, c.parked.Taken()-c.readers.Len()))
 		if p := c.presence.Load(); p != nil {
 			check(name, "places where no follower waits", max(0, p.parked.Taken()-p.followers))
+			if p.followers == 0 {
+				check(name, "comings and goings for nobody", 1)
+			}
 		}
 		for _, s := range c.readers.All() {
 			check(name+"/"+s.device, "flags", int(s.word.Load()&flags))

@@ -304,18 +304,26 @@ func TestAChatWithHistoryOfAnyAgeIsKept(t *testing.T) {
 	})
 }
 
-// Promise 28.
+// Promise 28: with the chat or without.
 func TestHistoryIsLetGoWhenItExpires(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := unaudited[*[1 << 20]byte](t, broadcast.WithHistory(1<<20, time.Minute), broadcast.WithChatIdle(0))
-		before := heap()
-		for range 40 {
-			require.NoError(t, b.Publish(t.Context(), chat, new([1 << 20]byte)))
-		}
-		require.Greater(t, heap()-before, int64(39<<20))
-		sleep(3 * time.Minute)
-		require.Less(t, heap()-before, int64(1<<20))
-	})
+	for _, stays := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			b := unaudited[*[1 << 20]byte](t, broadcast.WithHistory(1<<20, time.Minute), broadcast.WithChatIdle(0))
+			before := heap()
+			for range 40 {
+				require.NoError(t, b.Publish(t.Context(), chat, new([1 << 20]byte)))
+			}
+			for range segment {
+				require.NoError(t, b.Publish(t.Context(), chat, nil))
+			}
+			require.Greater(t, heap()-before, int64(39<<20))
+			if stays {
+				b.join(chat, "stays")
+			}
+			sleep(3 * time.Minute)
+			require.Less(t, heap()-before, int64(1<<20))
+		})
+	}
 }
 
 func TestPositionsAreTextThatIsShortAndSafeInAURL(t *testing.T) {

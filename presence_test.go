@@ -142,12 +142,16 @@ func TestAFollowerThatWaitsIsWokenByPresenceAndNobodyElseIs(t *testing.T) {
 			synctest.Wait()
 			return answer
 		}
+		require.Equal(t, "+other@0", <-next(s))
 		follower, silent := next(s), next(other)
-		b.join(chat, "ann")
-		require.Equal(t, "+other@0", <-follower)
-		follower = next(s)
+		ann := b.join(chat, "ann")
 		require.Equal(t, "+ann@0", <-follower)
 		follower = next(s)
+		require.NoError(t, ann.Close())
+		require.Equal(t, "-ann@0", <-follower)
+		follower = next(s)
+		synctest.Wait()
+		require.Empty(t, silent)
 		b.publish(chat, 1)
 		require.Equal(t, "1", <-follower)
 		require.Equal(t, "1", <-silent)
@@ -229,17 +233,22 @@ func TestThereIsOneLeftForEveryJoinedWhateverEndedIt(t *testing.T) {
 }
 
 func TestCloseAndShutdownAnnounceNobody(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Second))
-		s := b.join(chat, "follower", broadcast.WithPresence())
-		b.join(chat, "ann")
-		b.publish(chat, 1)
-		require.Equal(t, "+ann@0 1", told(s))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		require.Error(t, b.Shutdown(ctx)) // ann takes nothing
-		require.Empty(t, told(s))
-	})
+	for _, grace := range []time.Duration{0, time.Second} {
+		bubble(t, func(t *testing.T) {
+			b := newBroker[int](t, broadcast.WithLeaveGrace(grace))
+			s := b.join(chat, "follower", broadcast.WithPresence())
+			ann := b.join(chat, "ann")
+			b.publish(chat, 1)
+			takeAll(t, ann)
+			answer := async(func() error { return b.Shutdown(t.Context()) })
+			synctest.Wait()
+			require.ErrorIs(t, ann.Err(), broadcast.ErrClosed, "has nothing left to take")
+			sleep(time.Minute)
+			require.Equal(t, "+ann@0 1", told(s))
+			require.NoError(t, (<-answer).err)
+			require.Empty(t, told(s))
+		})
+	}
 }
 
 // "A device that comes back within d never left."
@@ -362,6 +371,7 @@ func TestFollowersThatHaveGoneLeaveNothing(t *testing.T) {
 			_, _ = s.Next(soon)
 			require.NoError(t, s.Close())
 		})
+		require.Empty(t, broadcast.Leftovers(b.Broker))
 	})
 }
 

@@ -209,15 +209,17 @@ func TestNMessagesFitABufferOfNAtOnce(t *testing.T) {
 func TestAReaderThatKeepsFewerThanNWaitingIsNeverTouched(t *testing.T) {
 	forBuffers(t, func(t *testing.T, n int) {
 		for s := broadcast.DropOldest; s <= broadcast.Block; s++ {
-			b := newBroker[int](t, broadcast.WithPatience(0))
-			reader := b.join(chat, "device", broadcast.WithSampling(s), broadcast.WithBuffer(n))
-			require.Zero(t, b.publish(chat, from(1, n-1)...))
-			for i := range 10 * n {
-				require.Zero(t, b.publish(chat, n+i))
-				require.Equal(t, []int{i + 1}, take(t, reader, 1))
+			for _, wait := range []time.Duration{0, patience} { // nor do publishers wait for it
+				b := newBroker[int](t, broadcast.WithPatience(wait))
+				reader := b.join(chat, "device", broadcast.WithSampling(s), broadcast.WithBuffer(n))
+				require.Zero(t, b.publish(chat, from(1, n-1)...))
+				for i := range 10 * n {
+					require.Zero(t, b.publish(chat, n+i))
+					require.Equal(t, []int{i + 1}, take(t, reader, 1))
+				}
+				require.Zero(t, requireBooks(t, reader).Missed)
+				require.NoError(t, reader.Err())
 			}
-			require.Zero(t, requireBooks(t, reader).Missed)
-			require.NoError(t, reader.Err())
 		}
 	})
 }
