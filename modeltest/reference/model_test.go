@@ -4,10 +4,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -123,6 +125,7 @@ func run(t *testing.T, ops sequence) (failure string) {
 func runInBubble(t *testing.T, ops sequence, logging bool) (failure, log string) {
 	t.Helper()
 	var m *model
+	defer watchdog(ops)()
 	defer func() {
 		// A bubble in which everything is blocked for ever panics.
 		if r := recover(); r != nil {
@@ -137,4 +140,14 @@ func runInBubble(t *testing.T, ops sequence, logging bool) (failure, log string)
 		failure = m.run(ops[1:])
 	})
 	return failure, ""
+}
+
+// watchdog ends the test binary, with the sequence, unless stop is called within a minute of real time: what spins, or waits for a mutex, does
+// not end by itself, and the clock of its bubble stands still.
+func watchdog(ops sequence) (stop func()) {
+	timer := time.AfterFunc(time.Minute, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("this sequence hangs: %#v", ops))
+	})
+	return func() { timer.Stop() }
 }
