@@ -112,6 +112,9 @@ func notOne(t *testing.T, s *Service) {
 			assert.Equal(t, http.StatusBadRequest, a.Status, "%s", body)
 			assert.Equal(t, field, a.Field, "%s: %s", body, a.Error)
 			assert.Contains(t, a.Error, field, "%s", body)
+			if field == "at" || field == "seq" || field == "id" {
+				assert.Contains(t, a.Error, "set by the server", "%s", body)
+			}
 		}
 	}
 	a := s.Post(`{"` + strings.Repeat("x", 1000) + `":1}`)
