@@ -2,6 +2,7 @@ package broadcast_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -102,9 +103,14 @@ func TestDeadlockedBubbleIsReported(t *testing.T) {
 	}
 }
 
+var thorough = flag.Bool("thorough", false, "make all the calls of the tests for flat memory, and not only a tenth of them")
+
 // requireFlat fails the test if the heap grows with the number of calls of f. It is warmed up first.
 func requireFlat(t *testing.T, calls int, f func(i int)) {
 	t.Helper()
+	if !*thorough {
+		calls /= 10
+	}
 	if testing.Short() || raceEnabled {
 		calls /= 10
 	}
@@ -132,7 +138,7 @@ func TestTheHeapIsFlatHoweverMuchIsPublishedToStuckReaders(t *testing.T) {
 			for i := range 3 {
 				b.join(chat, fmt.Sprint(i), strategy)
 			}
-			requireFlat(t, 1_000_000, func(int) { _ = b.TryPublish(chat, [64]byte{}) })
+			requireFlat(t, 10_000_000, func(int) { _ = b.TryPublish(chat, [64]byte{}) })
 		})
 	}
 }
@@ -214,6 +220,66 @@ func TestWhatAllHaveTakenCanBeCollected(t *testing.T) {
 	}
 }
 
+// Promise 28: in whatever way it was read.
+func TestWhatWasTakenCanBeCollectedInWhateverWayItWasRead(t *testing.T) {
+	const messages = 1 + segment
+	type subscriber = broadcast.Subscriber[*[1024]byte]
+	for way, readAll := range map[string]func(t *testing.T, s *subscriber){
+		"Next": func(t *testing.T, s *subscriber) {
+			for range messages {
+				_, err := s.Next(t.Context())
+				require.NoError(t, err)
+			}
+		},
+		"NextBatch": func(t *testing.T, s *subscriber) {
+			for n := 0; n < messages; {
+				more, err := s.NextBatch(t.Context(), make([]broadcast.Delivery[*[1024]byte], 20))
+				require.NoError(t, err)
+				n += more
+			}
+		},
+		"All": func(t *testing.T, s *subscriber) {
+			for d := range s.All(t.Context()) {
+				if d.Seq == messages {
+					break
+				}
+			}
+		},
+		"Messages": func(t *testing.T, s *subscriber) {
+			n := 0
+			for range s.Messages(t.Context()) {
+				if n++; n == messages {
+					break
+				}
+			}
+		},
+		"Chan": func(_ *testing.T, s *subscriber) {
+			for range messages {
+				<-s.Chan()
+			}
+		},
+	} {
+		t.Run(way, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker[*[1024]byte](t, broadcast.WithBuffer(messages))
+				s := b.join(chat, "reader")
+				taken := func() weak.Pointer[[1024]byte] {
+					msg := new([1024]byte)
+					b.publish(chat, msg)
+					return weak.Make(msg)
+				}()
+				b.publish(chat, make([]*[1024]byte, segment)...)
+				runtime.GC()
+				require.NotNil(t, taken.Value(), "nobody has taken it")
+				readAll(t, s)
+				runtime.GC()
+				require.Nil(t, taken.Value())
+				runtime.KeepAlive(b)
+			})
+		})
+	}
+}
+
 // Promise 28: a chat that stays silent has nothing else to remind it of readers that are gone.
 func TestReadersThatEndWhileTheyWaitLeaveNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -223,7 +289,7 @@ func TestReadersThatEndWhileTheyWaitLeaveNothing(t *testing.T) {
 			"closed":   func(s *broadcast.Subscriber[int]) { _ = s.Close() },
 			"replaced": func(s *broadcast.Subscriber[int]) { _ = b.join(chat, s.Device()).Close() },
 		} {
-			requireFlat(t, 10_000, func(i int) {
+			requireFlat(t, 100_000, func(i int) {
 				s := b.join(chat, way)
 				waiting := async(func() error { _, err := s.Next(t.Context()); return err })
 				synctest.Wait()
@@ -259,7 +325,7 @@ func TestAnEndedSubscriberCanBeCollected(t *testing.T) {
 func TestSubscribeAndCloseInASilentChatLeaveNothing(t *testing.T) {
 	b := unaudited[int](t)
 	b.join(chat, "stays")
-	requireFlat(t, 100_000, func(i int) { require.NoError(t, b.join(chat, fmt.Sprint(i)).Close()) })
+	requireFlat(t, 1_000_000, func(i int) { require.NoError(t, b.join(chat, fmt.Sprint(i)).Close()) })
 	require.Equal(t, []string{"stays"}, b.Devices(chat))
 }
 
@@ -268,7 +334,7 @@ func TestTakeoversInASilentChatLeaveNothing(t *testing.T) {
 	b := unaudited[int](t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	requireFlat(t, 100_000, func(int) { b.join(chat, "phone", broadcast.Until(ctx)) })
+	requireFlat(t, 1_000_000, func(int) { b.join(chat, "phone", broadcast.Until(ctx)) })
 }
 
 // Promise 28.
@@ -276,7 +342,7 @@ func TestWaitsThatWereCancelledLeaveNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b, full := fullChat(t, 1)
 		s := b.join("silent", "device")
-		requireFlat(t, 10_000, func(int) {
+		requireFlat(t, 100_000, func(int) {
 			brief, cancel := context.WithTimeout(t.Context(), 1)
 			defer cancel()
 			_, err := s.Next(brief)
@@ -293,8 +359,8 @@ func TestWaitsThatWereCancelledLeaveNothing(t *testing.T) {
 func TestChatsThatWereUsedOnceLeaveNothingAfterTheCleaner(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := unaudited[int](t)
-		requireFlat(t, 100, func(i int) {
-			for j := range 100 {
+		requireFlat(t, 1_000, func(i int) {
+			for j := range 1_000 {
 				name := fmt.Sprintf("chat %d of %d", j, i)
 				s := b.join(name, "device")
 				b.publish(name, 1)
@@ -309,7 +375,7 @@ func TestChatsThatWereUsedOnceLeaveNothingAfterTheCleaner(t *testing.T) {
 // Promise 28.
 func TestPublishesToNamesThatAreNoChatsLeaveNothing(t *testing.T) {
 	b := newBroker[int](t)
-	requireFlat(t, 100_000, func(i int) { b.publish(fmt.Sprint("nobody ", i), i) })
+	requireFlat(t, 1_000_000, func(i int) { b.publish(fmt.Sprint("nobody ", i), i) })
 	require.Zero(t, b.Stats().Chats)
 	require.Empty(t, b.Chats())
 }
