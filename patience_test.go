@@ -2,6 +2,7 @@ package broadcast_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,7 +204,7 @@ func TestASlowReaderLetsHalfABufferPassPerPatience(t *testing.T) {
 
 // Promise 20.
 func TestStuckReadersCostOnePatienceInAll(t *testing.T) {
-	for _, readers := range []int{1, 10, 300} {
+	for _, readers := range []int{1, 10, 1_000} {
 		forStrategies(t, lossy, func(t *testing.T, strategy broadcast.Sampling) {
 			b := newBroker[int](t, broadcast.WithBuffer(4))
 			for i := range readers {
@@ -218,12 +219,54 @@ func TestStuckReadersCostOnePatienceInAll(t *testing.T) {
 func TestStuckReadersOfAllStrategiesCostOnePatienceInAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker[int](t, broadcast.WithBuffer(4))
-		for i := range 100 {
+		for i := range 1_000 {
 			b.join(chat, string(rune('a'+i)), broadcast.WithSampling(lossy[i%len(lossy)]))
 		}
 		b.join(chat, "sampler", broadcast.WithSampler(func(backlog broadcast.Backlog[int], _ int) int { return backlog.Len() }))
 		require.Equal(t, patience, b.publish(chat, from(1, 1_000)...))
 	})
+}
+
+// Promise 20: a message is with a reader that keeps up at the moment in which it is accepted, whoever else is stuck, and what stalls again
+// costs a patience again.
+func TestStuckReadersDelayOtherReadersByOnePatiencePerStall(t *testing.T) {
+	for _, p := range []time.Duration{patience, 0} {
+		forStrategies(t, lossy[:3], func(t *testing.T, strategy broadcast.Sampling) {
+			b := newBroker[time.Time](t, broadcast.WithBuffer(4), broadcast.WithPatience(p))
+			var stuck []*broadcast.Subscriber[time.Time]
+			for i := range 1_000 {
+				stuck = append(stuck, b.join(chat, string(rune('a'+i)), broadcast.WithSampling(strategy)))
+			}
+			healthy := b.join(chat, "healthy")
+			ctx, stop := context.WithCancel(t.Context())
+			var late []time.Duration
+			reader := async(func() error {
+				for sent := range healthy.Messages(ctx) {
+					if delay := time.Since(sent); delay > 0 {
+						late = append(late, delay)
+					}
+				}
+				return nil
+			})
+			const stalls = 3
+			for range stalls {
+				for range 100 {
+					b.publish(chat, time.Now())
+					synctest.Wait()
+				}
+				for _, s := range stuck {
+					takeAll(t, s)
+				}
+			}
+			stop()
+			<-reader
+			if p == 0 {
+				require.Empty(t, late)
+			} else {
+				require.Equal(t, slices.Repeat([]time.Duration{p}, stalls), late)
+			}
+		})
+	}
 }
 
 // Promise 20: nor does a reader that keeps up pay for those that are stuck.
@@ -245,7 +288,7 @@ func TestAReaderBesideStuckOnesMissesNothing(t *testing.T) {
 func TestWithPatienceZeroStuckReadersCostNothingOnTheFakeClock(t *testing.T) {
 	forStrategies(t, lossy, func(t *testing.T, strategy broadcast.Sampling) {
 		b := newBroker[int](t, broadcast.WithBuffer(4), broadcast.WithPatience(0))
-		for i := range 100 {
+		for i := range 1_000 {
 			b.join(chat, string(rune('a'+i)), broadcast.WithSampling(strategy))
 		}
 		require.Zero(t, b.publish(chat, from(1, 1_000)...))
