@@ -204,7 +204,7 @@ func TestASlowReaderLetsHalfABufferPassPerPatience(t *testing.T) {
 
 // Promise 20.
 func TestStuckReadersCostOnePatienceInAll(t *testing.T) {
-	for _, readers := range []int{1, 10, 1_000} {
+	for _, readers := range []int{1, 10, reduced(1_000)} {
 		forStrategies(t, lossy, func(t *testing.T, strategy broadcast.Sampling) {
 			b := newBroker[int](t, broadcast.WithBuffer(4))
 			for i := range readers {
@@ -219,7 +219,7 @@ func TestStuckReadersCostOnePatienceInAll(t *testing.T) {
 func TestStuckReadersOfAllStrategiesCostOnePatienceInAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker[int](t, broadcast.WithBuffer(4))
-		for i := range 1_000 {
+		for i := range reduced(1_000) {
 			b.join(chat, string(rune('a'+i)), broadcast.WithSampling(lossy[i%len(lossy)]))
 		}
 		b.join(chat, "sampler", broadcast.WithSampler(func(backlog broadcast.Backlog[int], _ int) int { return backlog.Len() }))
@@ -234,7 +234,7 @@ func TestStuckReadersDelayOtherReadersByOnePatiencePerStall(t *testing.T) {
 		forStrategies(t, lossy[:3], func(t *testing.T, strategy broadcast.Sampling) {
 			b := newBroker[time.Time](t, broadcast.WithBuffer(4), broadcast.WithPatience(p))
 			var stuck []*broadcast.Subscriber[time.Time]
-			for i := range 1_000 {
+			for i := range reduced(1_000) {
 				stuck = append(stuck, b.join(chat, string(rune('a'+i)), broadcast.WithSampling(strategy)))
 			}
 			healthy := b.join(chat, "healthy")
@@ -288,7 +288,7 @@ func TestAReaderBesideStuckOnesMissesNothing(t *testing.T) {
 func TestWithPatienceZeroStuckReadersCostNothingOnTheFakeClock(t *testing.T) {
 	forStrategies(t, lossy, func(t *testing.T, strategy broadcast.Sampling) {
 		b := newBroker[int](t, broadcast.WithBuffer(4), broadcast.WithPatience(0))
-		for i := range 1_000 {
+		for i := range reduced(1_000) {
 			b.join(chat, string(rune('a'+i)), broadcast.WithSampling(strategy))
 		}
 		require.Zero(t, b.publish(chat, from(1, 1_000)...))
