@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,63 +150,4 @@ func TestTwoGoroutinesThatReadOneSubscriberHarmNobody(t *testing.T) {
 	require.NoError(t, shared.Close())
 	require.NoError(t, b.Shutdown(t.Context()))
 	require.Equal(t, from(1, messages), payloads(wait()))
-}
-
-// Promise 21. The bound is that of the promise and a little more. A busy machine gets a few attempts.
-func TestASaturatedChatDoesNotDelayAnother(t *testing.T) {
-	if runtime.GOMAXPROCS(0) == 1 {
-		t.Skip("a goroutine that publishes in a loop has the only processor for 10 ms at a time, whatever the library does")
-	}
-	stress(t)
-	b := newBroker[time.Time](t)
-	cold := b.join("cold", "reader")
-	arrived := make(chan time.Duration)
-	go func() {
-		for sent := range cold.Messages(t.Context()) {
-			arrived <- time.Since(sent)
-		}
-	}()
-	p99 := func() time.Duration {
-		var took []time.Duration
-		for range reduced(10_000) {
-			b.publish("cold", time.Now())
-			took = append(took, <-arrived)
-		}
-		slices.Sort(took)
-		return took[len(took)*99/100]
-	}
-	for i := range 50 {
-		reader := b.join("hot", fmt.Sprint(i))
-		go func() {
-			for range reader.Messages(t.Context()) {
-			}
-		}()
-	}
-	besideHot := func() time.Duration {
-		ctx, stop := context.WithCancel(t.Context())
-		var hot sync.WaitGroup
-		var published atomic.Int64
-		hot.Go(func() {
-			for b.Publish(ctx, "hot", time.Time{}) == nil {
-				published.Add(1)
-			}
-		})
-		for published.Load() == 0 {
-			runtime.Gosched()
-		}
-		busy := p99()
-		stop()
-		hot.Wait()
-		require.Greater(t, published.Load(), int64(100), "not hot")
-		return busy
-	}
-
-	within := false
-	for attempt := 0; attempt < 10 && !within; attempt++ {
-		idle, busy := p99(), besideHot()
-		t.Logf("p99 from Publish to the reader: %v, beside a hot chat %v", idle, busy)
-		within = busy < 5*idle+100*time.Microsecond
-	}
-	require.True(t, within, "each time more than 5 times as long")
-	require.NoError(t, b.Shutdown(t.Context())) // the readers of the hot chat may still be at it, and the books not at rest
 }
