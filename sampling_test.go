@@ -1,6 +1,7 @@
 package broadcast_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -65,15 +66,26 @@ func TestDropRandomDropsEachCandidateEquallyLikely(t *testing.T) {
 			return rand.IntN(backlog.Len() + 1)
 		}),
 	} {
-		for _, n := range []int{1, 2, 7} {
-			t.Run(name, func(t *testing.T) {
+		for _, n := range []int{1, 2, 3, 8} {
+			t.Run(fmt.Sprintf("%s/buffer=%d", name, n), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					b := newBroker[int](t, broadcast.WithBuffer(n), broadcast.WithPatience(0))
 					s := b.join(chat, "device", strategy)
 					dropped := make([]int, n+1)
-					for range 2_000 * (n + 1) {
-						b.publish(chat, from(0, n)...)
-						dropped[missing(payloads(takeAll(t, s)))]++
+					for range reduced(100_000) {
+						for msg := range n + 1 {
+							_ = b.TryPublish(chat, msg)
+						}
+						sum, before := 0, -1
+						for range n {
+							d, _ := s.TryNext()
+							if d.Message <= before {
+								t.Fatalf("%d after %d", d.Message, before)
+							}
+							before = d.Message
+							sum += d.Message
+						}
+						dropped[n*(n+1)/2-sum]++
 					}
 					requireUniform(t, dropped)
 				})
@@ -110,8 +122,7 @@ func missing(got []int) int {
 	return len(got)
 }
 
-// requireUniform fails the test if the counts differ more than chance explains once in a billion runs (Pearson's chi-square with the
-// approximation of Wilson and Hilferty for the quantile).
+// requireUniform fails the test if the counts differ by more than chance explains once in a billion runs (Pearson's chi-square test).
 func requireUniform(t *testing.T, counts []int) {
 	t.Helper()
 	total := 0
@@ -123,10 +134,30 @@ func requireUniform(t *testing.T, counts []int) {
 	for _, n := range counts {
 		chi2 += (float64(n) - want) * (float64(n) - want) / want
 	}
-	const z = 6 // standard deviations
-	freedom := float64(len(counts) - 1)
-	root := 1 - 2/(9*freedom) + z*math.Sqrt(2/(9*freedom))
-	require.Less(t, chi2, freedom*root*root*root, "not uniform: %v", counts)
+	require.Greater(t, chance(chi2, len(counts)-1), 1e-9, "not uniform: %v", counts)
+}
+
+// chance returns how likely chi-square is at least as large, with so many degrees of freedom.
+func chance(chi2 float64, freedom int) float64 {
+	x := chi2 / 2
+	k, term, sum := 0.0, math.Exp(-x), 0.0 // the terms x^k e^-x / k! from k = 0 or 1/2 on, below freedom/2
+	if freedom%2 == 1 {
+		k, term, sum = 0.5, 2*math.Sqrt(x/math.Pi)*math.Exp(-x), math.Erfc(math.Sqrt(x))
+	}
+	for ; k < float64(freedom)/2; k++ {
+		sum += term
+		term *= x / (k + 1)
+	}
+	return sum
+}
+
+func TestChanceIsThatOfChiSquare(t *testing.T) {
+	for _, known := range []struct { // from tables
+		freedom   int
+		chi2, one float64
+	}{{1, 3.841, 0.05}, {2, 5.991, 0.05}, {3, 7.815, 0.05}, {8, 15.507, 0.05}, {1, 10.828, 0.001}, {2, 13.816, 0.001}, {3, 16.266, 0.001}, {8, 26.124, 0.001}} {
+		require.InEpsilon(t, known.one, chance(known.chi2, known.freedom), 0.001, "%+v", known)
+	}
 }
 
 // Promise 10.
