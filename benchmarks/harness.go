@@ -39,8 +39,7 @@ type Workload struct {
 
 // Metric is one figure of a sample.
 type Metric struct {
-	Name         string // with its unit
-	MoreIsBetter bool
+	Name string // with its unit
 }
 
 // Case is a workload with its parameters.

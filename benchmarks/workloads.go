@@ -7,5 +7,10 @@ func workloads() []*Workload {
 		shortRoundsWorkload(),
 		singlesWorkload(),
 		stuckWorkload(),
+		floodWorkload("flood", "A flood that should all arrive", buffer),
+		floodWorkload("flood-default", "The same flood with the default buffer of 256", defaultBuffer),
+		busyFloodWorkload(),
+		floodBesideStuckWorkload(),
+		chatsWorkload(),
 	}
 }

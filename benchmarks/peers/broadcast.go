@@ -21,10 +21,11 @@ const (
 // Broadcast is this library, under a name that tells how it is configured.
 func Broadcast[T any](name string, by Reading, options ...broadcast.Option) Peer[T] {
 	return Peer[T]{
-		Name: name,
-		Kind: Ours,
-		How:  "this library with its defaults, but for the buffer where a workload names one; read with Messages unless it says otherwise",
-		Open: func(config Config) Bus[T] { return OpenBroadcast[T](config, by, options...) },
+		Name:  name,
+		Kind:  Ours,
+		Lossy: true, // when its patience is over
+		How:   "this library with its defaults, but for the buffer where a workload names one; read with Messages unless it says otherwise",
+		Open:  func(config Config) Bus[T] { return OpenBroadcast[T](config, by, options...) },
 	}
 }
 
