@@ -94,7 +94,7 @@ func TestDeadlockedBubbleIsReported(t *testing.T) {
 	}
 	for name := range cases {
 		t.Run(name, func(t *testing.T) {
-			again := exec.Command(os.Args[0], "-test.run=^"+t.Name()[:len("TestDeadlockedBubbleIsReported")]+"$", "-test.timeout=30s")
+			again := exec.Command(os.Args[0], "-test.run=^"+t.Name()[:len("TestDeadlockedBubbleIsReported")]+"$", "-test.timeout=10s")
 			again.Env = append(os.Environ(), variable+"="+name)
 			output, err := again.CombinedOutput()
 			require.Error(t, err)
