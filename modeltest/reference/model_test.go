@@ -14,13 +14,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// As many checks as take a few seconds, and their length, unless the command line or the environment says otherwise.
+// What the flags of rapid are unless the command line or the environment says otherwise: as many checks as take a few seconds, as long as that
+// many operations. What fails is printed so that it can be pasted among the recorded ones, so there need be no files of it.
 const defaultChecks, defaultSteps = 500, 60
 
 func init() {
-	for name, value := range map[string]int{"checks": defaultChecks, "steps": defaultSteps} {
+	for name, value := range map[string]any{"checks": defaultChecks, "steps": defaultSteps, "nofailfile": true} {
 		if _, set := os.LookupEnv("RAPID_" + strings.ToUpper(name)); !set {
-			_ = flag.Set("rapid."+name, strconv.Itoa(value))
+			_ = flag.Set("rapid."+name, fmt.Sprint(value))
 		}
 	}
 }

@@ -40,4 +40,11 @@ var recorded = []struct {
 		{opNew, args{}},
 		{opShutdown, args{9}},
 	}},
+	{"the position of a closed subscription that a strategy had dropped messages of", sequence{
+		{opNew, args{}},
+		{opSubscribe, args{0, 0, 0, 1}},
+		{opBurst, args{}},
+		{opTryNext, args{}},
+		{opCloseSubscriber, args{}},
+	}},
 }

@@ -87,6 +87,7 @@ func (b *refBroker) advance(to time.Duration) {
 	for {
 		for _, c := range b.chats {
 			b.settle(c)
+			b.wake(c)
 		}
 		m := b.nextMoment()
 		if m.at > to {
@@ -108,7 +109,7 @@ func (b *refBroker) nextMoment() refMoment {
 	}
 	for _, c := range b.chats {
 		for _, call := range c.queue {
-			consider(refMoment{call.expires, c, nil, call, func(b *refBroker, m refMoment) { b.leave(m.chat, m.call, m.call.ctxErr) }})
+			consider(refMoment{call.expires, c, nil, call, func(b *refBroker, m refMoment) { b.expire(m.chat) }})
 		}
 		if len(c.queue) > 0 && len(c.queue[0].awaited) > 0 {
 			consider(refMoment{c.deadline, c, nil, nil, func(*refBroker, refMoment) {}})
@@ -138,12 +139,22 @@ func (b *refBroker) nextMoment() refMoment {
 	return next
 }
 
-// leaves tells that the device which went first has not come back in time.
+// expire ends the waits of the publishers whose ctx is done. All of them: none is let in because another gives up at the same moment.
+func (b *refBroker) expire(c *refChat) {
+	for _, call := range slices.Clone(c.queue) {
+		if call.expires <= b.now {
+			b.leave(c, call, call.ctxErr)
+		}
+	}
+}
+
+// leaves tells which devices have not come back in time.
 func (b *refBroker) leaves(c *refChat) {
-	reached.count(leftAfterGrace)
-	device := c.absent[0].device
-	c.absent, c.leftAt = c.absent[1:], b.now
-	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})
+	for len(c.absent) > 0 && c.absent[0].until <= b.now {
+		reached.count(leftAfterGrace)
+		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: c.absent[0].device})
+		c.absent, c.leftAt = c.absent[1:], b.now
+	}
 }
 
 // stall ends the subscriptions of a chat that were seen to stall now: a cleaner ends all of them in one step.

@@ -319,10 +319,10 @@ func (b *refBroker) went(s *refSub) {
 	}
 }
 
+// tell adds an event. Who waits for it is woken when the step is complete.
 func (b *refBroker) tell(c *refChat, e refEvent) {
 	e.at = b.now
 	c.events = append(c.events, e)
-	b.wake(c)
 }
 
 // books predicts the Stats of one subscription.
