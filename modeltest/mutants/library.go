@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// library is a private copy of the library's module, in which nothing is changed: what is planted, and what is left out, is
+// laid over it at each build, so that the build cache has the rest.
+type library struct {
+	root string
+	temp string // for what is built
+}
+
+// findRoot returns the folder of the library's module, which is that of the working directory or one above it.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		text, _ := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if bytes.Contains(text, []byte("module github.com/fbd86cad/broadcast\n")) {
+			return dir, nil
+		}
+		if filepath.Dir(dir) == dir {
+			return "", errors.New("not called inside of the repository of the library")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
+
+// copyLibrary copies the module at root, without the modules inside of it and without hidden folders, to a folder in temp.
+func copyLibrary(root, temp string) (*library, error) {
+	l := &library{filepath.Join(temp, "library"), temp}
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(l.root, relative)
+		switch {
+		case entry.IsDir():
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); relative != "." && (err == nil || strings.HasPrefix(entry.Name(), ".")) {
+				return filepath.SkipDir
+			}
+			return os.Mkdir(target, 0o755)
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, text, 0o644)
+	})
+	return l, err
+}
+
+// build makes a test binary of a package from its files that some of its tests need, with the changed files laid over. It is
+// alone in its folder.
+func (l *library) build(ctx context.Context, p pkg, names []string, changed map[string]string) (binary string, err error) {
+	work, err := os.MkdirTemp(l.temp, "build")
+	if err != nil {
+		return "", err
+	}
+	unneeded, err := unneededFiles(filepath.Join(l.root, p.dir), names)
+	if err != nil {
+		return "", err
+	}
+	replace := make(map[string]string) // in the overlay of the go command an empty name deletes
+	for _, file := range unneeded {
+		replace[file] = ""
+	}
+	for file, text := range changed {
+		planted := filepath.Join(work, fmt.Sprint(len(replace))+".go")
+		if err := os.WriteFile(planted, []byte(text), 0o644); err != nil {
+			return "", err
+		}
+		replace[filepath.Join(l.root, file)] = planted
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	overlayFile := filepath.Join(work, "overlay.json")
+	if err := os.WriteFile(overlayFile, overlay, 0o644); err != nil {
+		return "", err
+	}
+	binary = filepath.Join(work, "tests")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-l", "-ldflags=-s -w", "-overlay="+overlayFile,
+		"-race="+strconv.FormatBool(p.race), "-o", binary, ".")
+	cmd.Dir = filepath.Join(l.root, p.dir)
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("does not compile: %w\n%s", err, output)
+	}
+	return binary, nil
+}
+
+// run runs tests and reports whether they passed within the limit. The error is for tests that could not even be started.
+func (l *library) run(ctx context.Context, binary, dir string, names []string, limit time.Duration,
+) (passed bool, output string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit+5*time.Second) // if it does not even end itself
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "-test.v", "-test.short", "-test.failfast", "-test.timeout="+limit.String(),
+		"-test.run=^("+strings.Join(names, "|")+")$")
+	cmd.Dir = filepath.Join(l.root, dir)
+	cmd.WaitDelay = time.Second // for what it has started itself
+	text, err := cmd.CombinedOutput()
+	if failed := new(exec.ExitError); errors.As(err, &failed) {
+		return false, string(text), nil
+	}
+	return err == nil, string(text), err
+}
