@@ -39,6 +39,9 @@ type modelSub struct {
 	ch     <-chan broadcast.Delivery[int] // once Chan was called, until it is closed
 	cancel context.CancelCauseFunc        // of Until's context, or nil
 
+	offered int // how many events there were when Chan was last looked at: a Resync that it offers may be of that time,
+	covered int // and then it is open which of these events are told after it
+
 	// Written when Done is closed, read when everything is at rest.
 	ended   bool
 	endedAt time.Duration

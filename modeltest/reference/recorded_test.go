@@ -47,4 +47,17 @@ var recorded = []struct {
 		{opTryNext, args{}},
 		{opCloseSubscriber, args{}},
 	}},
+	{"a Resync that Chan offered while more was lost", sequence{
+		{opNew, args{}},
+		{opSubscribe, args{0, 0, 0, 0, 0, 0, 0, 0, 1}},
+		{opComeAndGo, args{0, 1}},
+		{opChan, args{}},
+		{opComeAndGo, args{}},
+		{opChan, args{}},
+		{opComeAndGo, args{}},
+		{opChan, args{}},
+		{opChan, args{}},
+		{opComeAndGo, args{0, 1}},
+		{opChan, args{}},
+	}},
 }

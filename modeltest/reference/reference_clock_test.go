@@ -115,7 +115,7 @@ func (b *refBroker) nextMoment() refMoment {
 			consider(refMoment{c.deadline, c, nil, nil, func(*refBroker, refMoment) {}})
 		}
 		for _, call := range c.queue {
-			consider(refMoment{call.timeout, c, nil, call, func(b *refBroker, m refMoment) { b.leave(m.chat, m.call, broadcast.ErrOverloaded) }})
+			consider(refMoment{call.timeout, c, nil, call, func(b *refBroker, m refMoment) { b.giveUp(m.chat, m.call, broadcast.ErrOverloaded) }})
 		}
 		for _, s := range c.readers {
 			if s.until != nil {
@@ -127,10 +127,10 @@ func (b *refBroker) nextMoment() refMoment {
 					b.finish(m.call, m.call.ctxErr)
 				}})
 			}
-			consider(refMoment{s.stallsAt, c, s, nil, func(b *refBroker, m refMoment) { b.stall(m.chat) }})
+			consider(refMoment{s.stallsAt, c, s, nil, func(b *refBroker, m refMoment) { b.clean(m.chat) }})
 		}
 		if len(c.absent) > 0 {
-			consider(refMoment{c.absent[0].until, c, nil, nil, func(b *refBroker, m refMoment) { b.leaves(m.chat) }})
+			consider(refMoment{c.absent[0].until, c, nil, nil, func(b *refBroker, m refMoment) { b.clean(m.chat) }})
 		}
 	}
 	if call := b.draining; call != nil {
@@ -139,17 +139,23 @@ func (b *refBroker) nextMoment() refMoment {
 	return next
 }
 
+// clean is a cleaner's visit, one step: first readers stall, then devices leave.
+func (b *refBroker) clean(c *refChat) {
+	b.stall(c)
+	b.leave(c)
+}
+
 // expire ends the waits of the publishers whose ctx is done. All of them: none is let in because another gives up at the same moment.
 func (b *refBroker) expire(c *refChat) {
 	for _, call := range slices.Clone(c.queue) {
 		if call.expires <= b.now {
-			b.leave(c, call, call.ctxErr)
+			b.giveUp(c, call, call.ctxErr)
 		}
 	}
 }
 
-// leaves tells which devices have not come back in time.
-func (b *refBroker) leaves(c *refChat) {
+// leave tells which devices have not come back in time.
+func (b *refBroker) leave(c *refChat) {
 	for len(c.absent) > 0 && c.absent[0].until <= b.now {
 		reached.count(leftAfterGrace)
 		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: c.absent[0].device})
@@ -157,7 +163,7 @@ func (b *refBroker) leaves(c *refChat) {
 	}
 }
 
-// stall ends the subscriptions of a chat that were seen to stall now: a cleaner ends all of them in one step.
+// stall ends the subscriptions of a chat that were seen to stall now.
 func (b *refBroker) stall(c *refChat) {
 	for _, s := range slices.Clone(c.readers) {
 		if s.stallsAt > b.now {

@@ -134,7 +134,7 @@ func (b *refBroker) publish(chat string, call *refCall, try bool) *refCall {
 	c.queue = append(c.queue, call)
 	b.settle(c)
 	if try && !call.done {
-		b.leave(c, call, broadcast.ErrOverloaded)
+		b.giveUp(c, call, broadcast.ErrOverloaded)
 	}
 	return call
 }
@@ -144,8 +144,8 @@ func (b *refBroker) refuse(call *refCall, err error) *refCall {
 	return b.finish(call, err)
 }
 
-// leave ends the wait of a publisher.
-func (b *refBroker) leave(c *refChat, call *refCall, err error) {
+// giveUp ends the wait of a publisher.
+func (b *refBroker) giveUp(c *refChat, call *refCall, err error) {
 	c.queue = slices.DeleteFunc(c.queue, func(q *refCall) bool { return q == call })
 	b.refuse(call, err)
 }
