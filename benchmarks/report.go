@@ -50,8 +50,8 @@ func (r report) markdown(charts bool) string {
 	for _, p := range peers.All[Message]() {
 		fmt.Fprintf(&b, "- **%s**: %s.\n", p.Name, p.How)
 	}
-	b.WriteString("\nNot measured, because the module proxy did not offer them: cskr/pubsub/v2, dustin/go-broadcast, moby/pubsub, ThreeDotsLabs/watermill, " +
-		"asaskevich/EventBus, olahol/melody.\n")
+	b.WriteString("\nNot measured, because the module mirror of the machine that this was built on did not have them: cskr/pubsub/v2, dustin/go-broadcast, " +
+		"moby/pubsub, ThreeDotsLabs/watermill, asaskevich/EventBus, olahol/melody.\n")
 	for _, result := range r.results {
 		b.WriteString(section(result))
 		if charts {
@@ -80,23 +80,31 @@ func section(r *Result) string {
 		}
 	}
 	fmt.Fprintf(&b, "\nRepetitions lie apart by up to %.0f %% of the median. Not shown: %s\n", 100*spread, w.NotShown)
-	for _, reason := range leftOut(w) {
-		fmt.Fprintf(&b, "Left out: %s.\n", reason)
+	if lines := leftOut(w); len(lines) > 0 {
+		fmt.Fprintf(&b, "Left out: %s.\n", strings.Join(lines, "; "))
 	}
 	return b.String()
 }
 
 // leftOut lists who was left out, and why.
-func leftOut(w *Workload) (reasons []string) {
+func leftOut(w *Workload) (lines []string) {
+	var reasons []string
+	who := make(map[string][]string)
 	for _, c := range w.Cases {
-		for _, who := range c.Contestants {
-			reason := who.Name + ", because " + who.Skip
-			if who.Skip != "" && !slices.Contains(reasons, reason) {
-				reasons = append(reasons, reason)
+		for _, one := range c.Contestants {
+			if one.Skip == "" || slices.Contains(who[one.Skip], one.Name) {
+				continue
 			}
+			if who[one.Skip] == nil {
+				reasons = append(reasons, one.Skip)
+			}
+			who[one.Skip] = append(who[one.Skip], one.Name)
 		}
 	}
-	return reasons
+	for _, reason := range reasons {
+		lines = append(lines, strings.Join(who[reason], ", ")+" ("+reason+")")
+	}
+	return lines
 }
 
 // wideTable has a line for each case and a column for each contestant.

@@ -67,7 +67,7 @@ func TestMediansAndRatios(t *testing.T) {
 func TestTheReportHasFiguresTargetsAndWhoWasLeftOut(t *testing.T) {
 	text := report{command: "the command", began: time.Unix(0, 0), results: []*Result{invented()}}.markdown(true)
 	for _, want := range []string{
-		"the command", "| readers=10  | 20        | 8 (0.4×)     | 180 (9×) | 80 (4×) |", "absent, because it has a cold", "Not shown: everything.",
+		"the command", "| readers=10  | 20        | 8 (0.4×)     | 180 (9×) | 80 (4×) |", "Left out: absent (it has a cold).", "Not shown: everything.",
 		"![Invented <work>](invented.svg)",
 		"| invented | 10 readers: best library / ours | ≥ 3    | 4        | ✓ |",
 		"| invented | 100 readers: ours / raw         | ≤ 2    | 2.5      | ✗ |",

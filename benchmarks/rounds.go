@@ -26,7 +26,10 @@ const roundDeadline = time.Minute
 func newCrowd() *crowd { return &crowd{token: make(chan struct{}, 1)} }
 
 // add adds a reader whose share of each round is so many messages. It is called before the first round.
-func (c *crowd) add(seq iter.Seq[Message], share int) {
+func (c *crowd) add(seq iter.Seq[Message], share int) { c.addWith(seq, share, nil) }
+
+// addWith is add with something that the reader does with each message.
+func (c *crowd) addWith(seq iter.Seq[Message], share int, handle func(Message)) {
 	c.size++
 	c.goroutines.Go(func() {
 		want, left := int64(1), share
@@ -35,6 +38,9 @@ func (c *crowd) add(seq iter.Seq[Message], share int) {
 				c.fail(disorder(m[wordSeq], want))
 			}
 			want++
+			if handle != nil {
+				handle(m)
+			}
 			if left--; left == 0 {
 				left = share
 				c.done()

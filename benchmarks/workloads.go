@@ -12,5 +12,11 @@ func workloads() []*Workload {
 		busyFloodWorkload(),
 		floodBesideStuckWorkload(),
 		chatsWorkload(),
+		memoryWorkload(),
+		allocationsWorkload(),
+		latencyWorkload(),
+		lagWorkload(),
+		tinyWorkload(),
+		millionWorkload(),
 	}
 }

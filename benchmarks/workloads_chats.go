@@ -18,7 +18,7 @@ func chatsWorkload() *Workload {
 		NotShown: "many processors: how much chats contend with each other shows only there.",
 		Metrics:  []Metric{{Name: nsPerDelivery}},
 	}
-	for _, burst := range []int{1, 8} {
+	for _, burst := range []int{1, 8, 64} {
 		name := fmt.Sprintf("chats=1000/burst=%d", burst)
 		w.Cases = append(w.Cases, Case{
 			Name: name,
