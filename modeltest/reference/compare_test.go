@@ -39,6 +39,9 @@ func (m *model) compareCall(c *modelCall) bool {
 	}
 	m.compareError(c.want.err, c.err, c.name)
 	m.compareDelivery(c.want.got, c.got, c.name)
+	if c.want.chat != nil && c.err == nil {
+		m.comparePosition(refPosition{c.want.chat, c.got.Seq}, c.got.Position(), c.name)
+	}
 	reached.called(c.want)
 	return true
 }
@@ -155,8 +158,12 @@ func (m *model) compareAll() {
 
 // compareSubscription compares the books of one subscription, and where it is.
 func (m *model) compareSubscription(s *modelSub) {
-	if want, got := s.ref.books(), s.Stats(); want != got {
+	want, got := s.ref.books(), s.Stats()
+	if want != got {
 		m.fail("the books of %s: %+v\ninstead of %+v", s.name, got, want)
+	}
+	if got.Head-got.Joined != got.Delivered+got.Missed+got.Pending+got.Discarded {
+		m.fail("the books of %s do not balance: %+v", s.name, got)
 	}
 	if s.ref.err != s.Err() {
 		m.compareError(s.ref.err, s.Err(), s.name)

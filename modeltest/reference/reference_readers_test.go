@@ -7,9 +7,6 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// keptEvents is how many comings and goings wait for a follower at most: the larger of this and its buffer, which is smaller here.
-const keptEvents = 256
-
 // refSub is one subscription.
 type refSub struct {
 	chat      *refChat
@@ -54,28 +51,6 @@ type refStrategy struct {
 type refPosition struct {
 	chat *refChat
 	seq  uint64
-}
-
-// refEvent is a coming or going.
-type refEvent struct {
-	seq    uint64  // the message that it follows,
-	ends   *refSub // or the subscription whose end it is: then the head at that moment
-	kind   broadcast.Kind
-	device string
-	at     time.Duration
-}
-
-func (e refEvent) follows() uint64 {
-	if e.ends != nil {
-		return e.ends.head
-	}
-	return e.seq
-}
-
-// refAbsence is a device that went and may come back.
-type refAbsence struct {
-	device string
-	until  time.Duration
 }
 
 func (s *refSub) count() int      { return len(s.pending) - s.gone }
@@ -151,45 +126,9 @@ func (s *refSub) readable() bool {
 	return ok || s.count() > 0
 }
 
-// nextEvent returns the next event that it is to be told: not those of its own device, and none but Resync if too many wait.
-func (s *refSub) nextEvent() (e refEvent, ok bool) {
-	if !s.follows || s.err != nil {
-		return e, false
-	}
-	events := s.chat.events
-	if len(events)-s.told > keptEvents {
-		return refEvent{kind: broadcast.Resync}, true
-	}
-	for s.told < len(events) && events[s.told].device == s.device {
-		s.told++
-	}
-	if s.told == len(events) {
-		return e, false
-	}
-	return events[s.told], true
-}
-
-// orderEvents puts the event that was seen in front of those that happened at the same moment, if nobody was told of them yet: what ends
-// several subscriptions in one step does so in any order.
-func (s *refSub) orderEvents(seen broadcast.Delivery[int]) {
-	if _, ok := s.nextEvent(); !ok || seen.Kind != broadcast.Left {
-		return
-	}
-	events := s.chat.events[s.told:]
-	for i, e := range events {
-		if s.told < s.chat.toldAll || e.kind != broadcast.Left || e.at != events[0].at {
-			return
-		}
-		if e.device == seen.Device {
-			copy(events[1:i+1], events[:i])
-			events[0] = e
-			return
-		}
-	}
-}
-
 // next predicts Next: the reason of the end if there is nothing to read, then the ctx, then what is next.
 func (b *refBroker) next(s *refSub, call *refCall) *refCall {
+	call.chat = s.chat
 	switch {
 	case s.err != nil && s.count() == 0:
 		return b.finish(call, s.err)
@@ -250,12 +189,6 @@ func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Deli
 	return b.taken(s, item)
 }
 
-// tell returns an event as it is delivered. It is in no books.
-func (s *refSub) tell(seq uint64, e refEvent) broadcast.Delivery[int] {
-	s.offered = nil
-	return broadcast.Delivery[int]{Chat: s.chat.name, Seq: seq, Kind: e.kind, Device: e.device}
-}
-
 // taken books a message that was taken.
 func (b *refBroker) taken(s *refSub, item refItem) broadcast.Delivery[int] {
 	d := broadcast.Delivery[int]{Chat: s.chat.name, Seq: item.seq, Missed: item.seq - s.last - 1, Message: item.msg}
@@ -296,33 +229,6 @@ func (b *refBroker) discard(s *refSub, err error) {
 	s.discarded += uint64(s.count())
 	s.pending, s.gone = nil, 0
 	b.end(s, err)
-}
-
-// came tells that a device is there that was not.
-func (b *refBroker) came(c *refChat, device string) {
-	if i := slices.IndexFunc(c.absent, func(a refAbsence) bool { return a.device == device }); i >= 0 {
-		c.absent = slices.Delete(c.absent, i, i+1) // it never left
-		reached.count(cameBack)
-		return
-	}
-	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Joined, device: device})
-}
-
-// went tells that a device is not there any more, unless it may come back. The end of the broker tells nobody.
-func (b *refBroker) went(s *refSub) {
-	switch {
-	case b.closed:
-	case b.grace > 0:
-		s.chat.absent = append(s.chat.absent, refAbsence{s.device, b.now + b.grace})
-	default:
-		b.tell(s.chat, refEvent{ends: s, kind: broadcast.Left, device: s.device})
-	}
-}
-
-// tell adds an event. Who waits for it is woken when the step is complete.
-func (b *refBroker) tell(c *refChat, e refEvent) {
-	e.at = b.now
-	c.events = append(c.events, e)
 }
 
 // books predicts the Stats of one subscription.

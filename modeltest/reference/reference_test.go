@@ -15,7 +15,8 @@ const never = time.Duration(math.MaxInt64)
 // number. It is the promises as a program; whoever wants to know what a call means can read it here. What the promises leave
 // open (which message DropRandom drops, when within its interval a cleaner comes) it is told by whoever compares.
 //
-// This file is what publishers do; reference_readers_test.go is subscriptions, and reference_clock_test.go is what time brings.
+// This file is what publishers do; reference_readers_test.go is subscriptions, reference_presence_test.go is comings and goings, and
+// reference_clock_test.go is what time brings.
 type refBroker struct {
 	patience, publishTimeout, cleanInterval, chatIdle time.Duration
 
@@ -72,6 +73,7 @@ type refCall struct {
 	messages bool      // it is Messages, which shows no comings and goings
 	shutdown bool      // it is Shutdown
 
+	chat *refChat                       // that it reads
 	seen func() broadcast.Delivery[int] // what the real one has returned, if it has
 
 	done bool
