@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -42,9 +43,7 @@ type modelSub struct {
 	offered int // how many events there were when Chan was last looked at: a Resync that it offers may be of that time,
 	covered int // and then it is open which of these events are told after it
 
-	// Written when Done is closed, read when everything is at rest.
-	ended   bool
-	endedAt time.Duration
+	endedAt atomic.Int64 // when Done was closed, as a Duration; 0 before
 
 	compared bool               // its end was compared
 	position broadcast.Position // the last one that was seen,
@@ -216,7 +215,7 @@ func (m *model) sync() {
 	synctest.Wait()
 	for _, s := range m.subs {
 		if s.ref.err == nil && s.Err() == broadcast.ErrStalled {
-			s.ref.stallsAt = s.endedAt
+			s.ref.stallsAt = time.Duration(s.endedAt.Load())
 		}
 	}
 	m.ref.advance(m.now())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/fbd86cad/broadcast"
 )
@@ -48,7 +49,9 @@ func (m *model) compareCall(c *modelCall) bool {
 
 // compareDelivery compares what can be predicted of a delivery: all but the epoch in its position, which is random.
 func (m *model) compareDelivery(want, got broadcast.Delivery[int], of string) {
-	visible := broadcast.Delivery[int]{Chat: got.Chat, Seq: got.Seq, Missed: got.Missed, Kind: got.Kind, Device: got.Device, Message: got.Message}
+	visible := broadcast.Delivery[int]{
+		Chat: got.Chat, Seq: got.Seq, Missed: got.Missed, Kind: got.Kind, Device: got.Device, Message: got.Message,
+	}
 	if want != visible {
 		m.fail("%s: %+v instead of %+v", of, visible, want)
 	}
@@ -107,22 +110,22 @@ func (m *model) compareEnd(s *modelSub) {
 	if s.compared {
 		return
 	}
-	r := s.ref
+	r, endedAt := s.ref, time.Duration(s.endedAt.Load())
 	if r.err == nil {
 		if r.stall > 0 {
 			if _, last := m.ref.stallsBetween(r); m.now() > last {
 				m.fail("%s should have stalled until %v", s.name, last)
 			}
 		}
-		if s.ended || s.Err() != nil {
-			m.fail("%s ended at %v with %v", s.name, s.endedAt, s.Err())
+		if endedAt != 0 || s.Err() != nil {
+			m.fail("%s ended at %v with %v", s.name, endedAt, s.Err())
 		}
 		return
 	}
 	reached.ended(r.err)
 	m.compareError(r.err, s.Err(), s.name)
-	if !s.ended || s.endedAt != r.endedAt {
-		m.fail("%s: Done was closed: %v, at %v instead of %v", s.name, s.ended, s.endedAt, r.endedAt)
+	if endedAt != r.endedAt {
+		m.fail("%s: Done was closed at %v instead of %v", s.name, endedAt, r.endedAt)
 	}
 	if s.ch != nil {
 		select {

@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What the flags of rapid are unless the command line or the environment says otherwise: as many checks as take a few seconds, as long as that
-// many operations. What fails is printed so that it can be pasted among the recorded ones, so there need be no files of it.
+// What the flags of rapid are unless the command line or the environment says otherwise: as many checks as take a few seconds, each of so
+// many operations on average. What fails is printed so that it can be pasted among the recorded ones, so there need be no files of it.
 const defaultChecks, defaultSteps = 500, 60
 
 func init() {
@@ -51,7 +51,8 @@ func TestBrokerMatchesTheReference(t *testing.T) {
 			})
 		}
 	})
-	if checks, _ := strconv.Atoi(flag.Lookup("rapid.checks").Value.String()); ran == 7 && checks >= defaultChecks && !testing.Short() && !t.Failed() {
+	checks, _ := strconv.Atoi(flag.Lookup("rapid.checks").Value.String())
+	if all := ran == 7 && checks >= defaultChecks && !testing.Short(); all && !t.Failed() {
 		reached.require(t)
 	}
 }
@@ -143,8 +144,8 @@ func runInBubble(t *testing.T, ops sequence, logging bool) (failure, log string)
 	return failure, ""
 }
 
-// watchdog ends the test binary, with the sequence, unless stop is called within a minute of real time: what spins, or waits for a mutex, does
-// not end by itself, and the clock of its bubble stands still.
+// watchdog ends the test binary, with the sequence, unless stop is called within a minute of real time: what spins, or waits for a
+// mutex, does not end by itself, and the clock of its bubble stands still.
 func watchdog(ops sequence) (stop func()) {
 	timer := time.AfterFunc(time.Minute, func() {
 		debug.SetTraceback("all")

@@ -173,8 +173,8 @@ func (m *model) opSleep(o args) {
 	}, o[0]))
 }
 
-// opSleepToMoment sleeps until the next thing happens in the reference, so that the next operation may be done at that very moment. A message
-// in a history is as old as it may be, or a nanosecond too old.
+// opSleepToMoment sleeps until the next thing happens in the reference, so that the next operation may be done at that very moment:
+// also when a message in a history is as old as it may be, or a nanosecond too old.
 func (m *model) opSleepToMoment(o args) {
 	at := m.ref.nextMoment().at
 	for _, c := range m.ref.chats {

@@ -168,10 +168,13 @@ func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Deli
 		s.told = len(s.chat.events)
 		return s.tell(s.last, e)
 	}
-	for s.gone > 0 && s.pending[0].seq <= s.goneUpTo {
-		if first := s.pending[0]; seen.Kind == broadcast.Published && first.msg == seen.Message || seen.Kind != broadcast.Published && first.seq > e.follows() {
-			break
+	wasNotDropped := func(first refItem) bool {
+		if seen.Kind == broadcast.Published {
+			return first.msg == seen.Message
 		}
+		return first.seq > e.follows()
+	}
+	for s.gone > 0 && s.pending[0].seq <= s.goneUpTo && !wasNotDropped(s.pending[0]) {
 		s.pending = s.pending[1:]
 		s.gone--
 	}

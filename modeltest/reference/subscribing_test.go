@@ -82,7 +82,8 @@ const subscribeStrategy = 3
 
 func (m *model) opSubscribe(o args) {
 	chat, device := choose(mostlyChatA, o[0]), choose(modelDevices, o[1])
-	ref := &refSub{device: device, buffer: choose(modelBuffers, o[2]), strategy: choose(modelStrategies, o[3]), follows: o[8]%3 == 1, replays: -1}
+	ref := &refSub{device: device, buffer: choose(modelBuffers, o[2]), strategy: choose(modelStrategies, o[3]), replays: -1}
+	ref.follows = o[8]%3 == 1
 	opts := []broadcast.SubscribeOption{broadcast.WithBuffer(ref.buffer), ref.strategy.option()}
 	if o[8] == 15 { // those of the broker
 		ref.buffer, ref.strategy, opts = m.defaults.buffer, m.defaults.strategy, nil
@@ -215,7 +216,7 @@ func (m *model) subscribe(chat string, ref *refSub, until time.Duration, opts []
 	done := s.Done()
 	go func() {
 		<-done
-		s.ended, s.endedAt = true, m.now()
+		s.endedAt.Store(int64(m.now()))
 	}()
 	if s.Chat() != chat || s.Device() != ref.device || s.Recovered() != ref.recovered {
 		m.fail("%s: %s %s recovered %v", s.name, s.Chat(), s.Device(), s.Recovered())
