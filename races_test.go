@@ -166,7 +166,8 @@ func TestRaceOfSubscribeAndCloseBesideAPublisherLeavesNothing(t *testing.T) {
 // Promise 19.
 func TestRaceOfTakeoversLeavesOneWinner(t *testing.T) {
 	const takers, turns = 3, 4
-	race{takers, turns + 1, nil, work{"accepted": 10 * takers * turns, "replaced": 10 * (takers*turns - 1)}}.run(t, func(w *witness, done work) {
+	least := work{"accepted": 10 * takers * turns, "replaced": 10 * (takers*turns - 1)}
+	race{takers, turns + 1, nil, least}.run(t, func(w *witness, done work) {
 		winners := make([]*watched, takers)
 		crowd(takers, func(i int) {
 			for n := range turns {

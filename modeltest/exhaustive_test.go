@@ -11,7 +11,8 @@ import (
 )
 
 // Most faults show in a small case. So here are all of them: every order of a few messages and a few takes, for small buffers, with each
-// delivery and the books after every step against an oracle that is plain enough to be right. Publishers are not patient, so that nothing waits.
+// delivery and the books after every step against an oracle that is plain enough to be right. Publishers are not patient, so that nothing
+// waits.
 
 // Six messages and six takes.
 func TestEveryOrderOfMessagesAndTakesOfOneReader(t *testing.T) {
