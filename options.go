@@ -54,9 +54,9 @@ func WithSampling(s Sampling) SharedOption {
 //
 // It is called in the order of the messages, under a lock of its own subscription, on a goroutine that reads or publishes,
 // and at the latest when the subscription is read. It must answer quickly, must not keep the backlog, and must call nothing
-// of the broker. If it panics or exits its goroutine, the subscription ends with a [PanicError]; if its answer is no index,
-// with an [ErrInvalid] that says so. The message type must be the broker's. Of WithSampling and WithSampler the later one
-// wins.
+// of the broker. What comes while it has not answered for a further buffer of messages is missed without asking it. If it panics or
+// exits its goroutine, the subscription ends with a [PanicError]; if its answer is no index, with an [ErrInvalid] that says so. The
+// message type must be the broker's. Of WithSampling and WithSampler the later one wins.
 func WithSampler[T any](sample func(backlog Backlog[T], next T) int) SharedOption {
 	return sharedOption(func(c *subscriptionConfig) {
 		if sample == nil {
