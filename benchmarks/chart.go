@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/fbd86cad/broadcast/benchmarks/peers"
 )
 
 // A chart is drawn with a logarithmic axis for values: lines if its points have places on another one, else bars in groups. It is readable on a
@@ -22,6 +24,7 @@ type chart struct {
 // series is what one contestant has reached.
 type series struct {
 	name   string
+	color  string
 	points []point // x is the place, or the index of the group
 }
 
@@ -38,7 +41,7 @@ const (
 )
 
 // chartColors can be told apart by those who are colour-blind, and read on white and on black.
-var chartColors = []string{"#0b8a6a", "#d55e00", "#8a6fd1", "#3f8fd2", "#c2518f", "#a07f00", "#7f8c8d", "#d1495b"}
+var chartColors = []string{"#0b8a6a", "#d55e00", "#8a6fd1", "#3f8fd2", "#c2518f", "#a07f00", "#7f8c8d", "#d1495b", "#5b9a3c", "#b8860b"}
 
 const chartStyle = `<style>
 .page{fill:#fff}.text{fill:#333;font:13px sans-serif}.title{font-size:16px;font-weight:bold}.grid{stroke:#8888;stroke-width:.5}
@@ -72,7 +75,7 @@ func (c *chart) add(name string, p point) {
 	i := slices.IndexFunc(c.series, func(s series) bool { return s.name == name })
 	if i < 0 {
 		i = len(c.series)
-		c.series = append(c.series, series{name: name})
+		c.series = append(c.series, series{name: name, color: c.colorOf(name)})
 	}
 	c.series[i].points = append(c.series[i].points, p)
 }
@@ -134,18 +137,18 @@ func (c chart) lines(b *strings.Builder, x, y scale) {
 		write(b, x.at(t), plotBottom+20, "middle", "text", powerOfTen(t))
 	}
 	write(b, (plotLeft+plotRight)/2, plotBottom+40, "middle", "text", c.axis)
-	for i, s := range c.series {
+	for _, s := range c.series {
 		slices.SortFunc(s.points, func(p, q point) int { return cmp.Compare(p.x, q.x) })
 		var path []string
 		for _, p := range s.points {
 			path = append(path, fmt.Sprintf("%.1f,%.1f", x.at(p.x), y.at(p.y)))
-			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="%s"/>`+"\n", x.at(p.x), y.at(p.y), color(i))
+			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="%s"/>`+"\n", x.at(p.x), y.at(p.y), s.color)
 		}
 		width := 1.8
-		if i == 0 {
+		if s.name == peers.NameOurs {
 			width = 3.5
 		}
-		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="%.1f"/>`+"\n", strings.Join(path, " "), color(i), width)
+		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="%.1f"/>`+"\n", strings.Join(path, " "), s.color, width)
 	}
 }
 
@@ -162,7 +165,7 @@ func (c chart) bars(b *strings.Builder, y scale) {
 		for _, p := range s.points {
 			x := plotLeft + group*(p.x+0.1) + width*float64(i)
 			fmt.Fprintf(b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`+"\n",
-				x, y.at(p.y), 0.9*width, max(1, plotBottom-y.at(p.y)), color(i))
+				x, y.at(p.y), 0.9*width, max(1, plotBottom-y.at(p.y)), s.color)
 		}
 	}
 }
@@ -170,12 +173,25 @@ func (c chart) bars(b *strings.Builder, y scale) {
 func (c chart) legend(b *strings.Builder) {
 	for i, s := range c.series {
 		y := float64(plotTop + 10 + 24*i)
-		fmt.Fprintf(b, `<rect x="%d" y="%.1f" width="14" height="14" rx="3" fill="%s"/>`+"\n", plotRight+24, y-11, color(i))
+		fmt.Fprintf(b, `<rect x="%d" y="%.1f" width="14" height="14" rx="3" fill="%s"/>`+"\n", plotRight+24, y-11, s.color)
 		write(b, plotRight+46, y+1, "start", "text", s.name)
 	}
 }
 
-func color(i int) string { return chartColors[i%len(chartColors)] }
+// colorOf returns the color of a contestant: that of a peer is the same in all charts.
+func (c *chart) colorOf(name string) string {
+	all := peers.All[Message]()
+	if i := slices.IndexFunc(all, func(p peers.Peer[Message]) bool { return p.Name == name }); i >= 0 {
+		return chartColors[i]
+	}
+	others := 0
+	for _, s := range c.series {
+		if slices.Index(chartColors, s.color) >= len(all) {
+			others++
+		}
+	}
+	return chartColors[len(all)+others%(len(chartColors)-len(all))]
+}
 
 func write(b *strings.Builder, x, y float64, anchor, class, text string) {
 	fmt.Fprintf(b, `<text class="%s" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n", class, x, y, anchor, html.EscapeString(text))

@@ -3,6 +3,7 @@ module github.com/fbd86cad/broadcast/benchmarks
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/cskr/pubsub v1.0.2
 	github.com/fbd86cad/broadcast v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
@@ -12,7 +13,6 @@ require (
 )
 
 require (
-	github.com/coder/websocket v1.8.15 // indirect
 	github.com/fxamacker/cbor/v2 v2.9.1 // indirect
 	github.com/go-json-experiment/json v0.0.0-20250813024750-ebf49471dced // indirect
 	github.com/go-logr/logr v1.4.3 // indirect

@@ -18,5 +18,6 @@ func workloads() []*Workload {
 		lagWorkload(),
 		tinyWorkload(),
 		millionWorkload(),
+		messengerWorkload(),
 	}
 }

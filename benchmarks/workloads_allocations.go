@@ -3,6 +3,8 @@ package main
 import (
 	"iter"
 	"runtime"
+	"sync"
+	"time"
 
 	"github.com/fbd86cad/broadcast/benchmarks/peers"
 )
@@ -41,12 +43,14 @@ func allocations(p peers.Peer[Message], plan Plan) (Sample, error) {
 		repetitions = 10
 	}
 	bus := p.Open(peers.Config{Buffer: burst})
-	defer bus.Close()
+	end := sync.OnceFunc(bus.Close)
+	defer end()
 	var seqs []iter.Seq[Message]
 	for _, name := range names(readers) {
 		seqs = append(seqs, bus.Join("chat", name))
 	}
 	t := talk{publish: bus.Publisher("chat")}
+	defer time.AfterFunc(roundDeadline, end).Stop() // else somebody who has lost a message would wait for it for ever
 	var publishing, reading uint64
 	for range repetitions {
 		first := t.seq + 1
@@ -74,10 +78,10 @@ func takeAll(seq iter.Seq[Message], from, to int64) error {
 			return disorder(m[wordSeq], from)
 		}
 		if from++; from > to {
-			break
+			return nil
 		}
 	}
-	return nil
+	return disorder(finish, from)
 }
 
 func allocationsOf(f func()) uint64 {

@@ -86,13 +86,18 @@ func latency(p peers.Peer[Message], plan Plan, beside string, gap time.Duration)
 		cool = heat(bus)
 	}
 	one := func() {
-		if gap > 0 {
-			time.Sleep(gap)
-		}
 		t.seq++
 		t.publish(Message{wordSeq: t.seq, wordAt: now()})
 	}
 	rounds, err := crowd.warmUp(plan, 3*buffer, one) // which fills those that are stuck
+	if gap > 0 && err == nil {
+		atOnce := one
+		one = func() {
+			time.Sleep(gap)
+			atOnce()
+		}
+		rounds, err = crowd.warmUp(plan, 1, one)
+	}
 	if err == nil {
 		delays = delays[:0]
 		_, err = crowd.repeat(rounds, one)

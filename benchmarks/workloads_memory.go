@@ -51,7 +51,12 @@ func memoryCase[T any](name string, n int, what holding) Case {
 		}
 		c.Contestants = append(c.Contestants, Contestant{
 			Name: p.Name, Kind: p.Kind, Skip: skip,
-			Run: func(Plan) (Sample, error) { return bytesOf(p, n, what) },
+			Run: func(plan Plan) (Sample, error) {
+				if plan.Short {
+					return bytesOf(p, n/5, what)
+				}
+				return bytesOf(p, n, what)
+			},
 		})
 	}
 	return c
