@@ -88,7 +88,12 @@ func roundsCase(all []peers.Peer[Message], readers, burst int) Case {
 		Name:  roundsName(readers, burst),
 		X:     float64(readers),
 		Heavy: readers >= 10_000,
-		Contestants: contest(all, nobodyIsLeftOut, func(p peers.Peer[Message], plan Plan) (Sample, error) {
+		Contestants: contest(all, func(p peers.Peer[Message]) string {
+			if readers > p.MaxReaders && p.MaxReaders > 0 {
+				return fmt.Sprintf("with %d readers a round takes many seconds", readers)
+			}
+			return ""
+		}, func(p peers.Peer[Message], plan Plan) (Sample, error) {
 			return inRounds(p, plan, readers, burst)
 		}),
 	}

@@ -44,6 +44,8 @@ type Peer[T any] struct {
 	// Lossy says that readers which keep reading may lose messages when the publisher is faster than they are.
 	Lossy bool
 
+	MaxReaders int // how many readers it can be given in reasonable time; 0 if any number
+
 	NoStuck string // why it cannot be used where readers are stuck, if so
 	NoChats string // why it cannot be used for many chats, if so
 

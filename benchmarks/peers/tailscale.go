@@ -9,12 +9,13 @@ import (
 // tailscaleEventbus is a bus whose topics are Go types. It is made for few readers of many types.
 func tailscaleEventbus[T any]() Peer[T] {
 	return Peer[T]{
-		Name:    "tailscale-eventbus",
-		Kind:    Library,
-		How:     "tailscale.com/util/eventbus, a Client and a goroutine of its own for each reader; its buffers are without bound",
-		NoStuck: "its queues are without bound: a stuck reader would keep every message",
-		NoChats: "its topics are Go types",
-		Open:    func(Config) Bus[T] { return &eventBus[T]{eventbus.New()} },
+		Name:       "tailscale-eventbus",
+		Kind:       Library,
+		How:        "tailscale.com/util/eventbus, a Client and a goroutine of its own for each reader; its buffers are without bound",
+		MaxReaders: 1_000,
+		NoStuck:    "its queues are without bound: a stuck reader would keep every message",
+		NoChats:    "its topics are Go types",
+		Open:       func(Config) Bus[T] { return &eventBus[T]{eventbus.New()} },
 	}
 }
 
