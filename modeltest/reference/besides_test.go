@@ -27,6 +27,8 @@ type model struct {
 	steps    int  // how many operations were done
 	exact    bool // the clock stands at the very moment of an event
 
+	contextAt time.Duration // when the last context was made
+
 	logging bool
 	log     []string // what was done
 }

@@ -76,8 +76,13 @@ type modelContext struct {
 	name   string
 }
 
-// context returns a context that is done already, or after some time, or never.
+// context returns a context that is done already, or after some time, or never. No two begin at the same moment, and so no two calls: which
+// of them gives up first, and whether that lets the other one in, would be for the scheduler to say.
 func (m *model) context(by byte) modelContext {
+	if m.contextAt == m.now() {
+		m.sleep(time.Microsecond)
+	}
+	m.contextAt = m.now()
 	d := choose([]time.Duration{0, 0, 2, 6, 15, 15, 55, 70, 250, -1}, by) * time.Millisecond
 	switch {
 	case d == 0:

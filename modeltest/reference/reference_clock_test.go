@@ -109,7 +109,7 @@ func (b *refBroker) nextMoment() refMoment {
 	}
 	for _, c := range b.chats {
 		for _, call := range c.queue {
-			consider(refMoment{call.expires, c, nil, call, func(b *refBroker, m refMoment) { b.expire(m.chat) }})
+			consider(refMoment{call.expires, c, nil, call, func(b *refBroker, m refMoment) { b.giveUp(m.chat, m.call, m.call.ctxErr) }})
 		}
 		if len(c.queue) > 0 && len(c.queue[0].awaited) > 0 {
 			consider(refMoment{c.deadline, c, nil, nil, func(*refBroker, refMoment) {}})
@@ -143,15 +143,6 @@ func (b *refBroker) nextMoment() refMoment {
 func (b *refBroker) clean(c *refChat) {
 	b.stall(c)
 	b.leave(c)
-}
-
-// expire ends the waits of the publishers whose ctx is done. All of them: none is let in because another gives up at the same moment.
-func (b *refBroker) expire(c *refChat) {
-	for _, call := range slices.Clone(c.queue) {
-		if call.expires <= b.now {
-			b.giveUp(c, call, call.ctxErr)
-		}
-	}
 }
 
 // leave tells which devices have not come back in time.
