@@ -179,14 +179,13 @@ func TestALoggerMayCallTheBrokerAtEachEnd(t *testing.T) {
 	forEnds(t, func(t *testing.T, _ *auditedBroker[int], _ *broadcast.Subscriber[int], e end) {
 		j := &journal{level: slog.LevelDebug}
 		b := newLogged(t, j)
-		s := b.join(chat, "logged", e.opts...)
-		b.publish(chat, 1, 2)
 		j.on = func(string) {
 			b.Stats()
 			b.Chats()
 			b.Devices(chat)
-			s.Stats()
 		}
+		s := b.join(chat, "logged", e.opts...)
+		b.publish(chat, 1, 2)
 		e.act(b, s)
 		synctest.Wait()
 		require.NotEmpty(t, j.about("ended"))
