@@ -58,8 +58,8 @@ func (f flood) run(p peers.Peer[Message], plan Plan) (outcome, error) {
 			})
 		})
 	}
-	stop := hog(f.hogs, &ending)
 	runtime.GC()
+	stop := hog(f.hogs, &ending)
 
 	began := time.Now()
 	t := talk{publish: bus.Publisher("chat")}
@@ -136,16 +136,20 @@ func sayEnd(publish func(Message), done <-chan struct{}) (ends int, err error) {
 	return ends, fmt.Errorf("readers have not got to the end: %w", errOrder)
 }
 
-// hog starts goroutines that use processors until stop is called.
+// hog starts goroutines that use processors until stop is called. It returns when all of them have begun.
 func hog(n int, group *sync.WaitGroup) (stop func()) {
 	var stopped atomic.Bool
+	var begun sync.WaitGroup
+	begun.Add(n)
 	for range n {
 		group.Go(func() {
+			begun.Done()
 			for !stopped.Load() {
 				spin(time.Microsecond)
 			}
 		})
 	}
+	begun.Wait()
 	return func() { stopped.Store(true) }
 }
 
