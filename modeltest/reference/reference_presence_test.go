@@ -17,6 +17,7 @@ type refEvent struct {
 	kind   broadcast.Kind
 	device string
 	at     time.Duration
+	told   bool // to some follower
 }
 
 func (e refEvent) follows() uint64 {
@@ -58,7 +59,7 @@ func (s *refSub) orderEvents(seen broadcast.Delivery[int]) {
 	}
 	events := s.chat.events[s.told:]
 	for i, e := range events {
-		if s.told < s.chat.toldAll || e.kind != broadcast.Left || e.at != events[0].at {
+		if e.told || e.kind != broadcast.Left || e.at != events[0].at {
 			return
 		}
 		if e.device == seen.Device {

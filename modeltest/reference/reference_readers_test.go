@@ -179,8 +179,8 @@ func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Deli
 		s.gone--
 	}
 	if ok && (s.count() == 0 || e.follows() < s.pending[0].seq) {
+		s.chat.events[s.told].told = true
 		s.told++
-		s.chat.toldAll = max(s.chat.toldAll, s.told)
 		return s.tell(e.follows(), e)
 	}
 	item := s.pending[0]

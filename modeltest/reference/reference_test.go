@@ -47,7 +47,6 @@ type refChat struct {
 	stoodAt   uint64        // the head at which a publisher last found a full reader,
 	deadline  time.Duration // and until when publishers wait there
 	events    []refEvent    // every coming and going
-	toldAll   int           // how many of them some follower was told
 	absent    []refAbsence  // the devices that may come back, in the order in which they went
 	leftAt    time.Duration // when the last of them did not
 	idleSince time.Duration // when the last reader went
