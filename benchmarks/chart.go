@@ -44,7 +44,7 @@ const (
 var chartColors = []string{"#0b8a6a", "#d55e00", "#8a6fd1", "#3f8fd2", "#c2518f", "#a07f00", "#7f8c8d", "#d1495b", "#5b9a3c", "#b8860b"}
 
 const chartStyle = `<style>
-.page{fill:#fff}.text{fill:#333;font:13px sans-serif}.title{font-size:16px;font-weight:bold}.grid{stroke:#8888;stroke-width:.5}
+.page{fill:#fff}.text{fill:#333;font:13px sans-serif}.title{font-size:16px;font-weight:bold}.small{font-size:10px}.grid{stroke:#8888;stroke-width:.5}
 @media (prefers-color-scheme:dark){.page{fill:#111820}.text{fill:#ddd}}
 </style>`
 
@@ -155,10 +155,14 @@ func (c chart) lines(b *strings.Builder, x, y scale) {
 func (c chart) bars(b *strings.Builder, y scale) {
 	group := float64(plotRight-plotLeft) / float64(len(c.groups))
 	width := 0.8 * group / float64(max(1, len(c.series)))
+	class := "text"
+	if len(c.groups) > 5 {
+		class = "text small"
+	}
 	for i, name := range c.groups {
 		x := plotLeft + group*(float64(i)+0.5)
 		for line, part := range strings.Split(name, "/") { // a name is long
-			write(b, x, plotBottom+16+14*float64(line), "middle", "text", part)
+			write(b, x, plotBottom+16+14*float64(line), "middle", class, part)
 		}
 	}
 	for i, s := range c.series {

@@ -18,7 +18,7 @@ type Plan struct {
 }
 
 var (
-	full  = Plan{Reps: 5, Sample: 300 * time.Millisecond, Cap: 2500 * time.Millisecond}
+	full  = Plan{Reps: 5, Sample: 200 * time.Millisecond, Cap: 1500 * time.Millisecond}
 	brief = Plan{Reps: 3, Sample: 50 * time.Millisecond, Cap: 250 * time.Millisecond, Short: true}
 
 	// glance is for go test: one turn shows that the work can be done.

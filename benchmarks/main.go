@@ -7,7 +7,8 @@
 //	go run ./benchmarks -run 'rounds/'    what matches: workload/case
 //	go run ./benchmarks -o results        also writes results/results.md and a chart for each workload
 //
-// The exit code is 1 if a message was lost, duplicated or out of order where it must not be. A figure that falls short of its target only says so.
+// The exit code is 1 if a message was lost, duplicated or out of order where it must not be, or if it was interrupted. A figure that falls short of its
+// target only says so.
 package main
 
 import (
@@ -62,7 +63,7 @@ func run(ctx context.Context, selected []*Workload, plan Plan, folder string) (e
 	results := measure(ctx, selected, plan, newProgress(os.Stderr, selected, plan))
 	r := report{
 		where: describeMachine(ctx), command: "go run ./benchmarks " + strings.Join(os.Args[1:], " "),
-		began: began, took: time.Since(began), plan: plan, results: results,
+		began: began, took: time.Since(began), plan: plan, results: results, cut: ctx.Err() != nil,
 	}
 	fmt.Print(r.markdown(false))
 	if folder != "" {
@@ -75,6 +76,9 @@ func run(ctx context.Context, selected []*Workload, plan Plan, folder string) (e
 		if len(result.Failures) > 0 {
 			return 1
 		}
+	}
+	if r.cut {
+		return 1
 	}
 	return 0
 }

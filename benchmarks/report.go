@@ -19,6 +19,7 @@ type report struct {
 	took    time.Duration
 	plan    Plan
 	results []*Result
+	cut     bool // it was interrupted
 }
 
 // write writes results.md and the charts.
@@ -41,6 +42,9 @@ func (r report) markdown(charts bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\n")
 	fmt.Fprintf(&b, "`%s` on %s: %d repetitions in %v.\n\n", strings.TrimSpace(r.command), r.began.Format(time.DateOnly), r.plan.Reps, r.took.Round(time.Second))
+	if r.cut {
+		b.WriteString("Interrupted: what follows is of the turns until then.\n\n")
+	}
 	for _, line := range r.where.lines() {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}

@@ -80,7 +80,7 @@ func floodBesideStuckWorkload() *Workload {
 		Work: "As above with a buffer of 100, but some of the readers never read. Peers skip those that are full, and lose messages of healthy readers in the " +
 			"same way.",
 		NotShown: "stuck readers that come and go: each costs publishers a moment of patience.",
-		Metrics:  []Metric{{Name: msPerFlood}, {Name: percentDelivered}},
+		Metrics:  []Metric{{Name: nsPerDelivery}, {Name: msPerFlood}, {Name: percentDelivered}},
 	}
 	name := func(readers, stuck int) string { return fmt.Sprintf("readers=%d/stuck=%d", readers, stuck) }
 	for _, readers := range []int{100, 1_000} {
