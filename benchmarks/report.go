@@ -54,8 +54,8 @@ func (r report) markdown(charts bool) string {
 	for _, p := range peers.All[Message]() {
 		fmt.Fprintf(&b, "- **%s**: %s.\n", p.Name, p.How)
 	}
-	b.WriteString("\nNot measured, because the module mirror of the machine that this was built on did not have them: cskr/pubsub/v2, dustin/go-broadcast, " +
-		"moby/pubsub, ThreeDotsLabs/watermill, asaskevich/EventBus, olahol/melody.\n")
+	b.WriteString("\nNot measured, because they could not be downloaded where this was written: cskr/pubsub/v2, dustin/go-broadcast, moby/pubsub, " +
+		"ThreeDotsLabs/watermill, asaskevich/EventBus, olahol/melody.\n")
 	for _, result := range r.results {
 		b.WriteString(section(result))
 		if charts {
