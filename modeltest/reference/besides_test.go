@@ -221,9 +221,6 @@ func (m *model) sync() {
 		}
 	}
 	m.ref.advance(m.now())
-	for _, s := range m.subs {
-		m.letHeadRunOn(s)
-	}
 	m.calls = slices.DeleteFunc(m.calls, m.compareCall)
 	for _, s := range m.subs {
 		m.compareEnd(s)

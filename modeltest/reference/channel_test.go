@@ -58,9 +58,9 @@ func (s *modelSub) skipCovered(fits func(next refEvent) bool) {
 // precedes reports whether a delivery may be what it is if this is the next event.
 func (e refEvent) precedes(d broadcast.Delivery[int]) bool {
 	if d.Kind == broadcast.Published {
-		return e.follows() >= d.Seq
+		return e.seq >= d.Seq
 	}
-	return e.kind == d.Kind && (e.kind == broadcast.Resync || e.device == d.Device && e.follows() == d.Seq)
+	return e.kind == d.Kind && (e.kind == broadcast.Resync || e.device == d.Device && e.seq == d.Seq)
 }
 
 // received returns what Chan should have given. It may be something that was dropped while it was offered.
@@ -100,7 +100,7 @@ func (m *model) received(s *modelSub, d broadcast.Delivery[int]) broadcast.Deliv
 func (m *model) beforeResync(r *refSub, d broadcast.Delivery[int]) broadcast.Delivery[int] {
 	if e := r.chat.events[r.told]; d.Kind != broadcast.Published {
 		r.told++
-		return r.tell(e.follows(), e)
+		return r.tell(e.seq, e)
 	}
 	r.follows = false
 	defer func() { r.follows = true }()

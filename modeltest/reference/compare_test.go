@@ -92,19 +92,6 @@ func (m *model) comparePosition(want refPosition, got broadcast.Position, of str
 	}
 }
 
-// letHeadRunOn takes over where the books of a subscription ended whose sampler failed: the sampler was called when the message had been
-// accepted, and more publishers may have been let in at the same moment.
-func (m *model) letHeadRunOn(s *modelSub) {
-	r := s.ref
-	if s.compared || r.failed == nil || r.err == nil {
-		return
-	}
-	if head := s.Stats().Head; head > r.head && head <= r.chat.head() {
-		r.missed += head - r.head
-		r.head = head
-	}
-}
-
 // compareEnd compares whether, why and when a subscription has ended.
 func (m *model) compareEnd(s *modelSub) {
 	if s.compared {

@@ -150,11 +150,13 @@ func (m *model) tryPublish(chat string) {
 	m.expect(c, m.ref.publish(chat, &refCall{msg: msg, expires: never}, true), false)
 }
 
-// roomForWaiter reports whether one more publisher may wait in a chat. Where a Next waits too, so many publishers could be let in
-// at once that it would depend on the scheduler whether they find that reader full.
+// roomForWaiter reports whether one more publisher may wait in a chat. If too many were let in at once, it would depend on the scheduler
+// whether they find a reader full that waits in a Next; and for whom a sampler is called that one of them is calling already.
 func (m *model) roomForWaiter(chat string) bool {
 	c := m.ref.chat(chat)
-	return c == nil || !slices.ContainsFunc(c.readers, func(s *refSub) bool { return s.reading != nil && s.buffer <= len(c.queue) })
+	return c == nil || !slices.ContainsFunc(c.readers, func(s *refSub) bool {
+		return s.reading != nil && s.buffer <= len(c.queue) || s.strategy.pick != nil && len(c.queue) > 0
+	})
 }
 
 // opCancel cancels the ctx of a call in flight.

@@ -12,19 +12,11 @@ const keptEvents = 256
 
 // refEvent is a coming or going.
 type refEvent struct {
-	seq    uint64  // the message that it follows,
-	ends   *refSub // or the subscription whose end it is: then the head at that moment
+	seq    uint64 // the message that it follows
 	kind   broadcast.Kind
 	device string
 	at     time.Duration
 	told   bool // to some follower
-}
-
-func (e refEvent) follows() uint64 {
-	if e.ends != nil {
-		return e.ends.head
-	}
-	return e.seq
 }
 
 // refAbsence is a device that went and may come back.
@@ -93,7 +85,7 @@ func (b *refBroker) went(s *refSub) {
 	case b.grace > 0:
 		s.chat.absent = append(s.chat.absent, refAbsence{s.device, b.now + b.grace})
 	default:
-		b.tell(s.chat, refEvent{ends: s, kind: broadcast.Left, device: s.device})
+		b.tell(s.chat, refEvent{seq: s.head, kind: broadcast.Left, device: s.device})
 	}
 }
 

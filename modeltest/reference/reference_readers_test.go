@@ -172,16 +172,16 @@ func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Deli
 		if seen.Kind == broadcast.Published {
 			return first.msg == seen.Message
 		}
-		return first.seq > e.follows()
+		return first.seq > e.seq
 	}
 	for s.gone > 0 && s.pending[0].seq <= s.goneUpTo && !wasNotDropped(s.pending[0]) {
 		s.pending = s.pending[1:]
 		s.gone--
 	}
-	if ok && (s.count() == 0 || e.follows() < s.pending[0].seq) {
+	if ok && (s.count() == 0 || e.seq < s.pending[0].seq) {
 		s.chat.events[s.told].told = true
 		s.told++
-		return s.tell(e.follows(), e)
+		return s.tell(e.seq, e)
 	}
 	item := s.pending[0]
 	s.pending = s.pending[1:]

@@ -32,8 +32,10 @@ var modelStrategies = []refStrategy{
 	{pick: pickBySum, fails: errModelExit},
 }
 
-// pickBySum is a sampler that gives itself away if it is shown anything else than what is pending.
+// pickBySum is a sampler that gives itself away if it is shown anything else than what is pending. It lets others run meanwhile.
 func pickBySum(n int, at func(i int) int, next int) int {
+	runtime.Gosched()
+	runtime.Gosched()
 	sum := next
 	for i := range n {
 		sum += at(i)
@@ -179,6 +181,9 @@ func cutPosition(p broadcast.Position) (epoch, seq string) {
 // subscribe calls Subscribe. The context of Until ends by itself after a duration above 0, never if it is 0, is done if it is -2 ms; -1 ms
 // is no Until.
 func (m *model) subscribe(chat string, ref *refSub, until time.Duration, opts []broadcast.SubscribeOption) *modelSub {
+	if c := m.ref.chat(chat); c != nil && ref.strategy.pick != nil && len(c.queue) > 1 {
+		return nil // see roomForWaiter
+	}
 	s := &modelSub{ref: ref, name: chat + "/" + ref.device}
 	if m.logging {
 		s.name = fmt.Sprintf("%s/%s %v/%d #%d", chat, ref.device, ref.strategy, ref.buffer, len(m.subs))
