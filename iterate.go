@@ -60,7 +60,7 @@ func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) (stepped
 	w := s.word.Load()
 	position, head := w>>flagBits, s.chat.log.Head()
 	n := s.strideLength(w, head)
-	if n < 2 {
+	if n == 0 {
 		return false, true
 	}
 	segment := s.segmentOf(position + 1)
