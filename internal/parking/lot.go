@@ -58,11 +58,12 @@ type Spot struct {
 
 // NewSpot returns a spot for somebody who will wait. It must be released.
 func (l *Lot) NewSpot() *Spot {
+	s := &Spot{wake: make(chan struct{}, 1)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.rowLocked()
 	i := bits.TrailingZeros64(^r.taken)
-	s := &Spot{wake: make(chan struct{}, 1), row: r, bit: 1 << i}
+	s.row, s.bit = r, 1<<i
 	r.taken |= s.bit
 	r.spots[i].Store(s)
 	l.taken++
