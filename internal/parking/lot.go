@@ -10,7 +10,6 @@ package parking
 
 import (
 	"math/bits"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -45,8 +44,11 @@ type row struct {
 	bit     uint64 // in section
 	spots   []atomic.Pointer[Spot]
 
-	lot   *Lot
-	taken uint64 // a bit for each spot that is somebody's; guarded by lot.mu
+	lot *Lot
+
+	// Guarded by lot.mu.
+	taken  uint64 // a bit for each spot that is somebody's
+	vacant bool   // in lot.vacant
 }
 
 // Spot is one goroutine's place in a lot, for as many waits as it likes.
@@ -73,9 +75,11 @@ func (l *Lot) NewSpot() *Spot {
 // rowLocked returns a row with room.
 func (l *Lot) rowLocked() *row {
 	for n := len(l.vacant); n > 0; n-- {
-		if r := l.vacant[n-1]; bits.OnesCount64(r.taken) < len(r.spots) {
+		r := l.vacant[n-1]
+		if bits.OnesCount64(r.taken) < len(r.spots) {
 			return r
 		}
+		r.vacant = false
 		l.vacant = l.vacant[:n-1]
 	}
 	size := rowSize
@@ -92,8 +96,16 @@ func (l *Lot) rowLocked() *row {
 	r := &row{section: s, bit: 1 << len(rows), spots: make([]atomic.Pointer[Spot], size), lot: l}
 	rows = append(rows, r) // those who have loaded the old header see no more than they did
 	s.rows.Store(&rows)
-	l.vacant = append(l.vacant, r)
+	l.addVacantLocked(r)
 	return r
+}
+
+// addVacantLocked puts a row with room on the list, once.
+func (l *Lot) addVacantLocked(r *row) {
+	if !r.vacant {
+		r.vacant = true
+		l.vacant = append(l.vacant, r)
+	}
 }
 
 // load returns the slice that p points to.
@@ -115,10 +127,8 @@ func (s *Spot) Release() {
 		return
 	}
 	r.spots[i].Store(nil)
-	if bits.OnesCount64(r.taken) == len(r.spots) && !slices.Contains(l.vacant, r) {
-		l.vacant = append(l.vacant, r)
-	}
 	r.taken &^= s.bit
+	l.addVacantLocked(r)
 	if l.taken--; l.taken == 0 {
 		l.sections.Store(nil)
 		l.vacant = nil
