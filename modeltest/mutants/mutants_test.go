@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	_ "github.com/fbd86cad/broadcast" // so that go test does not take a result from its cache when the library has changed
 )
 
 // A change of the library that moves the lines of a fault is seen at once, and not when somebody plants the faults next.
