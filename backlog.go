@@ -14,7 +14,12 @@ type Backlog[T any] struct {
 }
 
 // Len returns how many messages wait: the size of the buffer, and what is left of a replay.
-func (b Backlog[T]) Len() int { return b.queue.Len() }
+func (b Backlog[T]) Len() int {
+	if b.queue == nil { // the zero Backlog
+		return 0
+	}
+	return b.queue.Len()
+}
 
 // At returns message i, 0 being the oldest. It panics if i is not an index.
 func (b Backlog[T]) At(i int) T { return b.queue.At(i) }

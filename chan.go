@@ -95,6 +95,7 @@ func (p *pump[T]) leave() {
 	close(p.left)
 	p.s.letGoLocked()
 	p.s.chat.mu.Unlock()
+	p.s.call() // another goroutine that reads by mistake: the token of the end may have been taken here
 	if p.tracked {
 		b.background.leave()
 	}
@@ -142,6 +143,10 @@ func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
 	defer s.exit()
 	if !s.sampleLocked() {
 		return d, false
+	}
+	if s.word.Load()&slow == 0 { // what is found here must not change, even if another goroutine reads, by mistake
+		s.set(slow)
+		defer s.clear(slow)
 	}
 	head := s.chat.log.Head()
 	if s.end.Load() != nil {

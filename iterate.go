@@ -132,6 +132,7 @@ func (s *Subscriber[T]) report() {
 func (s *Subscriber[T]) reportSlow(n uint64) {
 	if s.enter() { // always: DropOldest is never busy
 		defer s.exit()
+		s.set(slow) // as in takeSlow
 		_, head := s.headLocked()
 		s.moveTo(min(s.position()+n, head))
 		s.progressLocked()

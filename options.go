@@ -222,8 +222,9 @@ func Resume(p Position) SubscribeOption {
 
 // WithPresence also delivers who comes and goes: [Joined] and [Left], in one order with the messages, of all devices of the
 // chat but its own. A takeover is neither, and Close and Shutdown of the broker tell nobody. At most max(buffer, 256) of
-// them wait; a reader that lost some gets one [Resync]. To know who is present, call [Broker.Devices] after Subscribe and
-// go on from there; what was told twice does no harm.
+// them wait; a reader that lost some gets one [Resync]. What has not been told at an end of the subscription is not told any
+// more, but for Shutdown. To know who is present, call [Broker.Devices] after Subscribe and go on from there; what was told
+// twice does no harm.
 func WithPresence() SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) { c.presence = true })
 }

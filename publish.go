@@ -94,6 +94,12 @@ func (c *chat[T]) refusalLocked() error {
 
 // wait waits in the queue until the message is accepted or the wait is over.
 func (c *chat[T]) wait(ctx context.Context, w *waiter, msg T) error {
+	queued := true
+	defer func() {
+		if queued { // code of the user, in ctx, has panicked or exited the goroutine
+			c.abandon(w)
+		}
+	}()
 	var overtime time.Time // never, if zero
 	if d := c.broker.config.publishTimeout; d > 0 {
 		overtime = time.Now().Add(d)
@@ -112,10 +118,19 @@ func (c *chat[T]) wait(ctx context.Context, w *waiter, msg T) error {
 		canceled := ctx.Err() // code of the user: before the lock, and after all waiting
 		o, done, err := c.attempt(w, msg, canceled, overtime)
 		if done {
+			queued = false
 			c.settle(o)
 			return err
 		}
 	}
+}
+
+// abandon takes out of the queue who will not come back to it.
+func (c *chat[T]) abandon(w *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiters.remove(w)
+	c.broker.past.rejected.Add(1)
 }
 
 // timerAt returns a timer for a moment, nothing for the zero one: a publisher that waits for ever must not keep a clock running.

@@ -252,3 +252,90 @@ func TestAResumeFromAClosedSubscriptionSkipsNothing(t *testing.T) {
 		require.Equal(t, from(2, 5), payloads(takeAll(t, b.join(chat, "device", broadcast.Resume(s.Position())))))
 	}
 }
+
+// The goroutine behind Chan read the position twice, and offered a message beyond the head if another goroutine had read in between.
+func TestReadingBesideAChanInventsNothing(t *testing.T) {
+	defer watchdog(t)()
+	b := newBroker[uint64](t, broadcast.WithPublishTimeout(time.Minute))
+	s := b.join(chat, "device", broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(8), broadcast.WithStallTimeout(0))
+	var (
+		readers sync.WaitGroup
+		stop    atomic.Bool
+		wrong   atomic.Pointer[broadcast.Delivery[uint64]]
+	)
+	check := func(d broadcast.Delivery[uint64]) {
+		if d.Message != d.Seq {
+			wrong.Store(&d)
+		}
+	}
+	readers.Go(func() {
+		for d := range s.Chan() {
+			check(d)
+		}
+	})
+	for range 2 {
+		readers.Go(func() {
+			for !stop.Load() {
+				if d, ok := s.TryNext(); ok {
+					check(d)
+				}
+			}
+		})
+	}
+	for i, end := uint64(1), time.Now().Add(time.Second); wrong.Load() == nil && time.Now().Before(end); i++ {
+		b.publish(chat, i)
+	}
+	stop.Store(true)
+	require.NoError(t, b.Close())
+	readers.Wait()
+	require.Nil(t, wrong.Load(), "nobody has published this")
+}
+
+// panicking is a context that panics at the n-th call of one of its methods.
+type panicking struct {
+	context.Context
+
+	done, err int
+}
+
+func (p *panicking) Done() <-chan struct{} {
+	if p.done--; p.done == 0 {
+		panic("Done")
+	}
+	return p.Context.Done()
+}
+
+func (p *panicking) Err() error {
+	if p.err--; p.err == 0 {
+		panic("Err")
+	}
+	return p.Context.Err()
+}
+
+// A publisher that a panic had taken away stayed the first in the queue for ever.
+func TestAContextThatPanicsInAWaitHoldsUpNobody(t *testing.T) {
+	for _, ctx := range []*panicking{{done: 1}, {err: 2}} {
+		bubble(t, func(t *testing.T) {
+			ctx.Context = t.Context()
+			b := newBroker[int](t)
+			s := b.join(chat, "device", broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.Block))
+			b.publish(chat, 1)
+			waiting := make(chan error, 1)
+			require.Panics(t, func() {
+				time.AfterFunc(time.Millisecond, func() { waiting <- b.Publish(context.Background(), chat, 2) })
+				_ = b.Publish(ctx, chat, 3)
+			})
+			require.Equal(t, []int{1}, payloads(takeAll(t, s)))
+			require.NoError(t, <-waiting)
+			require.Equal(t, []int{2}, payloads(takeAll(t, s)))
+			require.NoError(t, b.TryPublish(chat, 4))
+			require.EqualValues(t, 1, b.Stats().Rejected)
+			require.NoError(t, s.Close())
+			require.Empty(t, broadcast.Leftovers(b.Broker))
+		})
+	}
+}
+
+func TestTheZeroBacklogIsEmpty(t *testing.T) {
+	require.Zero(t, broadcast.Backlog[int]{}.Len())
+}

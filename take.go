@@ -82,6 +82,7 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 	if !s.sampleLocked() {
 		return false, nil // the caller will find the end
 	}
+	s.set(slow) // it may have been cleared since it was seen; progressLocked will see
 	e, head := s.headLocked()
 	if e != nil && (e.gone.Load() || head == s.position()) {
 		e.rest = nil
