@@ -114,9 +114,9 @@ func (c *chat[T]) wait(ctx context.Context, w *waiter, msg T) error {
 		if timer != nil {
 			timer.Stop()
 		}
-		c.yield(w)
+		now := c.yield(w)
 		canceled := ctx.Err() // code of the user: before the lock, and after all waiting
-		o, done, err := c.attempt(w, msg, canceled, overtime)
+		o, done, err := c.attempt(w, msg, now, canceled, overtime)
 		if done {
 			queued = false
 			c.settle(o)
@@ -148,19 +148,19 @@ func (c *chat[T]) lookAgain(w *waiter, overtime time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := overtime
-	if c.waiters.first() == w && c.stand != nil && c.stand.head == c.log.Head() {
-		if d := c.stand.deadline; time.Now().Before(d) && (next.IsZero() || d.Before(next)) {
-			next = d
+	if st := c.stand; c.waiters.first() == w && st != nil && st.head == c.log.Head() {
+		ahead := time.Now().Before(st.deadline) || !st.yielded && c.broker.config.patience > 0
+		if ahead && (next.IsZero() || st.deadline.Before(next)) {
+			next = st.deadline
 		}
 	}
 	return next
 }
 
 // attempt accepts the message if it is its turn and there is room; done says that the waiter has left the queue.
-func (c *chat[T]) attempt(w *waiter, msg T, canceled error, overtime time.Time) (o outcome[T], done bool, err error) {
+func (c *chat[T]) attempt(w *waiter, msg T, now time.Time, canceled error, overtime time.Time) (o outcome[T], done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
 	switch err := c.refusalLocked(); {
 	case err != nil:
 		c.waiters.remove(w)

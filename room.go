@@ -9,6 +9,13 @@ import (
 // extended because the processor was short.
 const maxExtension = time.Second
 
+// How often the processor is yielded before readers are taken for stuck, and how often without a look at them. Once is not enough: it
+// does nothing when all readers that could run are in the queue of another processor. All together take some 100 µs.
+const (
+	yieldRounds    = 16
+	yieldsPerRound = 16
+)
+
 // stand is what the publishers that reached the limit know of the head where they stand. Guarded by the chat's lock.
 type stand struct {
 	head     uint64    // where they stand; another head is another stand
@@ -17,24 +24,31 @@ type stand struct {
 	yielded  bool      // the processor was yielded at this deadline
 }
 
-// yield yields the processor once when the patience of the leading publisher is over. If a reader that is waited for
-// arrived meanwhile, the processor was short and not the reader: patience begins again, up to maxExtension in all.
-func (c *chat[T]) yield(w *waiter) {
+// yield yields the processor when the patience of the leading publisher is over. If a reader that is waited for
+// arrived meanwhile, the processor was short and not the reader: patience begins again, up to maxExtension in all. It returns the moment at
+// which it has looked: what it did not find over must not be over for whoever goes on.
+func (c *chat[T]) yield(w *waiter) (now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := c.stand
-	if c.waiters.first() != w || st == nil || st.head != c.log.Head() || st.yielded || c.broker.config.patience == 0 || time.Now().Before(st.deadline) {
-		return
+	st, patience := c.stand, c.broker.config.patience
+	now = time.Now()
+	if c.waiters.first() != w || st == nil || st.head != c.log.Head() || st.yielded || patience == 0 || now.Before(st.deadline) {
+		return now
 	}
 	st.yielded = true
 	stand, before := *st, c.watch.progress()
-	c.mu.Unlock()
-	runtime.Gosched()
-	c.mu.Lock()
-	extended := st.deadline.Add(c.broker.config.patience)
+	for i := 0; i < yieldRounds && *st == stand && c.watch.progress() == before; i++ {
+		c.mu.Unlock()
+		for range yieldsPerRound {
+			runtime.Gosched()
+		}
+		c.mu.Lock()
+	}
+	extended := time.Now().Add(patience) // not from the deadline: where the processor is short, that may be long ago
 	if *st == stand && c.watch.progress() != before && extended.Sub(st.since) <= maxExtension {
 		st.deadline, st.yielded = extended, false
 	}
+	return now
 }
 
 // leadLocked is roomLocked for the leading waiter, which waits for the readers that it found full itself.
