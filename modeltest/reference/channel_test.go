@@ -49,7 +49,8 @@ func (m *model) opChan(o args) {
 // skipCovered skips the events that a Resync from Chan may have covered, until one is as it must be.
 func (s *modelSub) skipCovered(fits func(next refEvent) bool) {
 	for r := s.ref; r.told < s.covered; r.told++ {
-		if next, ok := r.nextEvent(); ok && r.told < s.covered && fits(next) {
+		next, ok := r.nextEvent() // a Resync, if it may be told none of those that were covered: but perhaps these were not
+		if ok && r.told < s.covered && (fits(next) || fits(r.chat.events[r.told])) {
 			return
 		}
 	}
