@@ -9,11 +9,11 @@ import (
 // extended because the processor was short.
 const maxExtension = time.Second
 
-// How often the processor is yielded before readers are taken for stuck, and how often without a look at them. Once is not enough: it
-// does nothing when all readers that could run are in the queue of another processor. All together take some 100 µs.
+// How often, and for how long, the processor is yielded before readers are taken for stuck. Once is not enough: it does nothing when all
+// readers that could run are in the queue of another processor.
 const (
-	yieldRounds    = 16
-	yieldsPerRound = 16
+	maxYields      = 256
+	enoughYielding = 100 * time.Microsecond
 )
 
 // stand is what the publishers that reached the limit know of the head where they stand. Guarded by the chat's lock.
@@ -37,12 +37,13 @@ func (c *chat[T]) yield(w *waiter) (now time.Time) {
 	}
 	st.yielded = true
 	stand, before := *st, c.watch.progress()
-	for i := 0; i < yieldRounds && *st == stand && c.watch.progress() == before; i++ {
+	for range maxYields {
 		c.mu.Unlock()
-		for range yieldsPerRound {
-			runtime.Gosched()
-		}
+		runtime.Gosched()
 		c.mu.Lock()
+		if *st != stand || c.watch.progress() != before || time.Since(now) >= enoughYielding {
+			break
+		}
 	}
 	extended := time.Now().Add(patience) // not from the deadline: where the processor is short, that may be long ago
 	if *st == stand && c.watch.progress() != before && extended.Sub(st.since) <= maxExtension {
