@@ -86,6 +86,7 @@ func send(ctx context.Context, o Options, src source, progress func(sent, total 
 	}
 	req.Header.Set("Content-Type", form.FormDataContentType())
 	req.Header.Set("Expect", "100-continue") // who is refused need not send it all first
+	req.ContentLength = formLength(form.Boundary(), src)
 
 	written := make(chan error, 1)
 	go func() {
@@ -134,6 +135,19 @@ func write(form *multipart.Writer, src source, progress func(sent, total int64))
 		return err
 	}
 	return form.Close()
+}
+
+// formLength returns how long the upload of a source is with all around it, so that the server can refuse it before anything is sent.
+func formLength(boundary string, src source) int64 {
+	var around counter
+	form := multipart.NewWriter(&around)
+	// These do not fail: the writer does not, and the boundary is one.
+	_ = form.SetBoundary(boundary)
+	_ = form.WriteField("size", strconv.FormatInt(src.size, 10))
+	_, _ = form.CreateFormFile("file", wire.FileName(src.name))
+	_ = form.WriteField("sha256", hex.EncodeToString(make([]byte, sha256.Size)))
+	_ = form.Close()
+	return around.done + src.size
 }
 
 // counter is a writer that reports how much was written.
