@@ -28,12 +28,22 @@ type distributor struct {
 type crowd struct {
 	parking.Lot
 
-	queued atomic.Bool // the distributor has it: set by whoever enqueues, cleared by the worker before its last look
+	// errand is what the distributor has to do for the crowd. A publisher that has found somebody parked stores wanted; the worker that
+	// begins a round stores begun before it looks at who is parked, and none at the end, unless it is wanted again.
+	errand atomic.Int32
 }
+
+// The states of crowd.errand.
+const (
+	errandNone   = iota
+	errandBegun  // a round has begun
+	errandWanted // a round is to begin after this one; the crowd is in the queue, or will be
+)
 
 // turn is how far the distributor has come with a crowd.
 type turn struct {
 	crowd *crowd
+	begun bool
 	round parking.Round
 }
 
@@ -60,8 +70,8 @@ func (d *distributor) wake(c *crowd) {
 	case rows == 0:
 	case rows <= inlineRows:
 		c.WakeAll()
-	case c.queued.CompareAndSwap(false, true):
-		d.push(turn{c, c.Round()})
+	case c.errand.Load() != errandWanted && c.errand.Swap(errandWanted) == errandNone:
+		d.push(turn{crowd: c})
 	}
 }
 
@@ -93,23 +103,40 @@ func (d *distributor) pop() (t turn, ok bool) {
 	return t, true
 }
 
+// swap puts a turn that is not over behind those that wait, and returns whose turn it is; false says stop.
+func (d *distributor) swap(t turn) (turn, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped || len(d.queue) == 0 {
+		return t, !d.stopped
+	}
+	first := d.queue[0]
+	d.queue = append(d.queue[1:], t)
+	return first, true
+}
+
 func (d *distributor) run() {
-	for t, ok := d.pop(); ok; t, ok = d.pop() {
+	t, ok := d.pop()
+	for ok {
 		if t.wakeSome() {
-			d.push(t) // still queued
-			continue
+			t, ok = d.swap(t)
+		} else {
+			t, ok = d.pop()
 		}
-		// A publisher that comes before the flag is down relies on this worker, so look once more after it.
-		t.crowd.queued.Store(false)
-		d.wake(t.crowd)
 	}
 }
 
-// wakeSome takes the turn. It returns false when all were woken that were parked when the crowd was enqueued.
+// wakeSome wakes a few. It returns false when all were woken for whom somebody has asked.
 func (t *turn) wakeSome() (more bool) {
+	if !t.begun {
+		t.begun = true
+		t.crowd.errand.Store(errandBegun)
+		t.round = t.crowd.Round()
+	}
 	for range distributorRows {
 		if !t.round.Wake() {
-			return false
+			t.begun = false
+			return !t.crowd.errand.CompareAndSwap(errandBegun, errandNone)
 		}
 	}
 	return true

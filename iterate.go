@@ -35,77 +35,101 @@ func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
 			return
 		}
 		defer s.report()
-		var d Delivery[T]
+		done := ctx.Done() // code of the user
 		for {
-			for s.step > 1 {
-				stepped, more := s.stride(ctx, yield)
-				if !more {
+			switch s.stride(ctx, yield) {
+			case thenStride:
+			case thenWait:
+				if woken := s.park(); woken != nil {
+					if done == nil { // as in next
+						<-woken
+					} else {
+						awaitEither(woken, done)
+					}
+					s.passOn()
+				}
+			case thenTake:
+				var d Delivery[T]
+				if s.next(ctx, &d) != nil || d.Kind == Published && !yield(d.Message) {
 					return
 				}
-				if !stepped {
-					break
-				}
-			}
-			if s.next(ctx, &d) != nil || d.Kind == Published && !yield(d.Message) {
+				s.report()
+			case thenLeave:
 				return
 			}
-			s.report()
 		}
 	}
 }
+
+// afterStride is what a loop over Messages does next.
+type afterStride int
+
+const (
+	thenStride afterStride = iota
+	thenWait               // for a message: there is none
+	thenTake               // one by itself: the next one is not for strides
+	thenLeave
+)
 
 // stride hands out the next few messages, reading the slots of the log without a look at anything but the word, and reports them
-// when it hands out the last one. stepped is false if it handed out none; more is false if the loop is over.
-func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) (stepped, more bool) {
-	w := s.word.Load()
-	position, head := w>>flagBits, s.chat.log.Head()
-	n := s.strideLength(w, head)
-	if n == 0 {
-		return false, true
+// when it hands out the last one.
+func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) afterStride {
+	w, head := s.word.Load(), s.chat.log.Head()
+	switch {
+	case s.step <= 1 || w&slow != 0 || s.follower.behind(): // after the head: what was told since then comes after it
+		return thenTake
+	case head == w>>flagBits && ctx.Err() == nil:
+		return thenWait
 	}
-	segment := s.segmentOf(position + 1)
-	if segment == nil {
-		return false, true
+	slots := s.strideSlots(w, head)
+	if len(slots) == 0 {
+		return thenTake
 	}
-	slots := segment.From(position + 1)
-	slots = slots[:min(n, uint64(len(slots)))]
 	last := len(slots) - 1
 	for i := range slots {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			s.giveUpPlace()
-			return true, false
-		}
-		if s.word.Load() != w {
-			break // somebody wants to know, or the body has read
-		}
-		if i < last {
+			return thenLeave
+		case s.word.Load() != w: // somebody wants to know, or the body has read
+			s.report()
+			return thenStride
+		case i < last:
 			s.ahead++
-		} else {
-			if !s.advance(w, uint64(len(slots)), head) {
-				break
-			}
+		case s.advance(w, uint64(len(slots)), head):
 			s.ahead = 0
+		default:
+			s.report()
+			return thenStride
 		}
 		if !yield(slots[i]) {
-			return true, false
+			return thenLeave
 		}
 	}
-	s.report()
-	return true, true
+	if head == w>>flagBits+uint64(len(slots)) {
+		return thenWait
+	}
+	return thenStride
 }
 
-// strideLength returns how many messages may be handed out in one step: not more than would make the reader half empty, if
-// a publisher waits for that, and none on the slow path.
-func (s *Subscriber[T]) strideLength(w, head uint64) uint64 {
+// strideSlots returns the slots of the messages that may be handed out in one step: not more than would make the reader half empty,
+// if a publisher waits for that. It returns none if there are none, or the reader has lost its place.
+func (s *Subscriber[T]) strideSlots(w, head uint64) []T {
 	pending := head - w>>flagBits
 	n := min(pending, uint64(s.step))
-	switch {
-	case w&slow != 0 || s.follower.behind(): // after the head: what was told since then comes after it
-		return 0
-	case w&awaited != 0:
-		return min(n, excess(pending, s.buffer/2))
+	if w&awaited != 0 {
+		n = min(n, excess(pending, s.buffer/2))
 	}
-	return n
+	if n == 0 {
+		return nil
+	}
+	seq := w>>flagBits + 1
+	segment := s.segmentOf(seq)
+	if segment == nil {
+		return nil
+	}
+	slots := segment.From(seq)
+	return slots[:min(n, uint64(len(slots)))]
 }
 
 // report settles what Messages has handed out.

@@ -287,17 +287,22 @@ func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 		}
 		*d = Delivery[T]{} // a reader that waits holds nothing
 		done := ctx.Done() // code of the user
-		switch woken := s.park(); {
-		case woken == nil:
-		case done == nil:
-			<-woken // here and not in a function of its own: each return after a switch of goroutines costs some 10 ns
-		default:
-			select {
-			case <-woken:
-			case <-done:
+		if woken := s.park(); woken != nil {
+			if done == nil {
+				<-woken // here and not in a function of its own: each return after a switch of goroutines costs some 10 ns
+			} else {
+				awaitEither(woken, done)
 			}
+			s.passOn()
 		}
-		s.passOn()
+	}
+}
+
+// awaitEither waits for one of two channels.
+func awaitEither(woken, done <-chan struct{}) {
+	select {
+	case <-woken:
+	case <-done:
 	}
 }
 

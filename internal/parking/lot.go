@@ -15,12 +15,16 @@ import (
 )
 
 const (
-	rowSize      = 64 // spots in a row, and rows in a section: the bits of a word
-	firstRowSize = 4  // a lot with few spots is small
+	rowSize = 64 // spots in a row, and rows in a section: the bits of a word
+	few     = 4  // spots in the first row, which is part of the lot
 )
 
 // Lot is where goroutines wait for the same thing. The zero Lot is empty. All methods may be called from anywhere.
 type Lot struct {
+	// first is a row outside of the sections, for the first few: small, and they are woken without a look at anything else.
+	first      row
+	firstSpots [few]atomic.Pointer[Spot]
+
 	// sections is stored under mu, before anybody parks in a new one; whoever wakes loads it after the change that it wakes for. nil while no
 	// spot is taken.
 	sections atomic.Pointer[[]*section]
@@ -40,8 +44,8 @@ type section struct {
 // row is a few spots next to each other.
 type row struct {
 	parked  atomic.Uint64 // a bit for each spot: set by whoever parks there, cleared by whoever wakes
-	section *section
-	bit     uint64 // in section
+	section *section      // nil for the first row of a lot
+	bit     uint64        // in section
 	spots   []atomic.Pointer[Spot]
 
 	lot *Lot
@@ -74,35 +78,40 @@ func (l *Lot) NewSpot() *Spot {
 
 // rowLocked returns a row with room.
 func (l *Lot) rowLocked() *row {
+	if l.first.lot == nil {
+		l.first.lot, l.first.spots = l, l.firstSpots[:]
+	}
+	if !l.first.full() {
+		return &l.first
+	}
 	for n := len(l.vacant); n > 0; n-- {
 		r := l.vacant[n-1]
-		if bits.OnesCount64(r.taken) < len(r.spots) {
+		if !r.full() {
 			return r
 		}
 		r.vacant = false
 		l.vacant = l.vacant[:n-1]
 	}
-	size := rowSize
 	sections := load(&l.sections)
-	if len(sections) == 0 {
-		size = firstRowSize
-	}
 	if n := len(sections); n == 0 || len(load(&sections[n-1].rows)) == rowSize {
 		sections = append(sections, new(section))
 		l.sections.Store(&sections)
 	}
 	s := sections[len(sections)-1]
 	rows := load(&s.rows)
-	r := &row{section: s, bit: 1 << len(rows), spots: make([]atomic.Pointer[Spot], size), lot: l}
+	r := &row{section: s, bit: 1 << len(rows), spots: make([]atomic.Pointer[Spot], rowSize), lot: l}
 	rows = append(rows, r) // those who have loaded the old header see no more than they did
 	s.rows.Store(&rows)
 	l.addVacantLocked(r)
 	return r
 }
 
+// full reports whether all spots are taken. The caller holds the lot's lock.
+func (r *row) full() bool { return bits.OnesCount64(r.taken) == len(r.spots) }
+
 // addVacantLocked puts a row with room on the list, once.
 func (l *Lot) addVacantLocked(r *row) {
-	if !r.vacant {
+	if !r.vacant && r != &l.first {
 		r.vacant = true
 		l.vacant = append(l.vacant, r)
 	}
@@ -150,7 +159,7 @@ func (s *Spot) Park() {
 		r.parked.Or(s.bit)
 	}
 	// After the row: whoever clears the section's bit later finds ours.
-	if r.section.parked.Load()&r.bit == 0 {
+	if r.section != nil && r.section.parked.Load()&r.bit == 0 {
 		r.section.parked.Or(r.bit)
 	}
 }
@@ -171,6 +180,9 @@ func (s *Spot) Wake() {
 
 // Crowd returns in how many rows anybody is parked.
 func (l *Lot) Crowd() (rows int) {
+	if l.first.parked.Load() != 0 {
+		rows = 1
+	}
 	for _, s := range load(&l.sections) {
 		rows += bits.OnesCount64(s.parked.Load())
 	}
@@ -185,16 +197,24 @@ func (l *Lot) WakeAll() {
 
 // Round is one walk through a lot, row by row. Who parks behind it is for the next one. The zero Round is over.
 type Round struct {
+	first    *row       // if yet to be looked at
 	sections []*section // yet to be looked at
 	rows     []*row     // of the section before them
 	parked   uint64     // those that have yet to be woken
 }
 
 // Round begins a walk.
-func (l *Lot) Round() Round { return Round{sections: load(&l.sections)} }
+func (l *Lot) Round() Round { return Round{first: &l.first, sections: load(&l.sections)} }
 
 // Wake wakes all that are parked in the next row where anybody is. It returns false if there was none: the round is over.
 func (r *Round) Wake() bool {
+	if first := r.first; first != nil {
+		r.first = nil
+		if first.parked.Load() != 0 {
+			first.wake()
+			return true
+		}
+	}
 	for ; r.parked == 0; r.sections = r.sections[1:] {
 		if len(r.sections) == 0 {
 			return false
@@ -206,10 +226,16 @@ func (r *Round) Wake() bool {
 	}
 	row := r.rows[bits.TrailingZeros64(r.parked)]
 	r.parked &= r.parked - 1
-	for b := row.parked.Swap(0); b != 0; b &= b - 1 {
-		if s := row.spots[bits.TrailingZeros64(b)].Load(); s != nil { // nil: released meanwhile
+	row.wake()
+	return true
+}
+
+// wake wakes all that are parked in the row.
+func (r *row) wake() {
+	spots := r.spots
+	for b := r.parked.Swap(0); b != 0; b &= b - 1 {
+		if s := spots[bits.TrailingZeros64(b)].Load(); s != nil { // nil: released meanwhile
 			s.Wake()
 		}
 	}
-	return true
 }

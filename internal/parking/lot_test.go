@@ -35,7 +35,7 @@ func TestThoseWhoAreParkedAreWokenAndOnlyThey(t *testing.T) {
 	l.WakeAll()
 	require.Zero(t, l.Crowd())
 	// One row, several, several sections.
-	for _, n := range []int{1, 2, firstRowSize, firstRowSize + 1, 100, 2*rowSize*rowSize + 1} {
+	for _, n := range []int{1, 2, few, few + 1, 100, 2*rowSize*rowSize + 1} {
 		spots := newSpots(&l, n)
 		l.WakeAll()
 		require.Zero(t, tokens(spots...))
@@ -61,7 +61,7 @@ func TestThoseWhoAreParkedAreWokenAndOnlyThey(t *testing.T) {
 
 func TestARoundMeetsRowsThatAreNewerThanItself(t *testing.T) {
 	var l Lot
-	newSpots(&l, 1)
+	newSpots(&l, few+1)
 	round := l.Round()
 	late := newSpots(&l, 3*rowSize)
 	for _, s := range late {
@@ -83,13 +83,13 @@ func TestATokenIsLeftForWhoeverComesLater(t *testing.T) {
 
 func TestARoundWakesRowByRowWhoWasParkedBeforeIt(t *testing.T) {
 	var l Lot
-	spots := newSpots(&l, firstRowSize+2*rowSize)
+	spots := newSpots(&l, few+2*rowSize)
 	for _, s := range spots {
 		s.Park()
 	}
 	require.Equal(t, 3, l.Crowd())
 	round := l.Round()
-	for _, row := range []int{firstRowSize, rowSize, rowSize} {
+	for _, row := range []int{few, rowSize, rowSize} {
 		require.True(t, round.Wake())
 		require.Equal(t, row, tokens(spots...))
 		spots[0].Park()
