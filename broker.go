@@ -79,7 +79,7 @@ func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 	if ctx == nil {
 		return b.reject(invalidf("nil context"))
 	}
-	return b.publish(ctx, chat, msg)
+	return b.publish(ctx, chat, &msg)
 }
 
 // TryPublish is Publish without waiting: where Publish would wait, it returns [ErrOverloaded].
@@ -87,14 +87,14 @@ func (b *Broker[T]) TryPublish(chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
 	}
-	return b.publish(noWait, chat, msg)
+	return b.publish(noWait, chat, &msg)
 }
 
 // noWait is the context of a publisher that does not wait: none.
 var noWait context.Context
 
 // publish is Publish, or with noWait TryPublish.
-func (b *Broker[T]) publish(ctx context.Context, name string, msg T) error {
+func (b *Broker[T]) publish(ctx context.Context, name string, msg *T) error {
 	for {
 		c, ok := b.chats.Load(name)
 		if !ok { // a name that is in the registry has been checked
@@ -276,7 +276,7 @@ func (b *Broker[T]) Devices(chat string) []string {
 		for device := range c.readers.All() {
 			devices = append(devices, device)
 		}
-		devices = slices.AppendSeq(devices, maps.Keys(c.absent.devices))
+		devices = slices.AppendSeq(devices, maps.Keys(c.absent.gone()))
 		c.mu.Unlock()
 	}
 	slices.Sort(devices)

@@ -16,39 +16,45 @@ import (
 // Lock order, of the whole package: Broker.census, registry, chat.mu, and below it the leaves parking.Lot, cleaner.mu,
 // distributor.mu, tracker.mu, history.mu. No lock is held while waiting, while waking many, or while code of the user runs.
 type chat[T any] struct {
+	// What a publisher looks at for every message comes first: where there are many chats, each line of the processor's cache counts.
+
 	broker *Broker[T]
-	name   string
 
-	epoch uint64 // names the log; random, so that it is not that of a chat of the same name that was forgotten
+	mu sync.Mutex
 
-	log    seglog.Log[T] // appended to under mu; its head is read by all readers
-	parked crowd         // the readers that wait for a message, but for those that follow presence
+	closed   bool // no message and no reader is accepted any more, since Close or Shutdown
+	draining bool // readers end with their last message
+	dead     bool // no longer in the registry; look again
+	observed bool // the cleaner will look at stallers by itself; if not, a publisher must call it
 
 	// awaiting counts the readers that the leading publisher waits for: raised under mu for each reader that is marked, lowered
 	// by whoever takes the mark away (the reader in mid-take, without mu). Whoever lowers it to 0 wakes the leader.
 	awaiting atomic.Int32
 
+	stallers int              // readers with a stall timeout
+	waiters  waiterQueue[T]   // publishers that wait, the first one leading
+	pressed  []*Subscriber[T] // those whose sampler the next accepted message's publisher must run
+
 	// presence is nil while nobody follows the comings and goings: stored under mu, loaded also by publishers, to wake.
 	presence atomic.Pointer[presence[T]]
 
-	mu       sync.Mutex
-	readers  smallmap.Map[string, *Subscriber[T]] // by device; the open ones
-	watch    watchlist[T]                         // those whose room publishers look at
-	waiters  waiterQueue[T]                       // publishers that wait, the first one leading
-	stand    *stand                               // what a publisher found when the buffers were full; nil if none ever did
-	history  history                              // what is kept for those who come later
-	absent   absence                              // devices that may come back
-	held     map[uint64]int                       // buffer sizes of the readers off the list, counted: the log holds the largest for them
-	pressed  []*Subscriber[T]                     // those whose sampler the next accepted message's publisher must run
-	past     books                                // of the subscriptions that ended
-	closed   bool                                 // no message and no reader is accepted any more, since Close or Shutdown
-	draining bool                                 // readers end with their last message
-	dead     bool                                 // no longer in the registry; look again
+	log    seglog.Log[T] // appended to under mu; its head is read by all readers
+	watch  watchlist[T]  // those whose room publishers look at
+	parked crowd         // the readers that wait for a message, but for those that follow presence
 
-	// For the cleaner.
+	name  string
+	epoch uint64 // names the log; random, so that it is not that of a chat of the same name that was forgotten
+
+	// The rest is guarded by mu, like all that is not said to be otherwise.
+
+	readers smallmap.Map[string, *Subscriber[T]] // by device; the open ones
+	stand   *stand                               // what a publisher found when the buffers were full; nil if none ever did
+	history history                              // what is kept for those who come later
+	absent  *absence                             // devices that may come back; nil if there are none
+	held    map[uint64]int                       // buffer sizes of the readers off the list, counted: the log holds the largest for them
+	past    books                                // of the subscriptions that ended
+
 	emptySince time.Time // when the last reader left; meaningful while there is none
-	stallers   int       // readers with a stall timeout
-	observed   bool      // the cleaner will look at stallers by itself; if not, a publisher must call it
 	due        time.Time // when the cleaner comes, zero if it will not; guarded by cleaner.mu
 	dueIndex   int       // where in the cleaner's queue; guarded by cleaner.mu
 }
@@ -59,7 +65,6 @@ func newChat[T any](b *Broker[T], name string) *chat[T] {
 		name:       name,
 		epoch:      max(rand.Uint64(), 1),
 		log:        seglog.New[T](uint64(b.config.historySize)),
-		history:    history{size: uint64(b.config.historySize), age: b.config.historyAge},
 		watch:      watchlist[T]{limit: noLimit},
 		emptySince: time.Now(),
 	}
@@ -105,7 +110,7 @@ func (c *chat[T]) join(s *Subscriber[T], config *subscriptionConfig) (replaced *
 
 // accept appends a message, which must have room. It runs the strategies of the readers that have none, returns those whose
 // subscription ended by it, and those whose sampler the publisher must run when it has unlocked.
-func (c *chat[T]) acceptLocked(msg T) (o outcome[T]) {
+func (c *chat[T]) acceptLocked(msg *T) (o outcome[T]) {
 	if len(c.watch.full) > 0 {
 		o = c.overrunLocked()
 	}

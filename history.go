@@ -6,8 +6,6 @@ import "time"
 //
 // The messages are in the log, which holds a window of them; here is only how far they have expired.
 type history struct {
-	size    uint64 // how many messages are kept at most
-	age     time.Duration
 	expired uint64      // the messages up to it are too old
 	times   []time.Time // when the messages after expired were accepted, the last size ones; only with an age
 }
@@ -16,14 +14,14 @@ type history struct {
 func (c *chat[T]) keptLocked(now time.Time) uint64 {
 	c.expireLocked(now)
 	head := c.log.Head()
-	return max(head-min(head, c.history.size), c.history.expired)
+	return max(head-min(head, uint64(c.broker.config.historySize)), c.history.expired)
 }
 
 // expireLocked lets go of the messages that are too old.
 func (c *chat[T]) expireLocked(now time.Time) {
-	h := &c.history
+	h, age := &c.history, c.broker.config.historyAge
 	old := 0
-	for old < len(h.times) && now.Sub(h.times[old]) > h.age {
+	for old < len(h.times) && now.Sub(h.times[old]) > age {
 		old++
 	}
 	if old > 0 {
@@ -35,15 +33,15 @@ func (c *chat[T]) expireLocked(now time.Time) {
 
 // noteLocked notes when a message was accepted, if that matters.
 func (c *chat[T]) noteLocked() {
-	h := &c.history
-	if h.size == 0 || h.age == 0 {
+	h, config := &c.history, &c.broker.config
+	if config.historySize == 0 || config.historyAge == 0 {
 		return
 	}
 	now := time.Now()
 	if len(h.times) == 0 {
-		c.broker.cleaner.schedule(c, now.Add(h.age))
+		c.broker.cleaner.schedule(c, now.Add(config.historyAge))
 	}
-	if uint64(len(h.times)) == h.size {
+	if len(h.times) == config.historySize {
 		h.times = h.times[1:]
 	}
 	h.times = append(h.times, now)
@@ -53,7 +51,7 @@ func (c *chat[T]) noteLocked() {
 func (c *chat[T]) historyLocked(now time.Time) (kept bool, until time.Time) {
 	kept = c.keptLocked(now) < c.log.Head()
 	if len(c.history.times) > 0 {
-		until = c.history.times[0].Add(c.history.age).Add(1)
+		until = c.history.times[0].Add(c.broker.config.historyAge).Add(1)
 	}
 	return kept, until
 }

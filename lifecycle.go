@@ -155,7 +155,7 @@ func (c *chat[T]) shut() (ended []*Subscriber[T]) {
 func (c *chat[T]) rememberedLocked(now time.Time) bool {
 	kept, _ := c.historyLocked(now)
 	idle := c.emptySince.Add(c.broker.config.chatIdle)
-	return kept || now.Before(idle) || c.waiters.first() != nil || len(c.absent.devices) > 0
+	return kept || now.Before(idle) || c.waiters.first() != nil || len(c.absent.gone()) > 0
 }
 
 // forget removes a chat from the registry if nobody needs it or the broker is closed, and reports whether it did.

@@ -175,7 +175,7 @@ func (s *Subscriber[T]) nextSeqLocked() uint64 {
 	return s.position() + s.lost(s.chat.log.Head()) + 1
 }
 
-// absence is the devices of a chat that have gone and may come back within the grace. Guarded by the chat's lock.
+// absence is the devices of a chat that have gone and may come back within the grace; nil if there are none. Guarded by the chat's lock.
 type absence struct {
 	devices map[string]uint64 // the ticket of the one that left last, by device
 	queue   []leaver          // in the order in which they left, which is that of their deadlines; some have come back
@@ -188,10 +188,18 @@ type leaver struct {
 	deadline time.Time
 }
 
+// gone returns the devices.
+func (a *absence) gone() map[string]uint64 {
+	if a == nil {
+		return nil
+	}
+	return a.devices
+}
+
 // cameLocked notes that a device is there that was not.
 func (c *chat[T]) cameLocked(device string) {
-	if _, ok := c.absent.devices[device]; ok {
-		delete(c.absent.devices, device) // it never left
+	if _, ok := c.absent.gone()[device]; ok {
+		delete(c.absent.gone(), device) // it never left
 		return
 	}
 	c.tellLocked(Joined, device)
@@ -204,10 +212,10 @@ func (c *chat[T]) wentLocked(device string) {
 		c.tellLocked(Left, device)
 		return
 	}
-	a := &c.absent
-	if a.devices == nil {
-		a.devices = make(map[string]uint64)
+	if c.absent == nil {
+		c.absent = &absence{devices: make(map[string]uint64)}
 	}
+	a := c.absent
 	a.tickets++
 	a.devices[device] = a.tickets
 	a.forgetReturned()
@@ -232,8 +240,8 @@ func (a *absence) forgetReturned() {
 
 // leaveLocked lets those leave whose grace is over, and returns when the next one's will be; the zero time is never.
 func (c *chat[T]) leaveLocked(now time.Time) (next time.Time) {
-	a := &c.absent
-	for len(a.queue) > 0 {
+	a := c.absent
+	for a != nil && len(a.queue) > 0 {
 		l := a.queue[0]
 		gone := a.devices[l.device] == l.ticket
 		if gone && now.Before(l.deadline) {
@@ -245,6 +253,6 @@ func (c *chat[T]) leaveLocked(now time.Time) (next time.Time) {
 		}
 		a.queue = a.queue[1:]
 	}
-	a.queue = nil
+	c.absent = nil
 	return time.Time{}
 }

@@ -50,7 +50,7 @@ func (q *waiterQueue[T]) remove(w *waiter) {
 }
 
 // publish accepts a message or says why not. With noWait it does not wait.
-func (c *chat[T]) publish(ctx context.Context, msg T) error {
+func (c *chat[T]) publish(ctx context.Context, msg *T) error {
 	c.mu.Lock()
 	if err := c.refusalLocked(); err != nil {
 		c.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *chat[T]) refusalLocked() error {
 }
 
 // wait waits in the queue until the message is accepted or the wait is over.
-func (c *chat[T]) wait(ctx context.Context, w *waiter, msg T) error {
+func (c *chat[T]) wait(ctx context.Context, w *waiter, msg *T) error {
 	queued := true
 	defer func() {
 		if queued { // code of the user, in ctx, has panicked or exited the goroutine
@@ -158,7 +158,7 @@ func (c *chat[T]) lookAgain(w *waiter, overtime time.Time) time.Time {
 }
 
 // attempt accepts the message if it is its turn and there is room; done says that the waiter has left the queue.
-func (c *chat[T]) attempt(w *waiter, msg T, now time.Time, canceled error, overtime time.Time) (o outcome[T], done bool, err error) {
+func (c *chat[T]) attempt(w *waiter, msg *T, now time.Time, canceled error, overtime time.Time) (o outcome[T], done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch err := c.refusalLocked(); {

@@ -21,13 +21,13 @@ const (
 
 // Lot is where goroutines wait for the same thing. The zero Lot is empty. All methods may be called from anywhere.
 type Lot struct {
+	// sections is stored under mu, before anybody parks in a new one; whoever wakes loads it after the change that it wakes for. nil while
+	// first is enough.
+	sections atomic.Pointer[[]*section]
+
 	// first is a row outside of the sections, for the first few: small, and they are woken without a look at anything else.
 	first      row
 	firstSpots [few]atomic.Pointer[Spot]
-
-	// sections is stored under mu, before anybody parks in a new one; whoever wakes loads it after the change that it wakes for. nil while no
-	// spot is taken.
-	sections atomic.Pointer[[]*section]
 
 	mu     sync.Mutex
 	taken  int    // spots that are not released
@@ -45,14 +45,13 @@ type section struct {
 type row struct {
 	parked  atomic.Uint64 // a bit for each spot: set by whoever parks there, cleared by whoever wakes
 	section *section      // nil for the first row of a lot
-	bit     uint64        // in section
 	spots   []atomic.Pointer[Spot]
-
-	lot *Lot
+	lot     *Lot
+	index   uint8 // in section
 
 	// Guarded by lot.mu.
-	taken  uint64 // a bit for each spot that is somebody's
 	vacant bool   // in lot.vacant
+	taken  uint64 // a bit for each spot that is somebody's
 }
 
 // Spot is one goroutine's place in a lot, for as many waits as it likes.
@@ -99,7 +98,7 @@ func (l *Lot) rowLocked() *row {
 	}
 	s := sections[len(sections)-1]
 	rows := load(&s.rows)
-	r := &row{section: s, bit: 1 << len(rows), spots: make([]atomic.Pointer[Spot], rowSize), lot: l}
+	r := &row{section: s, index: uint8(len(rows)), spots: make([]atomic.Pointer[Spot], rowSize), lot: l}
 	rows = append(rows, r) // those who have loaded the old header see no more than they did
 	s.rows.Store(&rows)
 	l.addVacantLocked(r)
@@ -159,8 +158,8 @@ func (s *Spot) Park() {
 		r.parked.Or(s.bit)
 	}
 	// After the row: whoever clears the section's bit later finds ours.
-	if r.section != nil && r.section.parked.Load()&r.bit == 0 {
-		r.section.parked.Or(r.bit)
+	if section := r.section; section != nil && section.parked.Load()&(1<<r.index) == 0 {
+		section.parked.Or(1 << r.index)
 	}
 }
 

@@ -52,15 +52,16 @@ func (l *Log[T]) Head() uint64 { return l.head.Load() }
 // Tail returns the segment that the next position is in, or after: a reader that points at it can reach all that is to come.
 func (l *Log[T]) Tail() *Segment[T] { return l.tail }
 
-// Append writes the next position and returns it.
-func (l *Log[T]) Append(v T) uint64 {
+// Append copies what v points to into the next position and returns that.
+func (l *Log[T]) Append(v *T) uint64 {
 	seq := l.head.Load() + 1
 	i := seq - l.tail.base - 1
 	if i >= uint64(len(l.tail.slots)) {
 		l.grow(seq - 1)
 		i = 0
 	}
-	l.tail.slots[i] = v
+	slots := l.tail.slots
+	slots[i] = *v
 	l.head.Store(seq)
 	return seq
 }

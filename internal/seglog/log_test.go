@@ -11,7 +11,7 @@ import (
 
 func fill(l *Log[int], n int) {
 	for range n {
-		seq := l.Append(int(l.Head()) + 1)
+		seq := l.Append(new(int(l.Head()) + 1))
 		if uint64(seq) != l.Head() {
 			panic("Append returns another position than the head")
 		}
@@ -21,8 +21,8 @@ func fill(l *Log[int], n int) {
 func TestPositionsCountFromOne(t *testing.T) {
 	l := New[string](0)
 	require.Zero(t, l.Head())
-	require.EqualValues(t, 1, l.Append("a"))
-	require.EqualValues(t, 2, l.Append("b"))
+	require.EqualValues(t, 1, l.Append(new("a")))
+	require.EqualValues(t, 2, l.Append(new("b")))
 	require.EqualValues(t, 2, l.Head())
 }
 
@@ -99,7 +99,7 @@ func TestAViewHoldsItsRunAndNothingThatCameLater(t *testing.T) {
 	appendOne := func() {
 		p := new(payload)
 		all = append(all, weak.Make(p))
-		l.Append(p)
+		l.Append(&p)
 	}
 	l.Keep(600, nil)
 	for range 600 {
@@ -129,10 +129,10 @@ func TestWhatNobodyPointsAtIsCollected(t *testing.T) {
 	l := New[*payload](0)
 	p := new(payload)
 	taken := weak.Make(p)
-	l.Append(p)
+	l.Append(&p)
 	p = nil
 	for range 2 * maxSlots {
-		l.Append(nil)
+		l.Append(new(*payload))
 	}
 	runtime.GC()
 	require.Nil(t, taken.Value())
@@ -160,7 +160,7 @@ func TestReadersNeedNoLock(t *testing.T) {
 		})
 	}
 	for seq := uint64(1); seq <= total; seq++ {
-		l.Append([3]uint64{seq, seq, seq})
+		l.Append(&[3]uint64{seq, seq, seq})
 	}
 	readers.Wait()
 }
