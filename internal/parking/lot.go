@@ -190,7 +190,10 @@ func (l *Lot) Crowd() (rows int) {
 
 // WakeAll wakes all that are parked.
 func (l *Lot) WakeAll() {
-	for r := l.Round(); r.Wake(); {
+	l.first.wake()
+	if sections := load(&l.sections); len(sections) > 0 {
+		for r := (Round{sections: sections}); r.Wake(); {
+		}
 	}
 }
 
@@ -209,8 +212,7 @@ func (l *Lot) Round() Round { return Round{first: &l.first, sections: load(&l.se
 func (r *Round) Wake() bool {
 	if first := r.first; first != nil {
 		r.first = nil
-		if first.parked.Load() != 0 {
-			first.wake()
+		if first.wake() {
 			return true
 		}
 	}
@@ -229,12 +231,16 @@ func (r *Round) Wake() bool {
 	return true
 }
 
-// wake wakes all that are parked in the row.
-func (r *row) wake() {
+// wake wakes all that are parked in the row, and reports whether there were any.
+func (r *row) wake() bool {
+	if r.parked.Load() == 0 {
+		return false
+	}
 	spots := r.spots
 	for b := r.parked.Swap(0); b != 0; b &= b - 1 {
 		if s := spots[bits.TrailingZeros64(b)].Load(); s != nil { // nil: released meanwhile
 			s.Wake()
 		}
 	}
+	return true
 }
