@@ -11,14 +11,34 @@ const maxStep = 16
 // All returns an iterator over deliveries: each is taken when the loop body gets it. It waits for messages and ends with the
 // subscription, when what is readable has been taken, or with ctx, which leaves the subscription open. After the loop,
 // [Subscriber.Err] says which: nil if it was ctx. A nil ctx, or a subscriber not made by Subscribe, yields nothing.
+//
+// A loop is cheaper than calls of [Subscriber.Next], which each wait for ctx as well: it asks once, by [context.AfterFunc], to be woken
+// when ctx ends, and takes that back when it ends itself.
 func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 	return func(yield func(Delivery[T]) bool) {
 		if s.checkRead(ctx) != nil {
 			return
 		}
+		var interrupted *interruption
+		defer func() { interrupted.end() }()
+		done := ctx.Done() // code of the user
 		var d Delivery[T]
-		for s.next(ctx, &d) == nil && yield(d) {
-			s.report() // the body may have left a loop over Messages
+		for {
+			ok, err := s.poll(ctx, &d)
+			switch {
+			case err != nil || ok && !yield(d):
+				return
+			case ok:
+				s.report() // the body may have left a loop over Messages
+				continue
+			}
+			if woken := s.park(); woken != nil {
+				if done != nil && interrupted == nil {
+					interrupted = s.interruptAt(ctx)
+				}
+				<-woken
+				s.passOn()
+			}
 		}
 	}
 }
@@ -34,28 +54,35 @@ func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
 		if s.checkRead(ctx) != nil {
 			return
 		}
-		defer s.report()
+		var interrupted *interruption
+		defer func() {
+			s.report()
+			interrupted.end()
+		}()
 		done := ctx.Done() // code of the user
 		for {
 			switch s.stride(ctx, yield) {
 			case thenStride:
-			case thenWait:
-				if woken := s.park(); woken != nil {
-					if done == nil { // as in next
-						<-woken
-					} else {
-						awaitEither(woken, done)
-					}
-					s.passOn()
-				}
+				continue
 			case thenTake:
 				var d Delivery[T]
-				if s.next(ctx, &d) != nil || d.Kind == Published && !yield(d.Message) {
+				ok, err := s.poll(ctx, &d)
+				switch {
+				case err != nil || ok && d.Kind == Published && !yield(d.Message):
 					return
+				case ok:
+					s.report()
+					continue
 				}
-				s.report()
 			case thenLeave:
 				return
+			}
+			if woken := s.park(); woken != nil {
+				if done != nil && interrupted == nil {
+					interrupted = s.interruptAt(ctx)
+				}
+				<-woken // here and not in a function of its own: each return after a switch of goroutines costs some 10 ns
+				s.passOn()
 			}
 		}
 	}
@@ -66,8 +93,8 @@ type afterStride int
 
 const (
 	thenStride afterStride = iota
-	thenWait               // for a message: there is none
 	thenTake               // one by itself: the next one is not for strides
+	thenWait               // for a message: there is none
 	thenLeave
 )
 

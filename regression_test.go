@@ -325,7 +325,9 @@ func TestAContextThatPanicsInAWaitHoldsUpNobody(t *testing.T) {
 				time.AfterFunc(time.Millisecond, func() { waiting <- b.Publish(context.Background(), chat, 2) })
 				_ = b.Publish(ctx, chat, 3)
 			})
-			require.Equal(t, []int{1}, payloads(takeAll(t, s)))
+			d, ok := s.TryNext() // one: the other publisher goes on at once
+			require.True(t, ok)
+			require.Equal(t, 1, d.Message)
 			require.NoError(t, <-waiting)
 			require.Equal(t, []int{2}, payloads(takeAll(t, s)))
 			require.NoError(t, b.TryPublish(chat, 4))

@@ -275,35 +275,41 @@ func (s *Subscriber[T]) checkRead(ctx context.Context) error {
 // next takes the next message or waits for it.
 func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 	for {
-		if err := ctx.Err(); err != nil {
-			if reason := s.nothingLeft(); reason != nil {
-				return reason
-			}
-			s.giveUpPlace()
+		if ok, err := s.poll(ctx, d); ok || err != nil {
 			return err
 		}
-		if ok, err := s.take(d); ok || err != nil && err != errBusy {
-			return err
-		}
-		*d = Delivery[T]{} // a reader that waits holds nothing
 		done := ctx.Done() // code of the user
-		if woken := s.park(); woken != nil {
-			if done == nil {
-				<-woken // here and not in a function of its own: each return after a switch of goroutines costs some 10 ns
-			} else {
-				awaitEither(woken, done)
+		switch woken := s.park(); {
+		case woken == nil:
+		case done == nil:
+			<-woken
+		default:
+			select {
+			case <-woken:
+			case <-done:
 			}
-			s.passOn()
 		}
+		s.passOn()
 	}
 }
 
-// awaitEither waits for one of two channels.
-func awaitEither(woken, done <-chan struct{}) {
-	select {
-	case <-woken:
-	case <-done:
+// poll takes the next message if there is one. If the reader is to wait instead, ok is false and err is nil.
+func (s *Subscriber[T]) poll(ctx context.Context, d *Delivery[T]) (ok bool, err error) {
+	if err := ctx.Err(); err != nil {
+		if reason := s.nothingLeft(); reason != nil {
+			return false, reason
+		}
+		s.giveUpPlace()
+		return false, err
 	}
+	ok, err = s.take(d)
+	if !ok {
+		*d = Delivery[T]{} // a reader that waits holds nothing
+	}
+	if err == errBusy {
+		err = nil
+	}
+	return ok, err
 }
 
 // nothingLeft returns the reason of the end if nothing is readable after it, else nil.

@@ -1,0 +1,185 @@
+package broadcast_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// forLoops runs a test for each kind of loop that waits.
+func forLoops(t *testing.T, test func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver)) {
+	all := func(ctx context.Context, s *broadcast.Subscriber[int], body func()) error {
+		for range s.All(ctx) {
+			body()
+		}
+		return s.Err()
+	}
+	messages := func(ctx context.Context, s *broadcast.Subscriber[int], body func()) error {
+		for range s.Messages(ctx) {
+			body()
+		}
+		return s.Err()
+	}
+	joinWith := func(options ...broadcast.SubscribeOption) func(b *auditedBroker[int]) *broadcast.Subscriber[int] {
+		return func(b *auditedBroker[int]) *broadcast.Subscriber[int] { return b.join(chat, "device", options...) }
+	}
+	for _, c := range []struct {
+		name string
+		join func(b *auditedBroker[int]) *broadcast.Subscriber[int]
+		loop loopOver
+	}{
+		{"All", joinWith(), all},
+		{"Messages", joinWith(), messages},
+		{"Messages one by one", joinWith(broadcast.WithSampling(broadcast.Block)), messages},
+		{"All with presence", joinWith(broadcast.WithPresence()), all},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) { test(t, c.join, c.loop) })
+		})
+	}
+}
+
+// loopOver is a loop that runs body for each message, and returns why the subscription ended.
+type loopOver func(ctx context.Context, s *broadcast.Subscriber[int], body func()) error
+
+func TestALoopEndsAtOnceWithItsContext(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		for range 3 { // the subscription stays open
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			end := async(func() error { return loop(ctx, s, func() {}) })
+			sleep(time.Second)
+			b.publish(chat, 1)
+			require.Equal(t, result{nil, 3 * time.Second}, <-end)
+		}
+	})
+}
+
+func TestALoopWhoseContextEndsInItsBodyEndsAfterIt(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		end := async(func() error {
+			return loop(ctx, s, func() {
+				cancel()
+				sleep(time.Hour)
+			})
+		})
+		sleep(time.Second) // it waits, and so is to be interrupted
+		b.publish(chat, 1)
+		require.Equal(t, result{nil, time.Second + time.Hour}, <-end)
+	})
+}
+
+func TestTwoLoopsOverOneSubscriptionByMistakeBothEndWithTheirContexts(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		stays, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		others := async(func() error { return loop(stays, s, func() {}) })
+		synctest.Wait() // the other one waits first, so that it gets what wakes
+		ctx, cancelFirst := context.WithTimeout(t.Context(), time.Second)
+		defer cancelFirst()
+		end := <-async(func() error { return loop(ctx, s, func() {}) })
+		require.NoError(t, end.err)
+		require.LessOrEqual(t, end.took, 3*time.Second)
+		cancel()
+		require.NoError(t, (<-others).err)
+	})
+}
+
+// counting is a context that counts who waits for its end.
+type counting struct {
+	context.Context
+	asked, left atomic.Int32
+}
+
+func (c *counting) Value(any) any { return nil } // hides that a context of the standard library is inside
+
+// AfterFunc is what context.AfterFunc calls.
+func (c *counting) AfterFunc(f func()) func() bool {
+	c.asked.Add(1)
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool {
+		c.left.Add(1)
+		return stop()
+	}
+}
+
+func TestALoopAsksItsContextOnceAndLeavesNothingWithIt(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		asked := &counting{Context: ctx}
+		end := async(func() error { return loop(asked, s, func() {}) })
+		for i := range 10 {
+			sleep(time.Second)
+			b.publish(chat, i)
+		}
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, (<-end).err, broadcast.ErrClosed)
+		require.EqualValues(t, 1, asked.asked.Load())
+		require.EqualValues(t, 1, asked.left.Load())
+	})
+}
+
+// foreign is a context of which the standard library knows nothing, so that it waits for it in a goroutine.
+type foreign struct{ context.Context }
+
+func (foreign) Value(any) any { return nil }
+
+// That nothing is left running is what the bubble requires.
+func TestALoopMayHaveAContextOfAnyKind(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Equal(t, result{nil, time.Second}, <-async(func() error { return loop(foreign{ctx}, s, func() {}) }))
+
+		endless, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		end := async(func() error { return loop(foreign{endless}, s, func() {}) })
+		sleep(time.Second)
+		require.NoError(t, s.Close())
+		require.Equal(t, result{broadcast.ErrClosed, time.Second}, <-end)
+	})
+}
+
+func TestALoopThatWaitsForEachMessageAllocatesNothingForIt(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates too")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b := newBroker[int](t)
+	s := b.join(chat, "device")
+	taken, end := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(end)
+		for range s.Messages(ctx) {
+			taken <- struct{}{}
+		}
+	}()
+	one := func() {
+		b.publish(chat, 1)
+		<-taken
+	}
+	repeat(100, one) // the runtime has to get what it needs to wait
+	const messages = 1_000
+	require.LessOrEqual(t, countAllocations(func() { repeat(messages, one) })/messages, 0.1)
+	cancel()
+	<-end
+}
