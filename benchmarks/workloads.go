@@ -6,6 +6,7 @@ func workloads() []*Workload {
 		roundsWorkload(),
 		shortRoundsWorkload(),
 		singlesWorkload(),
+		contextWorkload(),
 		stuckWorkload(),
 		floodWorkload("flood", "A flood that should all arrive", buffer),
 		floodWorkload("flood-default", "The same flood with the default buffer of 256", defaultBuffer),

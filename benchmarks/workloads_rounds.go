@@ -94,13 +94,13 @@ func roundsCase(all []peers.Peer[Message], readers, burst int) Case {
 			}
 			return ""
 		}, func(p peers.Peer[Message], plan Plan) (Sample, error) {
-			return inRounds(p, plan, readers, burst)
+			return inRounds(p, plan, peers.Config{Buffer: buffer}, readers, burst)
 		}),
 	}
 }
 
-func inRounds(p peers.Peer[Message], plan Plan, readers, burst int) (Sample, error) {
-	bus, crowd := p.Open(peers.Config{Buffer: buffer}), newCrowd()
+func inRounds(p peers.Peer[Message], plan Plan, config peers.Config, readers, burst int) (Sample, error) {
+	bus, crowd := p.Open(config), newCrowd()
 	for _, name := range names(readers) {
 		crowd.add(bus.Join("chat", name), burst)
 	}

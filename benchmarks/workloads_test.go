@@ -86,7 +86,7 @@ func TestAPeerThatLosesOrRepeatsAMessageFails(t *testing.T) {
 	for name, mangle := range manglings {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				_, err := inRounds(bad(mangle), glimpse, 3, 4)
+				_, err := inRounds(bad(mangle), glimpse, peers.Config{Buffer: buffer}, 3, 4)
 				require.ErrorIs(t, err, errOrder)
 				_, err = inChats(bad(mangle), glimpse, 1, 2, 4)
 				require.ErrorIs(t, err, errOrder)

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -21,11 +22,12 @@ const (
 // Broadcast is this library, under a name that tells how it is configured.
 func Broadcast[T any](name string, by Reading, options ...broadcast.Option) Peer[T] {
 	return Peer[T]{
-		Name:  name,
-		Kind:  Ours,
-		Lossy: true, // when its patience is over
-		How:   "this library with its defaults, but for the buffer where a workload names one; read with Messages unless it says otherwise",
-		Open:  func(config Config) Bus[T] { return OpenBroadcast[T](config, by, options...) },
+		Name:        name,
+		Kind:        Ours,
+		Cancellable: true,
+		Lossy:       true, // when its patience is over
+		How:         "this library with its defaults, but for the buffer where a workload names one; read with Messages unless it says otherwise",
+		Open:        func(config Config) Bus[T] { return OpenBroadcast[T](config, by, options...) },
 	}
 }
 
@@ -33,13 +35,14 @@ func Broadcast[T any](name string, by Reading, options ...broadcast.Option) Peer
 type BroadcastBus[T any] struct {
 	broker *broadcast.Broker[T]
 	by     Reading
+	ctx    context.Context // of the loops
 }
 
 // OpenBroadcast opens this library as a bus. It panics if an option is wrong.
 func OpenBroadcast[T any](config Config, by Reading, options ...broadcast.Option) *BroadcastBus[T] {
 	broker, err := broadcast.New[T](append([]broadcast.Option{broadcast.WithBuffer(config.Buffer)}, options...)...)
 	must(err)
-	return &BroadcastBus[T]{broker, by}
+	return &BroadcastBus[T]{broker, by, cmp.Or(config.Context, context.Background())}
 }
 
 // Broker returns the broker inside.
@@ -55,7 +58,7 @@ func (b *BroadcastBus[T]) JoinWith(chat, device string, options ...broadcast.Sub
 	switch b.by {
 	case ByAll:
 		return func(yield func(T) bool) {
-			for d := range s.All(context.Background()) {
+			for d := range s.All(b.ctx) {
 				if !yield(d.Message) {
 					return
 				}
@@ -64,14 +67,14 @@ func (b *BroadcastBus[T]) JoinWith(chat, device string, options ...broadcast.Sub
 	case ByNext:
 		return func(yield func(T) bool) {
 			for {
-				d, err := s.Next(context.Background())
+				d, err := s.Next(b.ctx)
 				if err != nil || !yield(d.Message) {
 					return
 				}
 			}
 		}
 	}
-	return s.Messages(context.Background())
+	return s.Messages(b.ctx)
 }
 
 // Publisher implements Bus.

@@ -9,18 +9,19 @@ import (
 // a reader that is full loses its oldest message.
 func hub[T any]() Peer[T] {
 	return Peer[T]{
-		Name:  NameHub,
-		Kind:  Pattern,
-		How:   "the usual hand-written hub: a map of channels under a mutex, copied for each message, the oldest dropped when a channel is full",
-		Lossy: true,
+		Name:        NameHub,
+		Kind:        Pattern,
+		Cancellable: true,
+		How:         "the usual hand-written hub: a map of channels under a mutex, copied for each message, the oldest dropped when a channel is full",
+		Lossy:       true,
 		Open: func(config Config) Bus[T] {
-			return &hubBus[T]{buffer: config.Buffer, chats: make(map[string]map[string]chan T)}
+			return &hubBus[T]{config: config, chats: make(map[string]map[string]chan T)}
 		},
 	}
 }
 
 type hubBus[T any] struct {
-	buffer int
+	config Config
 
 	mu    sync.RWMutex
 	chats map[string]map[string]chan T
@@ -32,9 +33,9 @@ func (h *hubBus[T]) Join(chat, device string) iter.Seq[T] {
 	if h.chats[chat] == nil {
 		h.chats[chat] = make(map[string]chan T)
 	}
-	c := make(chan T, h.buffer)
+	c := make(chan T, h.config.Buffer)
 	h.chats[chat][device] = c
-	return received(c)
+	return received(c, h.config.done())
 }
 
 func (h *hubBus[T]) Publisher(chat string) func(T) {

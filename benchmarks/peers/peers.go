@@ -2,7 +2,10 @@
 // is used as its documentation recommends: each in its own way to publish, and read with its own kind of loop.
 package peers
 
-import "iter"
+import (
+	"context"
+	"iter"
+)
 
 // Bus carries the messages of chats to those who joined them. Join and Close are not called while somebody publishes.
 type Bus[T any] interface {
@@ -22,6 +25,17 @@ type Bus[T any] interface {
 type Config struct {
 	Buffer int  // how many messages a reader may be behind
 	Stuck  bool // some readers stop reading for good, and the others are to get something all the same
+
+	// Context is what loops are to end with as well; nil if nothing. Only peers that say so heed it.
+	Context context.Context
+}
+
+// done returns the channel that loops wait for beside that of their messages, nil if there is none.
+func (c Config) done() <-chan struct{} {
+	if c.Context == nil {
+		return nil
+	}
+	return c.Context.Done()
 }
 
 // Kind says what a peer is.
@@ -45,6 +59,8 @@ type Peer[T any] struct {
 	Lossy bool
 
 	MaxReaders int // how many readers it can be given in reasonable time; 0 if any number
+
+	Cancellable bool // heeds Config.Context
 
 	NoStuck string // why it cannot be used where readers are stuck, if so
 	NoChats string // why it cannot be used for many chats, if so

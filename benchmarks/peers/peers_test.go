@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -111,6 +112,32 @@ func TestAStuckReaderStopsNobody(t *testing.T) {
 			within(t, "the end of the loop", reader.Wait)
 		})
 	}
+}
+
+func TestLoopsOfCancellablePeersEndWithTheContext(t *testing.T) {
+	cancellable := 0
+	for _, p := range all() {
+		if !p.Cancellable {
+			continue
+		}
+		cancellable++
+		t.Run(p.Name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			bus := p.Open(peers.Config{Buffer: 10, Context: ctx})
+			seq := bus.Join(chatName(0), "device")
+			bus.Publisher(chatName(0))(7)
+			var loop sync.WaitGroup
+			loop.Go(func() {
+				for m := range seq {
+					assert.Equal(t, 7, m)
+					cancel()
+				}
+			})
+			within(t, "the end of the loop", loop.Wait)
+			bus.Close()
+		})
+	}
+	assert.Positive(t, cancellable)
 }
 
 func TestEveryPeerSaysHowItIsUsed(t *testing.T) {

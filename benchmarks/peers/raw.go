@@ -5,10 +5,11 @@ import "iter"
 // rawChannels is a loop over channels, one for each reader: no lock, no registry, nobody may join or leave.
 func rawChannels[T any]() Peer[T] {
 	return Peer[T]{
-		Name: NameRaw,
-		Kind: Floor,
-		How:  "one channel for each reader and a loop over them, without any lock; beside stuck readers it skips those that are full",
-		Open: func(config Config) Bus[T] { return &rawBus[T]{config: config, chats: make(map[string]*[]chan T)} },
+		Name:        NameRaw,
+		Kind:        Floor,
+		Cancellable: true,
+		How:         "one channel for each reader and a loop over them, without any lock; beside stuck readers it skips those that are full",
+		Open:        func(config Config) Bus[T] { return &rawBus[T]{config: config, chats: make(map[string]*[]chan T)} },
 	}
 }
 
@@ -25,7 +26,7 @@ func (b *rawBus[T]) Join(chat, _ string) iter.Seq[T] {
 		b.chats[chat] = readers
 	}
 	*readers = append(*readers, c)
-	return received(c)
+	return received(c, b.config.done())
 }
 
 func (b *rawBus[T]) Publisher(chat string) func(T) {
@@ -55,11 +56,25 @@ func (b *rawBus[T]) Close() {
 	}
 }
 
-// received is a loop over a channel.
-func received[T any](c <-chan T) iter.Seq[T] {
+// received is a loop over a channel, which ends also when done is closed, if that is not nil.
+func received[T any](c <-chan T, done <-chan struct{}) iter.Seq[T] {
+	if done == nil {
+		return func(yield func(T) bool) {
+			for m := range c {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
 	return func(yield func(T) bool) {
-		for m := range c {
-			if !yield(m) {
+		for {
+			select {
+			case m, ok := <-c:
+				if !ok || !yield(m) {
+					return
+				}
+			case <-done:
 				return
 			}
 		}
