@@ -69,6 +69,7 @@ func (p *pump[T]) run() {
 			if woken := s.parkForMessage(); woken != nil {
 				select {
 				case <-woken:
+					s.passOn()
 				case <-p.done:
 				}
 			}
@@ -82,6 +83,7 @@ func (p *pump[T]) run() {
 		case p.out <- d:
 			p.settle(d)
 		case <-spot.Woken():
+			s.passOn()
 		case <-p.done:
 		}
 	}
@@ -116,6 +118,7 @@ func (p *pump[T]) settle(d Delivery[T]) {
 		for !p.s.settleOffered(d) {
 			if woken := p.s.parkForMessage(); woken != nil {
 				<-woken
+				p.s.passOn()
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package broadcast_test
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -90,11 +91,79 @@ func TestTwoLoopsOverOneSubscriptionByMistakeBothEndWithTheirContexts(t *testing
 		synctest.Wait() // the other one waits first, so that it gets what wakes
 		ctx, cancelFirst := context.WithTimeout(t.Context(), time.Second)
 		defer cancelFirst()
-		end := <-async(func() error { return loop(ctx, s, func() {}) })
-		require.NoError(t, end.err)
-		require.LessOrEqual(t, end.took, 3*time.Second)
+		require.Equal(t, result{nil, time.Second}, <-async(func() error { return loop(ctx, s, func() {}) }))
 		cancel()
 		require.NoError(t, (<-others).err)
+	})
+}
+
+// What ends the outer loop must not be spent on the wait inside its body.
+func TestALoopWhoseBodyWaitsAsWellEndsAtOnceWithItsContext(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		end := async(func() error {
+			return loop(ctx, s, func() {
+				cancel()
+				inner, cancelInner := context.WithTimeout(t.Context(), time.Second)
+				defer cancelInner()
+				_, err := s.Next(inner)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		})
+		sleep(time.Second) // it waits, and so is to be interrupted
+		b.publish(chat, 1)
+		require.Equal(t, result{nil, 2 * time.Second}, <-end)
+	})
+}
+
+// Promise 27: of a loop whose context ended in its body, which never returns.
+func TestNothingIsLeftOfALoopThatWasInterruptedInItsBody(t *testing.T) {
+	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t)
+		s := join(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		release := make(chan struct{})
+		end := async(func() error { return loop(ctx, s, func() { <-release }) })
+		synctest.Wait()
+		b.publish(chat, 1)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		close(release)
+		require.NotContains(t, string(stacks), "interruptAt.func")
+		<-end
+	})
+}
+
+// A goroutine behind Chan that hangs in a sampler is waited for like a message.
+func TestALoopThatWaitsForTheGoroutineBehindChanEndsWithItsContext(t *testing.T) {
+	forLoops(t, func(t *testing.T, _ func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+		b := newBroker[int](t, broadcast.WithPatience(0))
+		var all []*broadcast.Subscriber[int]
+		for _, device := range []string{"hangs behind Chan", "hangs in Publish"} { // one or the other way about
+			s := b.join(chat, device, broadcast.WithBuffer(1), broadcast.WithSampler(func(broadcast.Backlog[int], int) int {
+				sleep(time.Hour)
+				return 0
+			}))
+			s.Chan()
+			all = append(all, s)
+		}
+		b.publish(chat, 1)
+		synctest.Wait()
+		publish := async(func() error { return b.Publish(context.Background(), chat, 2) })
+		synctest.Wait()
+		require.NoError(t, b.Close())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, s := range all {
+			end := <-async(func() error { _ = loop(ctx, s, func() {}); return nil })
+			require.LessOrEqual(t, end.took, time.Second)
+		}
+		require.NoError(t, (<-publish).err)
 	})
 }
 

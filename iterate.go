@@ -12,8 +12,8 @@ const maxStep = 16
 // subscription, when what is readable has been taken, or with ctx, which leaves the subscription open. After the loop,
 // [Subscriber.Err] says which: nil if it was ctx. A nil ctx, or a subscriber not made by Subscribe, yields nothing.
 //
-// A loop is cheaper than calls of [Subscriber.Next], which each wait for ctx as well: it asks once, by [context.AfterFunc], to be woken
-// when ctx ends, and takes that back when it ends itself.
+// A loop that waits often is cheaper than calls of [Subscriber.Next], which each wait for ctx as well: it asks once, by [context.AfterFunc], to be
+// woken when ctx ends, and takes that back when it ends itself. For a ctx with a Done of its own that costs a goroutine while the loop runs.
 func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 	return func(yield func(Delivery[T]) bool) {
 		if s.checkRead(ctx) != nil {
@@ -21,7 +21,6 @@ func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 		}
 		var interrupted *interruption
 		defer func() { interrupted.end() }()
-		done := ctx.Done() // code of the user
 		var d Delivery[T]
 		for {
 			ok, err := s.poll(ctx, &d)
@@ -32,12 +31,9 @@ func (s *Subscriber[T]) All(ctx context.Context) iter.Seq[Delivery[T]] {
 				s.report() // the body may have left a loop over Messages
 				continue
 			}
-			if woken := s.park(); woken != nil {
-				if done != nil && interrupted == nil {
-					interrupted = s.interruptAt(ctx)
-				}
+			if woken := s.parkInLoop(ctx, &interrupted); woken != nil {
 				<-woken
-				s.passOn()
+				s.resume(interrupted)
 			}
 		}
 	}
@@ -59,7 +55,6 @@ func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
 			s.report()
 			interrupted.end()
 		}()
-		done := ctx.Done() // code of the user
 		for {
 			switch s.stride(ctx, yield) {
 			case thenStride:
@@ -77,12 +72,9 @@ func (s *Subscriber[T]) Messages(ctx context.Context) iter.Seq[T] {
 			case thenLeave:
 				return
 			}
-			if woken := s.park(); woken != nil {
-				if done != nil && interrupted == nil {
-					interrupted = s.interruptAt(ctx)
-				}
+			if woken := s.parkInLoop(ctx, &interrupted); woken != nil {
 				<-woken // here and not in a function of its own: each return after a switch of goroutines costs some 10 ns
-				s.passOn()
+				s.resume(interrupted)
 			}
 		}
 	}

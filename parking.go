@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"errors"
+	"runtime"
 
 	"github.com/fbd86cad/broadcast/internal/parking"
 )
@@ -67,10 +68,18 @@ var errBusy = errors.New("busy")
 // park parks the reader and returns a channel that gets a token, or is closed, when there may be something to take or the subscription has
 // ended. It returns nil if there is no need to wait.
 func (s *Subscriber[T]) park() <-chan struct{} {
+	if left := s.pumpLeaves(); left != nil {
+		return left
+	}
+	return s.parkForMessage()
+}
+
+// pumpLeaves returns what to wait for first when the goroutine behind Chan has yet to settle what it sent, else nil.
+func (s *Subscriber[T]) pumpLeaves() <-chan struct{} {
 	if p := s.pump.Load(); p != nil && !p.hasLeft() && s.end.Load() != nil && !s.gone() {
 		return p.left
 	}
-	return s.parkForMessage()
+	return nil
 }
 
 // parkForMessage is park for those who need not wait for the goroutine behind Chan.
@@ -84,10 +93,15 @@ func (s *Subscriber[T]) parkForMessage() <-chan struct{} {
 	return spot.Woken()
 }
 
-// passOn wakes another goroutine that reads the same subscription by mistake: the token of the end is for all.
+// passOn wakes another goroutine that reads the same subscription by mistake: the token of the end is for all, and that of the end of a context
+// for the loop that has it, which is about to receive it.
 func (s *Subscriber[T]) passOn() {
-	if s.end.Load() != nil && !s.busy.Load() {
+	switch {
+	case s.end.Load() != nil && !s.busy.Load():
 		s.call()
+	case s.summoned.Load() > 0:
+		s.call()
+		runtime.Gosched()
 	}
 }
 

@@ -63,6 +63,10 @@ type Subscriber[T any] struct {
 	ahead uint8
 	step  uint8 // how many messages Messages hands out before it reports them, at most
 
+	// summoned counts the loops that wait although their context has ended: raised by that end, before it wakes, lowered by the loop. Whoever is
+	// woken passes that on: it may have been meant for another goroutine that reads, by mistake.
+	summoned atomic.Int32
+
 	// busy says that the strategy is being applied to backlog, which takes place without the chat's lock: stored under that lock by
 	// whoever applies it, who alone has backlog meanwhile; loaded also without, by a reader that is about to wait for it.
 	busy atomic.Bool
@@ -284,12 +288,17 @@ func (s *Subscriber[T]) next(ctx context.Context, d *Delivery[T]) error {
 		case done == nil:
 			<-woken
 		default:
-			select {
-			case <-woken:
-			case <-done:
-			}
+			awaitEither(woken, done)
 		}
 		s.passOn()
+	}
+}
+
+// awaitEither waits for one of two channels.
+func awaitEither(a, b <-chan struct{}) {
+	select {
+	case <-a:
+	case <-b:
 	}
 }
 
