@@ -22,7 +22,7 @@
 //
 // # In a bubble
 //
-// Everything works in a bubble of [testing/synctest] too, where waiting costs no real time; make the broker inside of it. After
+// Everything works in a bubble of [testing/synctest] too, where waiting costs no real time; make the broker and the contexts of its readers inside of it. After
 // synctest.Wait the service has done what it can, so that a duration of 0 does:
 //
 //	func TestTheKitchenCooksOnce(t *testing.T) {
