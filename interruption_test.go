@@ -13,8 +13,8 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// forLoops runs a test for each kind of loop that waits.
-func forLoops(t *testing.T, test func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver)) {
+// forLoops runs a test for each kind of loop that waits, in a bubble.
+func forLoops(t *testing.T, test func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver)) {
 	all := func(ctx context.Context, s *broadcast.Subscriber[int], body func()) error {
 		for range s.All(ctx) {
 			body()
@@ -27,21 +27,21 @@ func forLoops(t *testing.T, test func(t *testing.T, join func(b *auditedBroker[i
 		}
 		return s.Err()
 	}
-	joinWith := func(options ...broadcast.SubscribeOption) func(b *auditedBroker[int]) *broadcast.Subscriber[int] {
-		return func(b *auditedBroker[int]) *broadcast.Subscriber[int] { return b.join(chat, "device", options...) }
-	}
 	for _, c := range []struct {
-		name string
-		join func(b *auditedBroker[int]) *broadcast.Subscriber[int]
-		loop loopOver
+		name    string
+		options []broadcast.SubscribeOption
+		loop    loopOver
 	}{
-		{"All", joinWith(), all},
-		{"Messages", joinWith(), messages},
-		{"Messages one by one", joinWith(broadcast.WithSampling(broadcast.Block)), messages},
-		{"All with presence", joinWith(broadcast.WithPresence()), all},
+		{"All", nil, all},
+		{"Messages", nil, messages},
+		{"Messages one by one", []broadcast.SubscribeOption{broadcast.WithSampling(broadcast.Block)}, messages},
+		{"All with presence", []broadcast.SubscribeOption{broadcast.WithPresence()}, all},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) { test(t, c.join, c.loop) })
+			bubble(t, func(t *testing.T) {
+				b := newBroker[int](t)
+				test(t, b, b.join(chat, "device", c.options...), c.loop)
+			})
 		})
 	}
 }
@@ -50,9 +50,7 @@ func forLoops(t *testing.T, test func(t *testing.T, join func(b *auditedBroker[i
 type loopOver func(ctx context.Context, s *broadcast.Subscriber[int], body func()) error
 
 func TestALoopEndsAtOnceWithItsContext(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		for range 3 { // the subscription stays open
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
@@ -65,9 +63,7 @@ func TestALoopEndsAtOnceWithItsContext(t *testing.T) {
 }
 
 func TestALoopWhoseContextEndsInItsBodyEndsAfterIt(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		ctx, cancel := context.WithCancel(t.Context())
 		end := async(func() error {
 			return loop(ctx, s, func() {
@@ -82,9 +78,7 @@ func TestALoopWhoseContextEndsInItsBodyEndsAfterIt(t *testing.T) {
 }
 
 func TestTwoLoopsOverOneSubscriptionByMistakeBothEndWithTheirContexts(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		stays, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		others := async(func() error { return loop(stays, s, func() {}) })
@@ -99,9 +93,7 @@ func TestTwoLoopsOverOneSubscriptionByMistakeBothEndWithTheirContexts(t *testing
 
 // What ends the outer loop must not be spent on the wait inside its body.
 func TestALoopWhoseBodyWaitsAsWellEndsAtOnceWithItsContext(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		ctx, cancel := context.WithCancel(t.Context())
 		end := async(func() error {
 			return loop(ctx, s, func() {
@@ -120,9 +112,7 @@ func TestALoopWhoseBodyWaitsAsWellEndsAtOnceWithItsContext(t *testing.T) {
 
 // Promise 27: of a loop whose context ended in its body, which never returns.
 func TestNothingIsLeftOfALoopThatWasInterruptedInItsBody(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		ctx, cancel := context.WithCancel(t.Context())
 		release := make(chan struct{})
 		end := async(func() error { return loop(ctx, s, func() { <-release }) })
@@ -141,7 +131,7 @@ func TestNothingIsLeftOfALoopThatWasInterruptedInItsBody(t *testing.T) {
 
 // A goroutine behind Chan that hangs in a sampler is waited for like a message.
 func TestALoopThatWaitsForTheGoroutineBehindChanEndsWithItsContext(t *testing.T) {
-	forLoops(t, func(t *testing.T, _ func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
+	forLoops(t, func(t *testing.T, _ *auditedBroker[int], _ *broadcast.Subscriber[int], loop loopOver) {
 		b := newBroker[int](t, broadcast.WithPatience(0))
 		var all []*broadcast.Subscriber[int]
 		for _, device := range []string{"hangs behind Chan", "hangs in Publish"} { // one or the other way about
@@ -186,9 +176,7 @@ func (c *counting) AfterFunc(f func()) func() bool {
 }
 
 func TestALoopAsksItsContextOnceAndLeavesNothingWithIt(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		asked := &counting{Context: ctx}
@@ -211,9 +199,7 @@ func (foreign) Value(any) any { return nil }
 
 // That nothing is left running is what the bubble requires.
 func TestALoopMayHaveAContextOfAnyKind(t *testing.T) {
-	forLoops(t, func(t *testing.T, join func(b *auditedBroker[int]) *broadcast.Subscriber[int], loop loopOver) {
-		b := newBroker[int](t)
-		s := join(b)
+	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.Equal(t, result{nil, time.Second}, <-async(func() error { return loop(foreign{ctx}, s, func() {}) }))
