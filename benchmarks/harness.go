@@ -19,7 +19,7 @@ type Plan struct {
 
 var (
 	full  = Plan{Reps: 5, Sample: 200 * time.Millisecond, Cap: 1500 * time.Millisecond}
-	brief = Plan{Reps: 3, Sample: 50 * time.Millisecond, Cap: 250 * time.Millisecond, Short: true}
+	brief = Plan{Reps: 3, Sample: 50 * time.Millisecond, Cap: 200 * time.Millisecond, Short: true}
 
 	// glance is for go test: one turn shows that the work can be done.
 	glance = Plan{Reps: 1, Sample: 2 * time.Millisecond, Cap: 20 * time.Millisecond, Short: true}
