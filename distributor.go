@@ -111,6 +111,7 @@ func (d *distributor) swap(t turn) (turn, bool) {
 		return t, !d.stopped
 	}
 	first := d.queue[0]
+	d.queue[0] = turn{}
 	d.queue = append(d.queue[1:], t)
 	return first, true
 }

@@ -91,6 +91,16 @@ func TestTwoLoopsOverOneSubscriptionByMistakeBothEndWithTheirContexts(t *testing
 	})
 }
 
+func TestALoopBesideChanByMistakeEndsWithItsContext(t *testing.T) {
+	forLoops(t, func(t *testing.T, _ *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {
+		s.Chan()
+		synctest.Wait() // the goroutine behind it waits first, so that it gets what wakes
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Equal(t, result{nil, time.Second}, <-async(func() error { return loop(ctx, s, func() {}) }))
+	})
+}
+
 // What ends the outer loop must not be spent on the wait inside its body.
 func TestALoopWhoseBodyWaitsAsWellEndsAtOnceWithItsContext(t *testing.T) {
 	forLoops(t, func(t *testing.T, b *auditedBroker[int], s *broadcast.Subscriber[int], loop loopOver) {

@@ -22,8 +22,8 @@
 //
 // # In a bubble
 //
-// Everything works in a bubble of [testing/synctest] too, where waiting costs no real time; make the broker and the contexts of its readers inside of it. After
-// synctest.Wait the service has done what it can, so that a duration of 0 does:
+// Everything works in a bubble of [testing/synctest] too, where waiting costs no real time; make the broker and the contexts
+// of its readers inside of it. After synctest.Wait the service has done what it can, so that a duration of 0 does:
 //
 //	func TestTheKitchenCooksOnce(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
