@@ -3,75 +3,73 @@ package broadcast
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
+	"time"
 
+	"github.com/fbd86cad/broadcast/internal/background"
 	"github.com/fbd86cad/broadcast/internal/registry"
 )
 
-// Broker fans messages out to the subscribers of chats. Make one with [New] and end it with [Broker.Close] or
-// [Broker.Shutdown]. All its methods may be called from anywhere, at any time, also from inside a loop that reads one of
-// its subscriptions.
+// A Broker delivers messages to the subscribers of chats. [New] makes one; [Broker.Close] or
+// [Broker.Shutdown] ends it. The zero value is not usable: its methods return [ErrInvalid] or a
+// zero result.
+//
+// All methods are safe for concurrent use, and may be called from inside a loop that reads a
+// subscription of the broker. Two of them may then block on that same loop: Shutdown, and Publish
+// if the loop reads with [Block].
 type Broker[T any] struct {
-	config      brokerConfig
-	chats       *registry.Map[*chat[T]]
-	distributor distributor
-	cleaner     cleaner[T]
-	background  tracker // the goroutines that come and go: cleaner runs, ends by Until, Chan
+	shared[T]
+	chats   *registry.Map[*chat[T]]
+	cleaner cleaner[T]
+	ended   chan struct{} // closed when everything is torn down
 
-	state   atomic.Int32 // lifecycle: only grows; stored under the registry's lock, loaded by all calls before anything else
-	open    atomic.Int64 // open subscriptions
-	refused sync.Once    // beginning to refuse
-	emptied sync.Once    // closing drained
-	drained chan struct{}
-	ended   chan struct{} // closed when all is torn down
-
-	// census is held while Stats adds up and while a chat leaves the registry, so that none is counted twice, or not at
-	// all. It comes before the registry in the lock order.
-	census sync.Mutex
-	past   ledger
+	// statsMu is held while Stats adds up and while a chat leaves the registry, so that each chat
+	// is counted exactly once. In the lock order it comes before the registry.
+	statsMu sync.Mutex
 }
 
-// The states of a broker.
-const (
-	stateOpen     = iota
-	stateRefusing // Shutdown has begun
-	stateDraining // all chats know; when no subscription is open, it is over
-	stateClosed
-)
-
-// New returns an open broker. It starts a few goroutines, which [Broker.Close] and [Broker.Shutdown] end. The error lists every bad
-// option and is an [ErrInvalid]; nothing was started then.
+// New returns an open broker. It does not block. It starts a few goroutines, which [Broker.Close]
+// and [Broker.Shutdown] stop. If an option is invalid, New starts nothing and returns an
+// [ErrInvalid] that lists every problem.
+//
+// T may be any type for which [Delivery] is smaller than 64 KiB, the limit for an element of a
+// channel such as that of [Subscriber.Chan]. For a larger T the compiler reports "channel element
+// type too large" in this package: publish a pointer instead.
 func New[T any](opts ...Option) (*Broker[T], error) {
 	config, err := brokerConfigOf[T](opts)
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker[T]{
-		config:  config,
-		chats:   registry.New[*chat[T]](),
-		drained: make(chan struct{}),
-		ended:   make(chan struct{}),
-	}
-	b.cleaner.init(b)
-	b.distributor.start()
+	b := &Broker[T]{chats: registry.New[*chat[T]](), ended: make(chan struct{})}
+	b.config, b.began, b.drained = config, time.Now(), make(chan struct{})
+	b.cleaner.broker = b
+	b.agenda = background.NewAgenda(b.config.slack(), b.cleaner.run)
+	b.until.End = b.endUntil
+	b.distributor.Start()
 	return b, nil
 }
 
-func (b *Broker[T]) valid() bool { return b != nil && b.chats != nil }
-
-var errZeroBroker = invalidf("broker was not made by New")
-
-// Publish hands msg to every subscriber of a chat. It returns nil exactly when the message was accepted: then it has its
-// place in the chat's order, and Publish need not wait for any reader to take it. After an error nobody will ever get it.
+// Publish delivers msg to every subscriber of a chat. It returns nil exactly when the message was
+// accepted. An accepted message has its place in the chat's order; Publish does not wait until
+// readers take it. If Publish returns an error, nobody ever receives the message.
 //
-// It waits only for room: a moment for readers whose buffer is full (see [WithPatience]), and for [Block] readers until
-// [WithPublishTimeout], which is [ErrOverloaded], or the end of ctx, which is ctx.Err(). Publishers of a chat that wait are
-// served in order. Before anything else, in this order, a bad argument is [ErrInvalid], a broker closed or shutting down
-// [ErrClosed], and a ctx that is done its error. A chat that nobody has subscribed is no error.
+// Publish blocks only while a reader's buffer is full: briefly for most readers (see
+// [WithPatience]), and for a [Block] reader until it has room, [WithPublishTimeout] has passed, or
+// ctx is done. Waiting publishers of a chat are served in order; only TryPublish may overtake them.
+//
+// Publish first checks for errors, in this order: [ErrInvalid] for a bad argument,
+// [ErrBrokerClosed] if the broker is closed or shutting down, and ctx.Err() if ctx is done. A wait
+// ends with [ErrOverloaded] at the publish timeout, with ctx.Err(), or with ErrBrokerClosed. In a
+// chat that has ended, Publish returns the error of [Broker.EndChat], even if it was already
+// waiting. Publishing to a chat without subscribers is not an error. With [WithHistory], Publish
+// creates the chat, or returns [ErrLimit] beyond [WithMaxChats].
+//
+// A loop that reads with Block and publishes to its own chat may wait for itself when its buffer is
+// full. It then waits as long as any publisher would; if [WithPublishTimeout] and
+// [WithStallTimeout] are both 0, until ctx, the chat or the broker ends.
 func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
@@ -82,7 +80,13 @@ func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 	return b.publish(ctx, chat, &msg)
 }
 
-// TryPublish is Publish without waiting: where Publish would wait, it returns [ErrOverloaded].
+// TryPublish is like Publish but does not block. [WithPatience] does not apply: where a buffer is
+// full, the reader's strategy acts at once. TryPublish may therefore drop messages of a healthy
+// reader that merely waits for a CPU, or with [Disconnect] end its subscription. It overtakes
+// publishers that are waiting out the patience.
+//
+// While a [Block] reader is full, or a publisher waits for one, TryPublish returns [ErrOverloaded]
+// and no strategy acts. Its other errors are those of Publish.
 func (b *Broker[T]) TryPublish(chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
@@ -90,72 +94,126 @@ func (b *Broker[T]) TryPublish(chat string, msg T) error {
 	return b.publish(noWait, chat, &msg)
 }
 
-// noWait is the context of a publisher that does not wait: none.
+// noWait is the nil context. It stands for a publisher that does not wait.
 var noWait context.Context
 
-// publish is Publish, or with noWait TryPublish.
+// publish implements Publish and, with noWait, TryPublish.
 func (b *Broker[T]) publish(ctx context.Context, name string, msg *T) error {
 	for {
 		c, ok := b.chats.Load(name)
-		if !ok { // a name that is in the registry has been checked
+		if !ok { // names in the registry are valid
 			if err := checkName("chat", name); err != nil {
 				return b.reject(err)
 			}
 		}
 		if b.state.Load() != stateOpen {
-			return b.reject(ErrClosed)
+			return b.reject(ErrBrokerClosed)
 		}
 		if ctx != noWait {
 			if err := ctx.Err(); err != nil {
 				return b.reject(err)
 			}
 		}
-		if !ok && b.config.historySize == 0 {
-			b.past.nowhere.add()
-			return nil
-		}
 		if !ok {
-			var err error
-			if c, err = b.chatOf(name); err != nil {
+			config, err := b.configToPublish(name)
+			if err != nil {
+				return b.reject(err)
+			}
+			if config.historySize == 0 {
+				b.totals.withoutChat.add()
+				return nil
+			}
+			if c, err = b.chatWith(name, config); err != nil {
 				return b.reject(err)
 			}
 		}
 		switch err := c.publish(ctx, msg); err {
 		case nil:
 			return nil
-		case errDead:
+		case errForgotten:
 			continue
 		default:
 			if ctx != noWait && err == ErrOverloaded {
-				b.log(slog.LevelDebug, "publisher timed out", name, "")
+				b.logEvent(slog.LevelDebug, "publisher timed out", name, "")
 			}
 			return b.reject(err)
 		}
 	}
 }
 
-// reject counts an error of Publish or TryPublish.
+// configToPublish is chatConfigOf for a publisher, whose message is rejected if the function of
+// WithChat does not return.
+func (b *Broker[T]) configToPublish(name string) (*chatConfig, error) {
+	if b.config.perChat == nil {
+		return &b.config.chat, nil
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			b.totals.rejected.Add(1)
+		}
+	}()
+	config, err := chatConfigOf[T](&b.config, name)
+	returned = true
+	return config, err
+}
+
+// reject counts and returns an error of Publish or TryPublish.
 func (b *Broker[T]) reject(err error) error {
-	b.past.rejected.Add(1)
+	b.totals.rejected.Add(1)
 	return err
 }
 
-// Subscribe makes device a subscriber of chat: it gets every message accepted after Subscribe has returned, within the rules of its
-// strategy. The options are on top of those of [New]. If the device is subscribed to the chat already, the new subscription takes
-// over and the old one ends with [ErrReplaced].
+// Subscribe makes device a subscriber of chat. The subscription gets every message accepted after
+// Subscribe has returned, subject to its strategy. Its options override the defaults given to
+// [New].
 //
-// It does not wait. Names are UTF-8 of 1 to 256 bytes. Errors: [ErrInvalid] for a bad name or option, with all of them listed;
-// [ErrClosed]; [ErrLimit]; the error of a context given to [Until] that is done.
-func (b *Broker[T]) Subscribe(chat, device string, opts ...SubscribeOption) (*Subscriber[T], error) {
+// A device has at most one subscription in a chat. If it already has one, the new subscription
+// takes over and the old one ends with [ErrReplaced]; give each reader a device of its own. If
+// publishers were waiting for the old subscription and it had taken nothing, they do not wait for
+// the new one either (see [WithPatience]) until it takes a message or waits for one.
+//
+// In a chat that has ended ([Broker.EndChat]), the subscription gets the kept messages that its
+// options ask for, and then ends. If there are none, it has already ended when Subscribe returns
+// it.
+//
+// Subscribe does not block. Chat and device are UTF-8 of 1 to 256 bytes. Errors: [ErrInvalid],
+// listing every bad name and option; [ErrBrokerClosed]; [ErrLimit]; the error of a context given to
+// [Until] that is already done.
+func (b *Broker[T]) Subscribe(
+	chat, device string, opts ...SubscribeOption,
+) (*Subscriber[T], error) {
+	return b.subscribe(chat, device, checkName("device", device), opts)
+}
+
+// SubscribeAnonymous is like [Broker.Subscribe] for a reader without a device, such as a viewer
+// without an account. Nothing takes over its subscription, [Broker.Devices] does not list it, and
+// [WithPresence] does not report that it joins or leaves. It counts like any other in Stats and
+// towards [WithMaxSubscribers].
+func (b *Broker[T]) SubscribeAnonymous(
+	chat string, opts ...SubscribeOption,
+) (*Subscriber[T], error) {
+	return b.subscribe(chat, "", nil, opts)
+}
+
+// subscribe implements Subscribe and, without a device, SubscribeAnonymous. nameErr is what is
+// wrong with the device.
+func (b *Broker[T]) subscribe(
+	chat, device string, nameErr error, opts []SubscribeOption,
+) (*Subscriber[T], error) {
 	if !b.valid() {
 		return nil, errZeroBroker
 	}
-	config, err := subscriptionConfigOf[T](b.config.subscription, opts)
-	if err := errors.Join(checkName("chat", chat), checkName("device", device), err); err != nil {
+	of, err := &b.config.chat, errors.Join(checkName("chat", chat), nameErr)
+	if err == nil && b.state.Load() == stateOpen {
+		of, err = b.configOf(chat)
+	}
+	config, optionErr := subscriptionConfigOf[T](&b.config, of, opts)
+	if err = errors.Join(err, optionErr); err != nil {
 		return nil, err
 	}
 	if b.state.Load() != stateOpen {
-		return nil, ErrClosed
+		return nil, ErrBrokerClosed
 	}
 	if config.until != nil {
 		if err := config.until.Err(); err != nil {
@@ -163,50 +221,71 @@ func (b *Broker[T]) Subscribe(chat, device string, opts ...SubscribeOption) (*Su
 		}
 	}
 	s := newSubscriber[T](device, config)
-	replaced, err := b.join(s, chat, &config)
+	ended, err := b.join(s, chat, of, &config)
 	if err != nil {
 		return nil, err
 	}
-	if replaced != nil {
-		b.finish(replaced)
-	}
-	s.chat.wakeFollowers()
-	if config.until != nil {
+	b.signalEnd(ended...)
+	if config.until != nil { // runs user code from here on
 		s.endWith(config.until)
 	}
-	b.log(slog.LevelDebug, "subscribed", chat, device)
+	if len(ended) > 0 {
+		b.runEndHooks(ended...)
+	}
+	b.logEvent(slog.LevelDebug, "subscribed", chat, device)
 	return s, nil
 }
 
 func newSubscriber[T any](device string, config subscriptionConfig) *Subscriber[T] {
-	s := &Subscriber[T]{device: device, buffer: uint64(config.buffer), sampling: config.sampling, step: 1}
+	s := &Subscriber[T]{device: device, sampling: config.sampling, step: 1}
+	s.at.Owner = s
 	if config.sampler != nil {
-		s.sampling, s.sampler = ownSampler, config.sampler.(func(Backlog[T], T) int)
+		s.sampling, s.sampler = customSampler, config.sampler.(func(Backlog[T], T) int)
 	}
 	if s.sampling == DropOldest {
 		s.step = uint8(min(max(config.buffer/16, 1), maxStep))
 	}
 	if d := config.stall(); d > 0 {
-		s.stall = &stallWatch{timeout: d}
+		s.stall = &stallWatch[T]{reader: s, timeout: d}
 	}
 	return s
 }
 
-// join adds a subscriber to a chat, which it makes if there is none.
-func (b *Broker[T]) join(s *Subscriber[T], name string, config *subscriptionConfig) (replaced *Subscriber[T], err error) {
+// join adds a subscriber to a chat, creating the chat if necessary. It returns the subscriptions
+// that ended because of that, as chat.join does.
+func (b *Broker[T]) join(
+	s *Subscriber[T], name string, of *chatConfig, config *subscriptionConfig,
+) (ended []*Subscriber[T], err error) {
 	for {
-		s.chat, err = b.chatOf(name)
+		s.chat, err = b.chatWith(name, of)
 		if err != nil {
 			return nil, err
 		}
-		if replaced, err = s.chat.join(s, config); err != errDead {
-			return replaced, err
+		if ended, err = s.chat.join(s, config); err != errForgotten {
+			return ended, err
 		}
 	}
 }
 
-// chatOf returns the chat of a name, a new one if there is none.
+// configOf returns the configuration of a chat, or the one that it gets when it is created.
+func (b *Broker[T]) configOf(name string) (*chatConfig, error) {
+	if c, ok := b.chats.Load(name); ok {
+		return c.config, nil
+	}
+	return chatConfigOf[T](&b.config, name)
+}
+
+// chatOf returns the chat with the given name, creating it if necessary.
 func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
+	config, err := b.configOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return b.chatWith(name, config)
+}
+
+// chatWith is chatOf with the configuration that the chat gets if it is created.
+func (b *Broker[T]) chatWith(name string, config *chatConfig) (*chat[T], error) {
 	if c, ok := b.chats.Load(name); ok {
 		return c, nil
 	}
@@ -217,104 +296,154 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 	}
 	switch limit := b.config.maxChats; {
 	case b.state.Load() != stateOpen:
-		return nil, ErrClosed
+		return nil, ErrBrokerClosed
 	case limit > 0 && b.chats.LenLocked() >= limit:
 		return nil, limitError("chats", limit)
 	}
-	c := newChat(b, name)
-	b.cleaner.schedule(c, c.emptySince.Add(b.config.chatIdle)) // perhaps a Publish makes it, and nobody ever comes
+	c := newChat(&b.shared, name, config)
+	c.startIdleLocked() // if Publish creates the chat, it may never get a subscriber
 	b.chats.InsertLocked(name, c)
 	return c, nil
 }
 
-// endWith ends the subscription when ctx ends.
+// endWith arranges for the subscription to end when ctx does. It runs user code: methods of ctx.
 func (s *Subscriber[T]) endWith(ctx context.Context) {
-	c, b := s.chat, s.chat.broker
-	registered := false
-	b.background.enter()
+	c, sh := s.chat, s.chat.shared
+	joined := false
 	defer func() {
-		if !registered { // a foreign context panics
-			b.background.leave()
+		if !joined { // a method of ctx panicked
 			c.end(s, ErrClosed, false)
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() {
-		cause := context.Cause(ctx)
-		c.mu.Lock()
-		ended := c.endLocked(s, cause, false)
-		s.stop = nil // nothing left to stop
-		c.mu.Unlock()
-		if ended {
-			b.announce([]*Subscriber[T]{s})
-		}
-		b.background.leave() // Close does not wait for the logger
-		if ended {
-			b.logEnded([]*Subscriber[T]{s})
-		}
-	})
-	registered = true
-	c.mu.Lock()
+	member := sh.until.Join(ctx, s)
+	joined = true
+	c.gate.Lock()
 	open := s.end.Load() == nil
 	if open {
-		s.stop = stop
+		s.until = member
 	}
-	c.mu.Unlock()
-	if !open && stop() {
-		b.background.leave()
+	c.gate.Unlock()
+	if !open {
+		sh.until.Leave(member)
+		sh.until.Release()
 	}
 }
 
-// Devices returns the devices that are present in a chat, sorted, empty if there is none: those that are subscribed, and
-// those that may still come back within the [WithLeaveGrace].
+// endUntil ends the subscriptions of a context that has ended.
+func (b *Broker[T]) endUntil(cause error, subscribers iter.Seq[*Subscriber[T]]) {
+	var ended []*Subscriber[T]
+	b.background.Enter()
+	for s := range subscribers {
+		if s.chat.endQuietly(s, cause, false) && b.config.logger != nil {
+			ended = append(ended, s)
+		}
+	}
+	b.background.Leave()
+	b.runEndHooks(ended...)
+}
+
+// Head returns the current position of a chat: just after its last message, or at its beginning. To
+// show a page of what was published and then follow the chat without a gap, call Head first, render
+// the page, and subscribe with [Resume] from that position.
+//
+// Head creates the chat if it does not exist. A chat without subscribers that has not ended is
+// remembered for [WithChatIdle] after the last call of Head. Messages published after Head that
+// [WithHistory] no longer keeps show up as Missed of the first delivery; if the chat was forgotten,
+// [Subscriber.Recovered] is false.
+//
+// Head does not block. It returns [ErrInvalid] for a bad argument, [ErrBrokerClosed], ctx.Err() if
+// ctx is done, and [ErrLimit] beyond [WithMaxChats], checked in this order.
+func (b *Broker[T]) Head(ctx context.Context, chat string) (Position, error) {
+	if err := b.check(ctx, chat); err != nil {
+		return Position{}, err
+	}
+	for {
+		c, err := b.chatOf(chat)
+		if err != nil {
+			return Position{}, err
+		}
+		if p, err := c.position(); err != errForgotten {
+			return p, err
+		}
+	}
+}
+
+// Last returns the last message of a chat if [WithHistory] keeps it; ok is false if there is none
+// or it has expired. Last does not create the chat, does not take the message from any
+// subscription, and does not change any counters.
+//
+// Last does not block. It returns [ErrInvalid] for a bad argument, [ErrBrokerClosed], and ctx.Err()
+// if ctx is done, checked in this order.
+func (b *Broker[T]) Last(ctx context.Context, chat string) (d Delivery[T], ok bool, err error) {
+	if err := b.check(ctx, chat); err != nil {
+		return d, false, err
+	}
+	c, ok := b.chats.Load(chat)
+	if !ok {
+		return d, false, nil
+	}
+	d, ok = c.last()
+	return d, ok, nil
+}
+
+// check returns an error if a call about a chat cannot proceed.
+func (b *Broker[T]) check(ctx context.Context, chat string) error {
+	switch {
+	case !b.valid():
+		return errZeroBroker
+	case ctx == nil:
+		return invalidf("nil context")
+	}
+	if err := checkName("chat", chat); err != nil {
+		return err
+	}
+	if b.state.Load() != stateOpen {
+		return ErrBrokerClosed
+	}
+	return ctx.Err()
+}
+
+// Devices returns the sorted names of the devices that are present in a chat: those that are
+// subscribed, and those that left but may still come back within [WithLeaveGrace]. It does not
+// block. The result is empty, not nil, if there are none, and if the chat has ended. A device that
+// joins or leaves during the call may or may not be included.
 func (b *Broker[T]) Devices(chat string) []string {
 	devices := []string{}
 	if !b.valid() {
 		return devices
 	}
 	if c, ok := b.chats.Load(chat); ok {
-		c.mu.Lock()
-		for device := range c.readers.All() {
-			devices = append(devices, device)
+		c.gate.Lock()
+		n := c.readers.Len()
+		over := c.endedLocked()
+		c.gate.Unlock()
+		if over {
+			return devices
 		}
-		devices = slices.AppendSeq(devices, maps.Keys(c.absent.gone()))
-		c.mu.Unlock()
+		devices = make([]string, 0, n+pieceSize)
+		c.gate.Lock()
+		c.eachDeviceLocked(func(device string, _ *Subscriber[T]) { devices = append(devices, device) })
+		c.gate.Unlock()
 	}
 	slices.Sort(devices)
-	return devices
+	return slices.Compact(devices) // a device may have left and come back meanwhile
 }
 
-// Chats returns the chats that have a subscriber, sorted.
+// Chats returns the sorted names of the chats that have an open subscription. It does not block.
+// The result is empty, not nil, if there are none. A chat that gets its first or loses its last
+// subscriber during the call may or may not be included.
 func (b *Broker[T]) Chats() []string {
 	names := []string{}
 	if !b.valid() {
 		return names
 	}
 	for name, c := range b.chats.All() {
-		c.mu.Lock()
-		if c.readers.Len() > 0 {
+		c.gate.Lock()
+		if c.openCountLocked() > 0 {
 			names = append(names, name)
 		}
-		c.mu.Unlock()
+		c.gate.Unlock()
 	}
 	slices.Sort(names)
-	return slices.Compact(names) // a chat that was forgotten and made anew during the walk
-}
-
-// log logs an event. A handler that panics does not take the caller with it.
-func (b *Broker[T]) log(level slog.Level, msg, chat, device string, attrs ...slog.Attr) {
-	l := b.config.logger
-	if l == nil {
-		return
-	}
-	defer func() { _ = recover() }()
-	if !l.Enabled(context.Background(), level) {
-		return
-	}
-	if chat != "" {
-		attrs = append(attrs, slog.String("chat", chat))
-	}
-	if device != "" {
-		attrs = append(attrs, slog.String("device", device))
-	}
-	l.LogAttrs(context.Background(), level, "broadcast: "+msg, attrs...)
+	return slices.Compact(names) // a chat may have been forgotten and created again meanwhile
 }

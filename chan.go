@@ -1,236 +1,237 @@
 package broadcast
 
-import "sync/atomic"
+import (
+	"github.com/fbd86cad/broadcast/internal/background"
+	"github.com/fbd86cad/broadcast/internal/flow"
+)
 
-// Chan returns a channel of deliveries, for select and for sharing among goroutines; always the same one. It starts a
-// goroutine that offers one message at a time; the message is taken when somebody receives it. The channel is closed promptly after
-// any end of the subscription: what was not sent by then can still be read with [Subscriber.Next], as far as the end leaves it
-// readable. During Shutdown it goes on sending. Do not read with other methods while the subscription is open.
+// Chan returns a channel of deliveries, for use in select and for sharing among goroutines. It
+// always returns the same channel. The first call starts a goroutine that offers one message at a
+// time; the message is taken when somebody receives it. Chan itself does not block.
+//
+// The message that is being offered does not count against the buffer, and neither does one that
+// has just been received and is not counted as delivered yet. A reader that uses Chan may therefore
+// have one message more pending than [WithBuffer] allows before its strategy acts. The strategy may
+// drop the offered message like any other. Messages that were dropped before the first call of Chan
+// stay dropped.
+//
+// The channel is closed promptly after any end of the subscription. Messages that were not sent by
+// then can be read with [Subscriber.TryNext] if the end leaves them readable. During Shutdown the
+// channel goes on delivering. Do not read with other methods while the subscription is open. If the
+// first call is made inside a loop over messages, Chan continues after the messages that the loop
+// has yielded, and the loop must be left.
 func (s *Subscriber[T]) Chan() <-chan Delivery[T] {
 	if !s.valid() {
 		ch := make(chan Delivery[T])
 		close(ch)
 		return ch
 	}
+	if s.pump.Load() == nil {
+		s.report() // the first call may be inside a loop over Messages
+	}
 	c := s.chat
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.gate.Lock()
+	defer c.gate.Unlock()
 	p := s.pump.Load()
 	if p == nil {
-		p = &pump[T]{s: s, out: make(chan Delivery[T]), left: make(chan struct{}), tracked: true}
+		p = &pump[T]{s: s, out: make(chan Delivery[T]), settled: make(chan struct{})}
 		s.pump.Store(p)
 		p.startLocked()
 	}
 	return p.out
 }
 
-// pump is the goroutine behind Chan. It alone sends on the channel, and closes it.
+// pump is the goroutine behind Chan. Only it sends on the channel and closes it.
 type pump[T any] struct {
 	s       *Subscriber[T]
 	out     chan Delivery[T]
-	left    chan struct{}   // closed when the goroutine has settled all that it sent
+	settled chan struct{}   // closed when the goroutine has settled all that it sent
 	done    <-chan struct{} // closed at the end of the subscription
-	tracked bool            // counted among the goroutines that Close waits for
-	log     atomic.Bool     // the end is to be logged: set by whoever ended it on the way, before left; loaded by the goroutine when it leaves
-}
 
-// hasLeft reports whether a reader may go on with what is left.
-func (p *pump[T]) hasLeft() bool {
-	select {
-	case <-p.left:
-		return true
-	default:
-		return false
-	}
+	// Guarded by the chat's lock.
+	grown bool   // the limit was raised by the message that is offered
+	late  uint64 // Seq of a message that the goroutine applying the strategy must settle, or 0
+
+	// ended is set when the goroutine has ended the subscription itself, and must run the end hooks
+	// when it leaves. Used by the goroutine alone.
+	ended bool
 }
 
 func (p *pump[T]) startLocked() {
 	s := p.s
 	if s.end.Load() != nil {
 		close(p.out)
-		close(p.left)
+		close(p.settled)
 		return
 	}
 	if s.done == nil {
 		s.done = make(chan struct{})
 	}
 	p.done = s.done
-	s.chat.broker.background.enter()
+	p.makeRoomLocked()
+	s.chat.shared.background.Enter()
 	go p.run()
 }
 
+// makeRoomLocked raises the reader's limit, once, by the message that is offered, or was received
+// and is not settled yet, so that the whole buffer is available besides. What did not fit before
+// stays lost: a strategy that has yet to be applied is applied first, and its limit does not change
+// while it runs.
+func (p *pump[T]) makeRoomLocked() {
+	s := p.s
+	if p.grown || s.end.Load() != nil || s.unsampledLocked() {
+		return
+	}
+	p.grown = true
+	c := s.chat
+	if lost := s.lost(c.log.Head()); lost > 0 { // DropOldest, off the list, with Slow set
+		s.missed += lost
+		s.gap += lost
+		s.at.MoveTo(s.at.Position() + lost)
+	}
+	if s.at.State() == flow.Off {
+		held := s.heldLocked()
+		c.gate.Grow(&s.at)
+		c.updateHoldLocked(s, held)
+	} else {
+		c.gate.Grow(&s.at)
+	}
+	s.progressLocked()
+}
+
+// run sends messages until the subscription ends.
 func (p *pump[T]) run() {
 	defer p.leave()
 	s := p.s
-	spot := s.spot()
+	spot := s.spot() // before the first peek, because withdrawLocked wakes the spot
 	for s.end.Load() == nil {
 		d, ok := p.peek()
 		if !ok {
 			if woken := s.parkForMessage(); woken != nil {
 				select {
 				case <-woken:
-					s.passOn()
 				case <-p.done:
 				}
 			}
 			continue
 		}
-		// While a strategy may take away what is offered, every message wakes this goroutine to look again.
-		if s.word.Load()&slow != 0 {
-			spot.Park()
-		}
 		select {
 		case p.out <- d:
 			p.settle(d)
 		case <-spot.Woken():
-			s.passOn()
 		case <-p.done:
 		}
 	}
 }
 
-// leave closes the channel and makes way for a reader of what is left.
+// leave closes the channel and lets readers take what is left.
 func (p *pump[T]) leave() {
-	b := p.s.chat.broker
+	sh := p.s.chat.shared
 	close(p.out)
-	p.s.chat.mu.Lock()
-	close(p.left)
-	p.s.letGoLocked()
-	p.s.chat.mu.Unlock()
-	p.s.call() // another goroutine that reads by mistake: the token of the end may have been taken here
-	if p.tracked {
-		b.background.leave()
-	}
-	if p.log.Load() {
-		b.logEnded([]*Subscriber[T]{p.s})
+	p.s.chat.gate.Lock()
+	close(p.settled)
+	p.s.releaseRestLocked()
+	p.s.chat.gate.Unlock()
+	p.s.wake() // for a second goroutine that reads by mistake: run may have taken its token
+	sh.background.Leave()
+	if p.ended {
+		sh.runEndHooks(p.s)
 	}
 }
 
-// peek looks at the next message.
-func (p *pump[T]) peek() (d Delivery[T], ok bool) {
-	p.leaving(func() { d, ok = p.s.peek() })
-	return d, ok
+// exit is visit.exit for the goroutine. It leaves runEndHooks to pump.leave, when nobody waits for
+// the goroutine any more.
+//
+// Close does not wait for the goroutine while that runs a logger.
+func (p *pump[T]) exit(v *visit[T]) {
+	p.ended = v.exitQuietly() || p.ended
+	if v.returned {
+		t := &p.s.chat.shared.background
+		t.Leave()
+		v.logReturn()
+		t.Enter()
+	}
 }
 
-// settle takes a message that was received.
-func (p *pump[T]) settle(d Delivery[T]) {
-	p.leaving(func() {
-		for !p.s.settleOffered(d) {
-			if woken := p.s.parkForMessage(); woken != nil {
-				<-woken
-				p.s.passOn()
-			}
-		}
-	})
-}
-
-// leaving runs f, which may run a sampler or wait for one: Close does not wait for one that hangs.
-func (p *pump[T]) leaving(f func()) {
+// tracker returns the verdict.tracker for a visit by the goroutine.
+func (p *pump[T]) tracker() *background.Tracker {
 	if p.s.sampler == nil {
-		f()
-		return
+		return nil
 	}
-	background := &p.s.chat.broker.background
-	p.tracked = false
-	background.leave()
-	f()
-	background.enter()
-	p.tracked = true
+	return &p.s.chat.shared.background
 }
 
-// peek returns what take would take from an open subscription.
-func (s *Subscriber[T]) peek() (d Delivery[T], ok bool) {
-	if !s.enter() {
+// settle counts a message that was received as taken, after waiting for a strategy that is being
+// applied. While it waits for a sampler, Close does not wait for the goroutine.
+func (p *pump[T]) settle(d Delivery[T]) {
+	for !p.settleReceived(d) {
+		woken := p.s.parkForMessage()
+		if woken == nil {
+			continue
+		}
+		if t := p.tracker(); t != nil {
+			t.Leave()
+			<-woken
+			t.Enter()
+		} else {
+			<-woken
+		}
+	}
+}
+
+// peek returns the next message without taking it. While a strategy may drop what it finds, the
+// goroutine parks first, so that the next message wakes it.
+func (p *pump[T]) peek() (d Delivery[T], ok bool) {
+	s := p.s
+	v, ok := s.enter()
+	if !ok {
 		return d, false
 	}
-	defer s.exit()
-	if !s.sampleLocked() {
+	defer p.exit(&v)
+	v.tracker = p.tracker()
+	if s.at.Load().Slow() {
+		// With the lock held, so that no message is accepted in between, and before the strategy
+		// runs without it.
+		s.spot().Park()
+	}
+	if !s.sampleLocked(&v.verdict) {
 		return d, false
 	}
-	if s.word.Load()&slow == 0 { // what is found here must not change, even if another goroutine reads, by mistake
-		s.set(slow)
-		defer s.clear(slow)
+	p.makeRoomLocked()
+	if !s.at.Load().Slow() { // keep out a second goroutine that reads by mistake
+		s.at.Set(flow.Slow)
+		defer s.at.Clear(flow.Slow)
 	}
-	head := s.chat.log.Head()
 	if s.end.Load() != nil {
 		return d, false
 	}
-	if e, ok := s.nextEventLocked(s.nextSeqLocked()); ok {
-		return s.tell(e), true
-	}
-	if head == s.position() {
-		return d, false
-	}
-	d.Chat, d.epoch = s.chat.name, s.chat.epoch
-	if b := s.backlog; b != nil && b.active {
-		if b.queue.Len() > 0 {
-			d.Seq, d.Message = b.queue.Oldest()
-		} else {
-			d.Seq, d.Message = b.applied+1, *s.slotLocked(b.applied + 1)
-		}
-		d.Missed = d.Seq - b.last - 1
-		return d, true
-	}
-	lost := s.lost(head)
-	d.Seq, d.Missed = s.position()+lost+1, s.gap+lost
-	d.Message = *s.slotLocked(d.Seq)
-	return d, true
+	ok = s.peekLocked(&d)
+	return d, ok
 }
 
-// settleOffered settles a message that was received. It returns false if it must be called again, because the strategy is
-// being applied.
-func (s *Subscriber[T]) settleOffered(d Delivery[T]) bool {
-	if !s.enter() {
+// settleReceived is settle in a single visit. It returns false if it must be called again, because
+// the strategy is being applied.
+func (p *pump[T]) settleReceived(d Delivery[T]) bool {
+	s := p.s
+	v, ok := s.enter()
+	if !ok {
 		return false
 	}
-	defer s.exit()
-	if d.Kind != Published {
-		s.follower.next = s.follower.after
-		return true
-	}
-	sampled := s.sampleLocked()
-	s.set(slow)
+	defer p.exit(&v)
+	v.tracker = p.tracker()
+	sampled := d.Kind != Published || s.sampleLocked(&v.verdict)
+	s.at.Set(flow.Slow) // progressLocked clears it if possible
 	switch {
-	case d.Seq <= s.lastLocked(): // somebody else has read it, by mistake
+	case d.Kind != Published:
+		s.settleLocked(&d)
+	case d.Seq <= s.lastLocked(): // a second goroutine has read it by mistake
+	case s.busy.Load(): // implies that nothing can be taken any more
+		p.late = d.Seq
 	case sampled && !s.gone():
-		s.settleOfferedLocked(d)
+		s.settleLocked(&d)
 	default:
-		s.settleGoneLocked(d)
+		s.settleGoneLocked(d.Seq)
 	}
 	s.progressLocked()
 	return true
-}
-
-// settleOfferedLocked moves the reader behind d. A strategy may have dropped d while it was offered: then it was delivered
-// all the same, and is not missed after all.
-func (s *Subscriber[T]) settleOfferedLocked(d Delivery[T]) {
-	b := s.backlog
-	switch {
-	case b == nil || !b.active:
-		s.missed += d.Seq - s.position() - 1
-		s.gap = 0
-		s.moveTo(d.Seq)
-	case b.oldestSeq() == d.Seq:
-		s.takeBacklogLocked(new(Delivery[T]))
-	default:
-		b.last = d.Seq
-		s.missed--
-	}
-}
-
-// settleGoneLocked is settleOfferedLocked for a subscription of which nothing can be taken any more: only the books matter.
-func (s *Subscriber[T]) settleGoneLocked(d Delivery[T]) {
-	if !s.picks() {
-		s.missed += d.Seq - s.position() - 1
-		s.gap = 0
-		s.moveTo(d.Seq)
-		return
-	}
-	_, head := s.headLocked()
-	s.settleLostLocked(head)
-	if b := s.backlog; b != nil && b.active && b.oldestSeq() != d.Seq {
-		s.missed-- // the strategy had dropped it
-	} else {
-		s.moveTo(s.position() + 1)
-	}
 }

@@ -3,166 +3,187 @@ package broadcast
 import (
 	"errors"
 	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/fbd86cad/broadcast/internal/background"
+	"github.com/fbd86cad/broadcast/internal/chunks"
+	"github.com/fbd86cad/broadcast/internal/flow"
+	"github.com/fbd86cad/broadcast/internal/parking"
+	"github.com/fbd86cad/broadcast/internal/presence"
 	"github.com/fbd86cad/broadcast/internal/seglog"
 	"github.com/fbd86cad/broadcast/internal/smallmap"
 )
 
-// chat is one topic: a log of messages and the readers that follow it.
+// A chat is one topic: a log of messages and the readers that follow it.
 //
-// Lock order, of the whole package: Broker.census, registry, chat.mu, and below it the leaves parking.Lot, cleaner.mu,
-// distributor.mu, tracker.mu, history.mu. No lock is held while waiting, while waking many, or while code of the user runs.
+// Lock order in this package: Broker.statsMu, registry, chat.gate. Below chat.gate, and never held
+// together, are parking.Lot, parking.Distributor, background.Agenda, background.Tracker,
+// until.Registry, and brokerTotals.mu. No lock is held while waiting, while waking many goroutines,
+// or while user code runs.
 type chat[T any] struct {
-	// What a publisher looks at for every message comes first: where there are many chats, each line of the processor's cache counts.
+	// The fields that a publisher uses for every message come first: where there are many chats,
+	// each cache line counts.
 
-	broker *Broker[T]
+	shared *shared[T]
+	config *chatConfig // never changes
 
-	mu sync.Mutex
+	gate flow.Gate // guards all fields without another comment; admits publishers
 
-	closed   bool // no message and no reader is accepted any more, since Close or Shutdown
-	draining bool // readers end with their last message
-	dead     bool // no longer in the registry; look again
-	observed bool // the cleaner will look at stallers by itself; if not, a publisher must call it
+	// closed is why the chat refuses messages: ErrBrokerClosed, or the error of EndChat. It is nil
+	// while the chat accepts messages, and is set once. From then on readers end with it when they
+	// have taken their last message.
+	closed    error
+	forgotten bool // no longer in the registry: look it up again
+	statsMark bool // readers with this statsMark were counted by Stats, or joined since
 
-	// awaiting counts the readers that the leading publisher waits for: raised under mu for each reader that is marked, lowered
-	// by whoever takes the mark away (the reader in mid-take, without mu). Whoever lowers it to 0 wakes the leader.
-	awaiting atomic.Int32
+	stalls   *stalls[T] // nil without readers that could stall
+	sampleAt uint64     // the head at which publishers sample for the laggards, or flow.Never
 
-	stallers int              // readers with a stall timeout
-	waiters  waiterQueue[T]   // publishers that wait, the first one leading
-	pressed  []*Subscriber[T] // those whose sampler the next accepted message's publisher must run
+	presence presence.State // guarded by gate; publishers call its Lot without
 
-	// presence is nil while nobody follows the comings and goings: stored under mu, loaded also by publishers, to wake.
-	presence atomic.Pointer[presence[T]]
+	log    seglog.Log[T] // appended to under gate; readers load the head without
+	parked parking.Lot   // readers that wait for a message, but for those that follow presence
 
-	log    seglog.Log[T] // appended to under mu; its head is read by all readers
-	watch  watchlist[T]  // those whose room publishers look at
-	parked crowd         // the readers that wait for a message, but for those that follow presence
+	name  string // never changes
+	epoch uint64 // identifies the log; random, so that a new chat of the same name has another one
 
-	name  string
-	epoch uint64 // names the log; random, so that it is not that of a chat of the same name that was forgotten
+	readers   smallmap.Map[string, *Subscriber[T]] // the open ones by device; nil during a leave grace
+	anonymous *chunks.List[*Subscriber[T]]         // those without a device; nil if there are none
+	history   history
 
-	// The rest is guarded by mu, like all that is not said to be otherwise.
+	// releaseAt is when the cleaner is to release the messages that all readers have taken, as the
+	// time since the broker began; 0 if that is not planned. triedAt is the head when it last
+	// tried.
+	releaseAt time.Duration
+	triedAt   uint64
 
-	readers smallmap.Map[string, *Subscriber[T]] // by device; the open ones
-	stand   *stand                               // what a publisher found when the buffers were full; nil if none ever did
-	history history                              // what is kept for those who come later
-	absent  *absence                             // devices that may come back; nil if there are none
-	held    map[uint64]int                       // buffer sizes of the readers off the list, counted: the log holds the largest for them
-	past    books                                // of the subscriptions that ended
+	lagging *laggards[T] // nil if there never were any
+	ended   books        // totals of the subscriptions that ended
 
-	emptySince time.Time // when the last reader left; meaningful while there is none
-	due        time.Time // when the cleaner comes, zero if it will not; guarded by cleaner.mu
-	dueIndex   int       // where in the cleaner's queue; guarded by cleaner.mu
+	// countedTwice is what Stats, while it adds up this chat, has counted of open subscriptions and
+	// then again in ended. nil at other times.
+	countedTwice *books
+
+	// idleSince is when the last reader left, or the chat ended, as the time since the broker
+	// began. It is meaningless while there is a reader in a chat that has not ended.
+	idleSince time.Duration
+
+	background.Appointment // the cleaner's next visit, if any; guarded by the agenda
 }
 
-func newChat[T any](b *Broker[T], name string) *chat[T] {
+func newChat[T any](sh *shared[T], name string, config *chatConfig) *chat[T] {
 	c := &chat[T]{
-		broker:     b,
-		name:       name,
-		epoch:      max(rand.Uint64(), 1),
-		log:        seglog.New[T](uint64(b.config.historySize)),
-		watch:      watchlist[T]{limit: noLimit},
-		emptySince: time.Now(),
+		shared:   sh,
+		config:   config,
+		name:     name,
+		epoch:    max(rand.Uint64(), 1),
+		log:      seglog.New[T](uint64(config.historySize)),
+		gate:     flow.NewGate(),
+		sampleAt: flow.Never,
+		history:  newHistory(config),
 	}
 	return c
 }
 
-// errDead says that the chat was forgotten between look-up and lock.
-var errDead = errors.New("chat is dead")
+// errForgotten means that the chat was forgotten between its look-up and the lock.
+var errForgotten = errors.New("chat was forgotten")
 
-// join adds a reader in place of the one that its device has, which it returns if there is one.
-func (c *chat[T]) join(s *Subscriber[T], config *subscriptionConfig) (replaced *Subscriber[T], err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old := c.readers.Get(s.device)
-	limit := c.broker.config.maxSubscribers
+// Head returns the Seq of the last message. It is a method of [flow.Log].
+func (c *chat[T]) Head() uint64 { return c.log.Head() }
+
+// Refusal returns why the chat refuses messages, or nil. It is a method of [flow.Log]: the caller
+// holds the lock.
+func (c *chat[T]) Refusal() error {
 	switch {
-	case c.dead:
-		return nil, errDead
-	case c.closed:
-		return nil, ErrClosed
-	case old == nil && limit > 0 && c.readers.Len() >= limit:
-		return nil, limitError("subscribers in a chat", limit)
+	case c.closed != nil: // also if the chat was forgotten since
+		return c.closed
+	case c.forgotten:
+		return errForgotten
 	}
-	c.startLocked(s, config.resume, config.replay)
-	c.readers.Set(s.device, s)
-	c.broker.open.Add(1)
-	if old != nil {
+	return nil
+}
+
+// Patience returns how long publishers wait for a full reader that has no patience of its own. It
+// is a method of [flow.Log].
+func (c *chat[T]) Patience() time.Duration { return c.config.subscription.patience }
+
+// join adds a reader. It returns the subscriptions that this ended: the older one of the device,
+// and the new one if the chat has ended and nothing is kept for it. The caller must call
+// shared.signalEnd and shared.runEndHooks for them.
+func (c *chat[T]) join(
+	s *Subscriber[T], config *subscriptionConfig,
+) (ended []*Subscriber[T], err error) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	limit := c.config.maxSubscribers
+	switch {
+	case c.forgotten:
+		return nil, errForgotten
+	case c.shared.state.Load() != stateOpen:
+		return nil, ErrBrokerClosed
+	case limit > 0 && c.openCountLocked() >= limit && c.readers.Get(s.device) == nil:
+		return nil, limitError("subscribers in a chat", limit)
+	case config.patience != c.Patience() && !c.gate.SetPatience(&s.at, config.patience):
+		return nil, limitError("different patiences in a chat", flow.MaxPatiences)
+	}
+	c.startLocked(s, config)
+	old := c.addLocked(s)
+	s.unproven = old != nil && old.heldUpPublishersLocked()
+	s.statsMark = c.statsMark
+	c.shared.count(1)
+	switch {
+	case old != nil:
 		c.endLocked(old, ErrReplaced, false)
-		c.past.replaced++
-	} else {
-		c.cameLocked(s.device)
+		c.ended.replaced++
+		ended = append(ended, old)
+	case s.device != "":
+		c.arrivedLocked(s.device)
 	}
 	if config.presence {
-		c.followLocked(s)
+		s.follower = c.presence.Follow(s.at.Room())
 	}
 	if s.stall != nil {
-		c.stallers++
+		c.watchStallsLocked(s)
 	}
-	c.watch.add(s, s.limit())
-	c.observeLocked() // a replay may wait
-	return old, nil
+	c.gate.Join(&s.at, !s.unproven)
+	if c.closed != nil && c.dismissLocked(s) {
+		ended = append(ended, s)
+	}
+	return ended, nil
 }
 
-// accept appends a message, which must have room. It runs the strategies of the readers that have none, returns those whose
-// subscription ended by it, and those whose sampler the publisher must run when it has unlocked.
-func (c *chat[T]) acceptLocked(msg *T) (o outcome[T]) {
-	if len(c.watch.full) > 0 {
-		o = c.overrunLocked()
+// dismissLocked ends a reader that has joined a closed chat: when it has taken the messages kept
+// for it or, if the idle time of the chat is over, at once. It reports whether the reader has
+// ended.
+func (c *chat[T]) dismissLocked(s *Subscriber[T]) bool {
+	if time.Now().Before(c.idleUntilLocked()) {
+		return c.drainLocked(s)
 	}
-	if len(c.pressed) > 0 {
-		o.overrun, c.pressed = append(o.overrun, c.pressed...), nil
-	}
-	c.log.Append(msg)
-	c.noteLocked()
-	c.observeLocked()
-	return o
+	return c.cutLocked(s)
 }
 
-// outcome is what a publisher has to do after it has unlocked the chat.
-type outcome[T any] struct {
-	ended   []*Subscriber[T] // to be finished
-	overrun []*Subscriber[T] // to be sampled
+// position returns the position after the last message. A chat without readers is remembered for
+// WithChatIdle from now on.
+func (c *chat[T]) position() (Position, error) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.forgotten {
+		return Position{}, errForgotten
+	}
+	if c.openCountLocked() == 0 {
+		c.startIdleLocked()
+	}
+	return Position{c.epoch, c.log.Head()}, nil
 }
 
-// settle does what an accepted message left to do. No lock is held.
-func (c *chat[T]) settle(o outcome[T]) {
-	c.wake()
-	if len(o.ended) > 0 {
-		c.broker.finish(o.ended...)
+// last returns the last message if the history keeps it.
+func (c *chat[T]) last() (d Delivery[T], ok bool) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	head := c.log.Head()
+	if c.keptLocked(time.Now()) == head {
+		return d, false
 	}
-	if len(o.overrun) > 0 {
-		sampleAll(o.overrun)
-	}
-}
-
-// sampleAll runs samplers, all of them, even if one exits the goroutine.
-func sampleAll[T any](readers []*Subscriber[T]) {
-	i := 0
-	defer func() {
-		if i < len(readers) {
-			sampleAll(readers[i+1:])
-		}
-	}()
-	for ; i < len(readers); i++ {
-		readers[i].sampleForPublisher()
-	}
-}
-
-// nudgeLocked makes the leading publisher look again.
-func (c *chat[T]) nudgeLocked() {
-	if w := c.waiters.first(); w != nil {
-		w.signal()
-	}
-}
-
-// nudge is nudgeLocked for those who do not hold the lock.
-func (c *chat[T]) nudge() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nudgeLocked()
+	message := *c.log.Find(head).At(head)
+	return Delivery[T]{Chat: c.name, epoch: c.epoch, Seq: head, Message: message}, true
 }

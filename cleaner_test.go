@@ -1,7 +1,9 @@
 package broadcast_test
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,12 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
-)
-
-// Cleaners act between the time when something is due and one interval later.
-const (
-	idle     = 5 * time.Minute // the defaults
-	interval = time.Minute
 )
 
 func TestAChatWithoutReadersIsForgottenBetweenIdleAndOneIntervalLater(t *testing.T) {
@@ -102,7 +98,8 @@ func TestAChatWithAPublisherInFlightIsNotForgotten(t *testing.T) {
 	})
 }
 
-// Promise 30: whoever comes in the moment in which a chat is forgotten finds the old one or a new one.
+// Promise 30: whoever comes in the moment in which a chat is forgotten finds the old one or a new
+// one.
 func TestASubscribeThatRacesWithACleanerIsWhollyBeforeOrAfterIt(t *testing.T) {
 	for moment := -interval / 12; moment <= interval; moment += interval / 12 { // one of them is when the cleaner comes
 		bubble(t, func(t *testing.T) {
@@ -283,16 +280,196 @@ func TestAChatIsNotForgottenWhileAPublisherLeavesItsWait(t *testing.T) {
 		s := b.join(chat, "full", broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(1))
 		fill(t, b, 1)
 		var next *broadcast.Subscriber[int]
-		waiting := queue(hooked{t.Context(), nil, func() {
-			if s.Err() != nil && next == nil {
-				sleep(time.Second)
-				require.Equal(t, 1, b.Stats().Chats)
-				next = b.join(chat, "next")
-			}
-		}}, b, 2)[0]
-		time.Sleep(patience)
-		require.NoError(t, s.Close())
+		waiting := queue(t.Context(), b, 2)[0]
+		sleep(patience)
+		require.True(t, broadcast.Deafening(b.Broker, chat, 0, func() {
+			require.NoError(t, s.Close())
+			sleep(time.Second)
+			require.Equal(t, 1, b.Stats().Chats)
+			next = b.join(chat, "next")
+		}))
 		require.NoError(t, (<-waiting).err)
 		require.Equal(t, []broadcast.Delivery[int]{{Chat: chat, Seq: 2, Message: 2}}, bare(takeAll(t, next)...))
 	})
+}
+
+// A loop that takes its time for each message is not stalled, however many it reports in one step.
+func TestASlowLoopThatGoesOnIsNeverStalled(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithStallTimeout(time.Minute), broadcast.WithCleanInterval(time.Second))
+		all, messages := b.join(chat, "all"), b.join(chat, "messages")
+		b.publish(chat, from(1, 100)...)
+		var got []int
+		loop := async(func() error {
+			for range all.All(t.Context()) {
+				time.Sleep(time.Minute - time.Second)
+			}
+			return all.Err()
+		})
+		for msg := range messages.Messages(t.Context()) {
+			if got = append(got, msg); msg == 100 {
+				break
+			}
+			time.Sleep(time.Minute - time.Second)
+		}
+		require.Equal(t, from(1, 100), got)
+		require.NoError(t, messages.Err())
+		require.NoError(t, b.Close())
+		require.ErrorIs(t, (<-loop).err, broadcast.ErrBrokerClosed)
+	})
+}
+
+// Chats are due all the time, while the timer is being set and while it fires.
+func TestCloseAwaitsACleanerThatNeverRests(t *testing.T) {
+	for range 60 {
+		stop := watchdog(t)
+		b := unaudited[int](t, broadcast.WithCleanInterval(1), broadcast.WithChatIdle(0), broadcast.WithLeaveGrace(1))
+		crowd(4, func(i int) {
+			for n := range 500 {
+				s, err := b.Subscribe(fmt.Sprint(n%10), fmt.Sprint(i))
+				if assert.NoError(t, err) {
+					assert.NoError(t, s.Close())
+				}
+			}
+		})
+		require.NoError(t, b.Close())
+		require.Empty(t, broadcast.Leftovers(b.Broker))
+		stop()
+	}
+}
+
+// Nothing can stall any more: publishers call the cleaner no longer.
+func TestTheCleanerHasNothingToDoWhenTheLastReaderThatCouldStallHasGone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithStallTimeout(0), broadcast.WithHistory(1, 0)) // so that nothing is let go either
+		b.join(chat, "stays")
+		for i := range 10 {
+			s := b.join(chat, "could stall", broadcast.WithStallTimeout(time.Minute))
+			b.publish(chat, i)
+			require.Equal(t, 1, broadcast.Due(b.Broker), "chats due")
+			require.NoError(t, s.Close())
+			sleep(time.Hour)
+			b.publish(chat, i)
+			require.Zero(t, broadcast.Due(b.Broker), "chats due")
+		}
+	})
+}
+
+func TestTheCleanerLooksAtFewReadersAtATime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const readers = 10*piece + 1
+		b := newBroker[int](t, broadcast.WithStallTimeout(time.Hour))
+		for i := range readers {
+			b.join(chat, fmt.Sprint(i))
+		}
+		b.publish(chat, 1)
+		suspects := func() int { return broadcast.Suspects(b.Broker, chat) }
+		stalled := func() int { return int(b.Stats().Stalled) }
+		inPieces := func(later time.Duration, done func() int) {
+			for more := true; more; {
+				before := done()
+				more = broadcast.EndStalled(b.Broker, chat, later)
+				require.LessOrEqual(t, done()-before, piece)
+			}
+			require.Equal(t, readers, done())
+		}
+		inPieces(time.Minute, suspects)
+		b.publish(chat, 2)
+		require.False(t, broadcast.EndStalled(b.Broker, chat, time.Minute), "none is looked at again before it is due")
+		inPieces(2*time.Hour, stalled)
+	})
+}
+
+// Readers come and go in the middle of a round.
+func TestTheCleanerLooksAtAllReadersWhoeverLeavesMeanwhile(t *testing.T) {
+	for seed := range uint64(20) {
+		bubble(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			b := newBroker[int](t, broadcast.WithStallTimeout(time.Hour))
+			var open []*broadcast.Subscriber[int]
+			join := func() { open = append(open, b.join(chat, fmt.Sprint(len(open), random.Uint64()))) }
+			for range 5 * piece {
+				join()
+			}
+			b.publish(chat, 1)
+			for broadcast.EndStalled(b.Broker, chat, time.Minute) {
+				for range random.IntN(piece) {
+					i := random.IntN(len(open))
+					require.NoError(t, open[i].Close())
+					open[i] = open[len(open)-1]
+					open = open[:len(open)-1]
+				}
+				for range random.IntN(piece / 2) {
+					join()
+				}
+			}
+			behind := 0
+			for _, s := range open {
+				behind += int(s.Stats().Pending)
+			}
+			require.Equal(t, behind, broadcast.Suspects(b.Broker, chat), "seed %d", seed)
+		})
+	}
+}
+
+// It is not forgotten when it takes something, also if nobody publishes any more.
+func TestAReaderThatTakesSomeAndThenNothingIsEnded(t *testing.T) {
+	forStrategies(t, append(lossy, broadcast.Block), func(t *testing.T, strategy broadcast.Sampling) {
+		b := newBroker[int](t, broadcast.WithStallTimeout(time.Minute), broadcast.WithCleanInterval(time.Second), broadcast.WithSampling(strategy))
+		s := b.join(chat, "device")
+		b.publish(chat, 1, 2, 3)
+		sleep(30 * time.Second)
+		require.Equal(t, 1, broadcast.Suspects(b.Broker, chat))
+		take(t, s, 2)
+		require.Zero(t, broadcast.Suspects(b.Broker, chat))
+		took := elapsed(func() { <-s.Done() })
+		require.GreaterOrEqual(t, took, time.Minute)
+		require.LessOrEqual(t, took, time.Minute+time.Second)
+	})
+}
+
+func TestManyReadersThatStallAreEndedInTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithStallTimeout(time.Minute), broadcast.WithCleanInterval(time.Second))
+		for i := range 10 * piece {
+			b.join(chat, fmt.Sprint(i))
+		}
+		reads := b.join(chat, "reads")
+		b.publish(chat, 1, 2)
+		sleep(30 * time.Second)
+		take(t, reads, 1)
+		sleep(30*time.Second + time.Second)
+		require.EqualValues(t, 10*piece, b.Stats().Stalled)
+		require.Equal(t, []string{"reads"}, b.Devices(chat))
+		sleep(30 * time.Second)
+		require.Empty(t, b.Devices(chat))
+	})
+}
+
+func TestACleanerThatComesForSomethingElseStillLooksAtReaders(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		// With a history that does not expire the cleaner has nothing to let go of, and comes for
+		// nothing else.
+		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Second), broadcast.WithHistory(1, 0))
+		s := b.join(chat, "device", broadcast.WithStallTimeout(time.Minute))
+		gone := b.join(chat, "gone")
+		b.publish(chat, 1)
+		require.NoError(t, gone.Close()) // the cleaner comes at the end of its grace
+		sleep(2 * time.Minute)
+		require.ErrorIs(t, s.Err(), broadcast.ErrStalled)
+	})
+}
+
+// The cleaner comes back to a chat that it could not forget because publishers were waiting.
+func TestAChatWhosePublishersWaitedWhenItWasDueIsForgottenLater(t *testing.T) {
+	b := unaudited[int](t, broadcast.WithChatIdle(0), broadcast.WithCleanInterval(4*time.Microsecond), broadcast.WithPatience(0))
+	s := b.join(chat, "full", broadcast.WithSampling(broadcast.Block), broadcast.WithBuffer(1))
+	require.NoError(t, b.TryPublish(chat, 1))
+	var publishers sync.WaitGroup
+	for range 1_000 {
+		publishers.Go(func() { _ = b.Publish(context.Background(), chat, 2) })
+	}
+	require.NoError(t, s.Close())
+	publishers.Wait()
+	require.Eventually(t, func() bool { return b.Stats().Chats == 0 }, time.Minute, time.Millisecond)
 }

@@ -1,138 +1,230 @@
 package broadcast
 
 import (
-	"log/slog"
-	"slices"
 	"sync/atomic"
+	"time"
 
+	"github.com/fbd86cad/broadcast/internal/flow"
 	"github.com/fbd86cad/broadcast/internal/seglog"
 )
 
-// ending is how a subscription ended. All but the last group never changes.
+// ending describes how a subscription ended. The fields of the first group never change.
 type ending[T any] struct {
 	reason  error
-	head    uint64      // the chat's head at that moment; nothing later concerns the subscription
-	wasDone bool        // somebody had asked for done, so that it has to be closed
-	gone    atomic.Bool // nothing can be taken any more: from the beginning, or since Close; set under the chat's lock
+	head    uint64 // the chat's head at the end; later messages do not concern the subscription
+	hadDone bool   // Subscriber.done had been made, and has to be closed
+
+	// gone is set when nothing can be taken any more: at the end, or later by Close. It is stored
+	// under the chat's lock and loaded without.
+	gone atomic.Bool
 
 	// Guarded by the chat's lock.
-	rest    *seglog.View[T] // what was buffered, of the log
-	counted books           // what of this subscription is in the totals
+	rest   *seglog.View[T] // what was buffered in the log
+	booked books           // what chat.ended contains of this subscription
 }
 
-// end ends a subscription, if it has not ended, and reports whether it did. When it returns, its effect is complete.
+// end ends a subscription. It returns false if that has ended before. With readable, what was
+// buffered can still be taken. When end returns true, the end has taken effect everywhere.
 func (c *chat[T]) end(s *Subscriber[T], reason error, readable bool) bool {
-	c.mu.Lock()
-	ended := c.endLocked(s, reason, readable)
-	c.mu.Unlock()
+	ended := c.endQuietly(s, reason, readable)
 	if ended {
-		c.broker.finish(s)
+		c.shared.runEndHooks(s)
 	}
 	return ended
 }
 
-// endLocked is the part of end under the chat's lock. Who got true must call Broker.finish with no lock held.
+// endQuietly is like end, but does not run user code. If it returns true, the caller must call
+// shared.runEndHooks.
+func (c *chat[T]) endQuietly(s *Subscriber[T], reason error, readable bool) bool {
+	c.gate.Lock()
+	ended := c.endLocked(s, reason, readable)
+	c.gate.Unlock()
+	if ended {
+		c.shared.signalEnd(s)
+	}
+	return ended
+}
+
+// endLocked is the part of end that needs the chat's lock. If it returns true, the caller must
+// release the lock, call shared.signalEnd before any user code runs, and then call
+// shared.runEndHooks. Close waits until signalEnd has returned.
 func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool {
 	if s.end.Load() != nil {
 		return false
 	}
-	s.set(slow) // from here on the position stands still
-	e := &ending[T]{reason: reason, head: c.log.Head(), wasDone: s.done != nil}
+	c.shared.background.Enter()
+	s.at.Set(flow.Slow) // from here on the position does not change
+	e := &ending[T]{reason: reason, head: c.log.Head(), hadDone: s.done != nil}
 	e.gone.Store(!readable)
-	if readable && e.head > s.position() {
+	if readable && e.head > s.at.Position() {
 		e.rest = c.restLocked(s, e.head)
 	}
-	c.unawaitLocked(s)
-	if s.place == placeOff {
-		c.releaseLocked(s.buffer)
+	if s.at.State() == flow.Off {
+		c.releaseHoldLocked(s)
 	}
-	c.watch.remove(s)
+	c.gate.Leave(&s.at)
 	s.segment.Store(nil)
-	s.frozen = nil
+	if s.lag != nil {
+		s.lag.snapshot = nil
+	}
 	if s.stall != nil {
-		c.stallers--
+		c.unwatchStallsLocked(s)
 	}
-	c.unfollowLocked(s)
-	if c.readers.Get(s.device) == s { // else it was replaced
-		c.readers.Delete(s.device)
-		if !c.closed {
-			c.wentLocked(s.device)
-		}
+	c.presence.Unfollow(s.follower)
+	switch {
+	case s.device == "":
+		c.removeAnonymousLocked(s)
+	case c.readers.Get(s.device) == s: // else it was replaced
+		c.departedLocked(s.device)
 	}
-	if c.readers.Len() == 0 {
-		c.emptiedLocked()
+	c.releaseAfterEndLocked()
+	if c.openCountLocked() == 0 {
+		c.startIdleLocked()
 	}
 	s.end.Store(e)
 	s.releaseSpot()
-	if s.due {
-		c.pressed = slices.DeleteFunc(c.pressed, func(o *Subscriber[T]) bool { return o == s })
-	}
-	s.letGoLocked()
-	c.recountLocked(s)
-	c.broker.left()
-	c.nudgeLocked() // a publisher may have waited for this reader
+	s.releaseRestLocked()
+	c.updateTotalsLocked(s)
+	c.shared.count(-1)
 	return true
 }
 
-// discardLocked throws away what an end has left readable. The reason stays.
+// endDrainedLocked ends a subscription that has taken all messages and presence events, in a chat
+// that is closed. It reports whether it did.
+func (c *chat[T]) endDrainedLocked(s *Subscriber[T]) bool {
+	pendingEvents := s.follower.Behind() && !c.endedLocked()
+	return s.at.Position() == c.log.Head() && !pendingEvents && c.endLocked(s, c.closed, true)
+}
+
+// drainLocked makes a subscription to a closed chat end when it has taken all that it may still
+// take. It reports whether it has ended already.
+func (c *chat[T]) drainLocked(s *Subscriber[T]) bool {
+	s.at.Set(flow.Slow)
+	if c.endDrainedLocked(s) {
+		return true
+	}
+	if c.endedLocked() {
+		c.withdrawLocked(s) // it may be an event that Chan offers
+	}
+	return false
+}
+
+// cutLocked ends a subscription to a chat that is closed. What fits its buffer stays readable. It
+// reports whether it did.
+func (c *chat[T]) cutLocked(s *Subscriber[T]) bool {
+	s.at.Set(flow.Slow)
+	c.fitLocked(s)
+	return c.endLocked(s, c.closed, true)
+}
+
+// fitLocked drops the oldest messages that a reader may still take until the rest fits its buffer:
+// a replay may be longer. A backlog that its strategy has picked is dropped in pieces, with the
+// lock released in between, unless the strategy is being applied.
+func (c *chat[T]) fitLocked(s *Subscriber[T]) {
+	var p pieces
+	for s.end.Load() == nil && !s.busy.Load() {
+		over := excess(s.statsLocked().Pending, s.at.Room())
+		if over == 0 {
+			break
+		}
+		if !s.lag.picked() {
+			s.missed += over
+			s.gap += over
+			s.at.MoveTo(s.at.Position() + over)
+			break
+		}
+		s.loseOldestLocked()
+		p.visited(&c.gate)
+	}
+	if s.at.State() == flow.Off && !s.busy.Load() {
+		c.updateHoldLocked(s, s.heldLocked())
+	}
+}
+
+// startIdleLocked starts the idle time of a chat without readers. That of a chat that has ended is
+// running already.
+func (c *chat[T]) startIdleLocked() {
+	if !c.endedLocked() {
+		c.idleSince = time.Since(c.shared.began)
+		c.shared.agenda.Schedule(c, c.idleUntilLocked())
+	}
+}
+
+// idleUntilLocked returns the end of the idle time of a chat without readers, or of one that has
+// ended.
+func (c *chat[T]) idleUntilLocked() time.Time {
+	return c.shared.began.Add(c.idleSince).Add(c.config.idle)
+}
+
+// discardLocked discards what an end has left readable. The reason stays.
 func (c *chat[T]) discardLocked(s *Subscriber[T]) {
 	e := s.end.Load()
 	e.gone.Store(true)
-	e.rest = nil
-	s.letGoLocked()
-	c.recountLocked(s)
+	s.releaseRestLocked()
+	c.updateTotalsLocked(s)
 }
 
-// letGoLocked lets the backlog go when nothing of it can be taken any more, and nobody is at it.
-func (s *Subscriber[T]) letGoLocked() {
-	if !s.gone() || s.busy.Load() || s.pump.Load() != nil && !s.pump.Load().hasLeft() {
+// releaseRestLocked releases the buffered messages of a subscription that has ended, once none of
+// them can be taken any more and no goroutine is using them.
+func (s *Subscriber[T]) releaseRestLocked() {
+	e := s.end.Load()
+	if !e.gone.Load() && s.at.Position() != e.head {
 		return
 	}
-	if b := s.backlog; b != nil && b.active {
-		s.gap = s.position() - b.last // for Position: there is no next delivery
+	e.rest = nil
+	if s.busy.Load() || s.unsettled() != nil {
+		return
 	}
-	s.backlog = nil
+	if s.lag.picked() {
+		s.gap = s.at.Position() - s.lag.last // for Position: there is no next delivery
+	}
+	s.lag = nil
 }
 
-// restLocked returns what is buffered of the log, without what will be appended.
+// restLocked returns a view of what the log has buffered for a reader up to head.
 func (c *chat[T]) restLocked(s *Subscriber[T], head uint64) *seglog.View[T] {
-	switch s.place {
-	case placeFrozen:
-		return s.frozen
-	case placeOff:
-		return c.log.Find(max(s.position(), head-min(head, s.buffer)) + 1).View(head)
+	switch s.at.State() {
+	case flow.Frozen:
+		return s.lag.snapshot.After(s.reachedLocked())
+	case flow.Off:
+		after := s.readableAfterLocked(head)
+		if after == head {
+			return nil
+		}
+		return c.log.Find(after + 1).View(head).After(after)
 	}
-	return s.segment.Load().View(head)
+	return s.segment.Load().View(head).After(s.reachedLocked())
 }
 
-// finish makes the ends of subscriptions known: to those who wait for it, to the context that could have ended it, to the
-// log. No lock is held.
-func (b *Broker[T]) finish(ended ...*Subscriber[T]) {
-	b.announce(ended)
-	b.logEnded(ended)
+// finish completes ends for which endLocked returned true.
+func (sh *shared[T]) finish(ended ...*Subscriber[T]) {
+	sh.signalEnd(ended...)
+	sh.runEndHooks(ended...)
 }
 
-// announce is finish without the log.
-func (b *Broker[T]) announce(ended []*Subscriber[T]) {
+// signalEnd wakes everybody who waits for ends. It runs no user code, because Close waits for it.
+func (sh *shared[T]) signalEnd(ended ...*Subscriber[T]) {
 	for _, s := range ended {
 		c := s.chat
-		c.mu.Lock()
-		done, stop := s.done, s.stop
-		s.stop = nil
-		c.mu.Unlock()
-		if s.end.Load().wasDone {
+		c.gate.Lock()
+		done, member := s.done, s.until
+		s.until = nil
+		c.gate.Unlock()
+		if s.end.Load().hadDone {
 			close(done)
 		}
-		s.call()
-		c.wakeFollowers()
-		if stop != nil && stop() {
-			b.background.leave() // the function that waited for the context will not run
+		s.wake()
+		if member != nil {
+			sh.until.Leave(member)
 		}
+		sh.background.Leave()
 	}
 }
 
-func (b *Broker[T]) logEnded(ended []*Subscriber[T]) {
-	for _, s := range ended {
-		b.log(slog.LevelDebug, "subscription ended", s.chat.name, s.device, slog.Any("reason", s.Err()))
-	}
+// runEndHooks runs the user code that ends call for: methods of contexts, and loggers. That may
+// hang, or end more subscriptions. Only the caller waits for it: it comes after signalEnd, and is
+// not counted in shared.background.
+func (sh *shared[T]) runEndHooks(ended ...*Subscriber[T]) {
+	sh.until.Release()
+	sh.logEnded(ended)
 }

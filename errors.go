@@ -6,37 +6,57 @@ import (
 	"unicode/utf8"
 )
 
-// The errors that this package returns, alone or wrapped with details. Compare with [errors.Is].
+// Errors returned by this package, possibly wrapped with details. Test for them with [errors.Is].
 var (
-	// ErrClosed says that the broker is closed or shutting down, or that the subscription was closed.
+	// ErrClosed ends a subscription by its own Close. ErrBrokerClosed is an ErrClosed too.
 	ErrClosed = errors.New("broadcast: closed")
 
-	// ErrSlow ends a subscription with the strategy [Disconnect] that a message did not fit.
+	// ErrBrokerClosed means that the broker is closed or shutting down. Subscriptions that were
+	// open end with it. It is an [ErrClosed].
+	ErrBrokerClosed = fmt.Errorf("%w by the broker", ErrClosed)
+
+	// ErrSlow ends a subscription with the strategy [Disconnect] when a message does not fit into
+	// its buffer.
 	ErrSlow = errors.New("broadcast: disconnected: too slow")
 
-	// ErrStalled ends a subscription that had messages waiting and took none for its stall timeout.
+	// ErrStalled ends a subscription that had messages, or events of [WithPresence], waiting and
+	// took none for its stall timeout.
 	ErrStalled = errors.New("broadcast: disconnected: stalled")
 
-	// ErrReplaced ends a subscription whose chat and device were subscribed anew.
+	// ErrReplaced ends a subscription when its device subscribes to the chat again.
 	ErrReplaced = errors.New("broadcast: replaced by a newer subscription of the same device")
 
-	// ErrOverloaded refuses a message because a reader that must not miss any has no room for it.
+	// ErrKicked ends a subscription by [Broker.Kick] without a reason.
+	ErrKicked = errors.New("broadcast: kicked")
+
+	// ErrEnded means that [Broker.EndChat] has ended the chat. The errors of publishers and readers
+	// wrap it and the reason given to EndChat.
+	ErrEnded = errors.New("broadcast: chat ended")
+
+	// ErrInUse is returned by [Broker.Forget] for a chat with readers or waiting publishers.
+	ErrInUse = errors.New("broadcast: chat in use")
+
+	// ErrOverloaded refuses a message because Publish has waited for room for [WithPublishTimeout],
+	// or because TryPublish would have to wait for a reader with the strategy [Block].
 	ErrOverloaded = errors.New("broadcast: overloaded")
 
-	// ErrLimit refuses a subscription over [WithMaxChats] or [WithMaxSubscribers].
+	// ErrLimit refuses a subscription beyond [WithMaxChats] or [WithMaxSubscribers], one that would
+	// make too many different patiences in a chat (see [WithPatience]), and any other call that
+	// would create a chat beyond WithMaxChats: [Broker.Head], [Broker.EndChat] and, with
+	// [WithHistory], Publish and TryPublish.
 	ErrLimit = errors.New("broadcast: limit reached")
 
 	// ErrInvalid refuses an argument, an option, or a value that was not made by this package.
 	ErrInvalid = errors.New("broadcast: invalid")
 )
 
-// PanicError ends a subscription whose sampler panicked or called [runtime.Goexit].
+// A PanicError ends a subscription whose sampler panicked or called [runtime.Goexit].
 type PanicError struct {
-	Value any    // what the sampler panicked with; nil if it called runtime.Goexit
+	Value any    // the value of the panic; nil if the sampler called runtime.Goexit
 	Stack []byte // the stack at that moment, as by debug.Stack
 }
 
-// Error returns the panic's value as text, without the stack.
+// Error describes the panic, without the stack.
 func (e *PanicError) Error() string {
 	if e.Value == nil {
 		return "broadcast: sampler called runtime.Goexit"
@@ -44,7 +64,7 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("broadcast: sampler panicked: %v", e.Value)
 }
 
-// Unwrap returns the panic's value if it is an error, so that [errors.Is] and [errors.As] see it.
+// Unwrap returns the value of the panic if it is an error, for [errors.Is] and [errors.As].
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
@@ -63,7 +83,7 @@ func limitError(what string, limit int) error {
 // maxName is the longest name of a chat or a device, in bytes.
 const maxName = 256
 
-// checkName returns an ErrInvalid that quotes the start of a name which is empty, too long, or not UTF-8.
+// checkName returns an ErrInvalid if a name is empty, too long, or not UTF-8.
 func checkName(what, name string) error {
 	switch {
 	case name == "":
@@ -76,7 +96,7 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// cut returns at most the first 32 bytes of a name, for an error message.
+// cut returns at most the first 32 bytes of text that an error message quotes.
 func cut(name string) string {
 	return name[:min(len(name), 32)]
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,7 @@ func Example() {
 			log.Fatal(err)
 		}
 	}
-	// Shutdown refuses new messages, and returns when the readers have taken all that were accepted.
+	// Shutdown refuses new messages, and returns when the readers have taken all accepted ones.
 	if err := broker.Shutdown(context.Background()); err != nil {
 		log.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func Example() {
 	// laptop: message 2 is "goodbye", 0 missed before it
 }
 
-// must ends an example whose call failed.
+// must returns the result of a call that must not fail.
 func must[T any](v T, err error) T {
 	check(err)
 	return v
@@ -89,8 +90,8 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// broadcast: invalid: patience -1s is negative
-	// buffer 0 is not between 1 and 1048576
+	// broadcast: invalid: buffer 0 is not between 1 and 1048576
+	// patience -1s is negative
 }
 
 func ExampleBroker() {
@@ -131,10 +132,10 @@ func ExampleBroker_Publish() {
 func ExampleBroker_TryPublish() {
 	broker := must(broadcast.New[string](broadcast.WithBuffer(1)))
 	defer broker.Close()
-	must(broker.Subscribe("general", "phone"))
+	must(broker.Subscribe("general", "ledger", broadcast.WithSampling(broadcast.Block)))
 
 	fmt.Println(broker.TryPublish("general", "fits"))
-	fmt.Println(broker.TryPublish("general", "would have to wait a moment for the reader"))
+	fmt.Println(broker.TryPublish("general", "would have to wait for the reader"))
 	// Output:
 	// <nil>
 	// broadcast: overloaded
@@ -145,10 +146,10 @@ func ExampleBroker_Subscribe() {
 	defer broker.Close()
 
 	old := must(broker.Subscribe("general", "phone"))
-	phone := must(broker.Subscribe("general", "phone")) // takes over, say after the connection was lost
+	phone := must(broker.Subscribe("general", "phone")) // takes over after a reconnect
 	fmt.Println(old.Err())
 
-	check(old.Close()) // late, and harmless
+	check(old.Close()) // does not affect the new subscription
 	publish(broker, "hello")
 	show(phone)
 	// Output:
@@ -156,12 +157,31 @@ func ExampleBroker_Subscribe() {
 	// hello missed: 0
 }
 
+// Viewers that nobody tells apart need no device.
+func ExampleBroker_SubscribeAnonymous() {
+	broker := must(broadcast.New[string]())
+	defer broker.Close()
+	must(broker.Subscribe("general", "phone"))
+	first := must(broker.SubscribeAnonymous("general"))
+	second := must(broker.SubscribeAnonymous("general")) // does not take over from the first
+
+	publish(broker, "hello")
+	show(first)
+	show(second)
+	fmt.Println(broker.Devices("general"), broker.Stats().Subscribers)
+	// Output:
+	// hello missed: 0
+	// hello missed: 0
+	// [phone] 3
+}
+
 func ExampleBroker_Shutdown() {
 	broker := must(broadcast.New[string]())
 	phone := must(broker.Subscribe("general", "phone"))
 	publish(broker, "one", "two")
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // how long readers may take
+	// Give readers ten seconds.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	done := make(chan error)
 	go func() { done <- broker.Shutdown(ctx) }()
@@ -175,7 +195,7 @@ func ExampleBroker_Shutdown() {
 	// one
 	// two
 	// <nil>
-	// broadcast: closed
+	// broadcast: closed by the broker
 }
 
 func ExampleBroker_Close() {
@@ -189,7 +209,7 @@ func ExampleBroker_Close() {
 		fmt.Println(message)
 	}
 	// Output:
-	// broadcast: closed
+	// broadcast: closed by the broker
 	// what is buffered stays readable
 }
 
@@ -220,7 +240,7 @@ func ExampleSubscriber_All() {
 	// Output:
 	// 1 one
 	// 2 two
-	// ended: broadcast: closed
+	// ended: broadcast: closed by the broker
 }
 
 func ExampleSubscriber_Messages() {
@@ -231,7 +251,7 @@ func ExampleSubscriber_Messages() {
 
 	for message := range phone.Messages(context.Background()) {
 		if message == "stop" {
-			break // what was not handed out still waits
+			break // the remaining messages stay in the buffer
 		}
 		fmt.Println(message)
 	}
@@ -253,7 +273,7 @@ func ExampleSubscriber_Next() {
 	for {
 		d, err := phone.Next(ctx)
 		if err != nil {
-			fmt.Println(err) // of ctx, or why the subscription has ended
+			fmt.Println(err) // ctx.Err(), or why the subscription ended
 			return
 		}
 		fmt.Println(d.Message)
@@ -299,28 +319,87 @@ func ExampleSubscriber_NextBatch() {
 
 func ExampleSubscriber_Chan() {
 	broker := must(broadcast.New[string]())
-	defer broker.Close()
 	phone := must(broker.Subscribe("general", "phone"))
-	publish(broker, "hello")
+	publish(broker, "hello", "goodbye")
 
 	heartbeat := time.NewTicker(time.Minute)
 	defer heartbeat.Stop()
 	for {
 		select {
 		case d, ok := <-phone.Chan():
-			if !ok {
+			if !ok { // the subscription has ended, but what was buffered can still be read
+				for d, ok := phone.TryNext(); ok; d, ok = phone.TryNext() {
+					fmt.Println("left:", d.Message)
+				}
 				fmt.Println("ended:", phone.Err())
 				return
 			}
 			fmt.Println(d.Message)
-			check(phone.Close())
+			check(broker.Close())
 		case <-heartbeat.C:
 			fmt.Println("still there")
 		}
 	}
 	// Output:
 	// hello
-	// ended: broadcast: closed
+	// left: goodbye
+	// ended: broadcast: closed by the broker
+}
+
+// A job publishes its log. Who comes while it runs, or soon after, gets the log from its beginning,
+// and then how the job has ended.
+func ExampleBroker_EndChat() {
+	ctx := context.Background()
+	broker := must(broadcast.New[string](broadcast.WithHistory(1000, 0)))
+	defer broker.Close()
+	show := func(s *broadcast.Subscriber[string]) {
+		for line := range s.Messages(ctx) {
+			fmt.Printf("%s: %s\n", s.Device(), line)
+		}
+		fmt.Printf("%s: %v\n", s.Device(), s.Err())
+	}
+
+	early := must(broker.Subscribe("job 7", "early", broadcast.Replay(1000)))
+	check(broker.Publish(ctx, "job 7", "compiling"))
+	check(broker.Publish(ctx, "job 7", "linking"))
+	check(broker.EndChat(ctx, "job 7", errors.New("exit status 2")))
+	show(early)
+	show(must(broker.Subscribe("job 7", "late", broadcast.Replay(1000))))
+
+	fmt.Println(errors.Is(broker.Publish(ctx, "job 7", "running"), broadcast.ErrEnded))
+	// Output:
+	// early: compiling
+	// early: linking
+	// early: broadcast: chat ended: exit status 2
+	// late: compiling
+	// late: linking
+	// late: broadcast: chat ended: exit status 2
+	// true
+}
+
+func ExampleBroker_Forget() {
+	broker := must(broadcast.New[string](broadcast.WithHistory(10, 0)))
+	defer broker.Close()
+	check(broker.Publish(context.Background(), "general", "a secret"))
+	check(broker.Forget(context.Background(), "general"))
+
+	_, ok := must(broker.Subscribe("general", "phone", broadcast.Replay(10))).TryNext()
+	fmt.Println(ok)
+	// Output: false
+}
+
+func ExampleBroker_Kick() {
+	broker := must(broadcast.New[string]())
+	defer broker.Close()
+	phone := must(broker.Subscribe("general", "phone"))
+	loggedOut := errors.New("logged out")
+	fmt.Println(broker.Kick("general", "phone", loggedOut), broker.Kick("general", "laptop", loggedOut))
+
+	_, err := phone.Next(context.Background())
+	fmt.Println(err)
+	// Output:
+	// true false
+	// logged out
 }
 
 func ExampleSubscriber_Done() {
@@ -328,9 +407,9 @@ func ExampleSubscriber_Done() {
 	phone := must(broker.Subscribe("general", "phone"))
 	go broker.Close()
 
-	<-phone.Done() // for whoever does not read it, such as what pings the connection
+	<-phone.Done() // for goroutines that do not read, such as one that pings the connection
 	fmt.Println(phone.Err())
-	// Output: broadcast: closed
+	// Output: broadcast: closed by the broker
 }
 
 func ExampleDelivery() {
@@ -345,7 +424,7 @@ func ExampleDelivery() {
 }
 
 func ExampleWithBuffer() {
-	broker := must(broadcast.New[int](broadcast.WithBuffer(3))) // the default of its subscriptions
+	broker := must(broadcast.New[int](broadcast.WithBuffer(3))) // the default for subscriptions
 	defer broker.Close()
 	phone := must(broker.Subscribe("general", "phone"))
 	archive := must(broker.Subscribe("general", "archive", broadcast.WithBuffer(1000)))
@@ -409,7 +488,7 @@ func ExampleWithSampling_block() {
 	broker := must(broadcast.New[int]())
 	ledger := must(broker.Subscribe("general", "ledger", broadcast.WithBuffer(2), broadcast.WithSampling(broadcast.Block)))
 	go func() {
-		publish(broker, 1, 2, 3, 4) // waits for the reader
+		publish(broker, 1, 2, 3, 4) // blocks while the reader has no room
 		check(broker.Shutdown(context.Background()))
 	}()
 	sum := 0
@@ -418,28 +497,6 @@ func ExampleWithSampling_block() {
 	}
 	fmt.Println(sum, "missed:", ledger.Stats().Missed)
 	// Output: 10 missed: 0
-}
-
-func ExampleWithSampler() {
-	type Update struct{ Key, Value string }
-
-	// Only the newest value of each key is of interest: what is older than another one of the same key goes first.
-	conflate := func(backlog broadcast.Backlog[Update], next Update) int {
-		for i := range backlog.Len() {
-			if backlog.At(i).Key == next.Key {
-				return i
-			}
-		}
-		return 0 // the oldest
-	}
-	broker := must(broadcast.New[Update](broadcast.WithSampler(conflate), broadcast.WithBuffer(2)))
-	defer broker.Close()
-	screen := must(broker.Subscribe("general", "screen"))
-	publish(broker, Update{"sun", "3 %"}, Update{"rain", "20 %"}, Update{"rain", "40 %"}, Update{"rain", "95 %"})
-	show(screen)
-	// Output:
-	// {sun 3 %} missed: 0
-	// {rain 95 %} missed: 2
 }
 
 func ExampleBacklog() {
@@ -487,7 +544,7 @@ func ExampleSampling() {
 }
 
 func ExampleSharedOption() {
-	// A SharedOption is for a broker, as the default of its subscriptions, and for one subscription alike.
+	// A SharedOption sets the default of a broker, or applies to a single subscription.
 	var lossless broadcast.SharedOption = broadcast.WithSampling(broadcast.Block)
 
 	broker := must(broadcast.New[int](lossless))
@@ -499,7 +556,8 @@ func ExampleSharedOption() {
 }
 
 func ExampleWithPatience() {
-	// Without patience a reader that is full is sampled at once, also one that is only waiting for a processor.
+	// Without patience, the strategy of a full reader acts at once, even if the reader only waits
+	// for a CPU.
 	broker := must(broadcast.New[int](broadcast.WithPatience(0), broadcast.WithBuffer(1)))
 	defer broker.Close()
 	phone := must(broker.Subscribe("general", "phone"))
@@ -508,6 +566,28 @@ func ExampleWithPatience() {
 	// Output:
 	// <nil> <nil>
 	// 2 missed: 1
+}
+
+// Chats of orders keep what was published, and the others do not.
+func ExampleWithChat() {
+	broker := must(broadcast.New[string](broadcast.WithChat(func(chat string) []broadcast.ChatOption {
+		if strings.HasPrefix(chat, "order/") {
+			return []broadcast.ChatOption{
+				broadcast.WithHistory(100, time.Hour),
+				broadcast.WithSampling(broadcast.Disconnect),
+			}
+		}
+		return nil
+	})))
+	defer broker.Close()
+	ctx := context.Background()
+	check(broker.Publish(ctx, "order/7", "paid"))
+	check(broker.Publish(ctx, "weather", "sunny"))
+
+	show(must(broker.Subscribe("order/7", "browser", broadcast.Replay(100))))
+	show(must(broker.Subscribe("weather", "browser", broadcast.Replay(100))))
+	// Output:
+	// paid missed: 0
 }
 
 func ExampleWithPublishTimeout() {
@@ -606,7 +686,7 @@ func ExampleStats() {
 func ExampleSubscriberStats() {
 	broker := must(broadcast.New[int](broadcast.WithBuffer(2)))
 	defer broker.Close()
-	publish(broker, 1) // to nobody
+	publish(broker, 1) // the chat has no subscriber yet
 	phone := must(broker.Subscribe("general", "phone"))
 	publish(broker, 2, 3, 4, 5)
 	must(phone.Next(context.Background()))
@@ -617,4 +697,73 @@ func ExampleSubscriberStats() {
 	// Output:
 	// {Delivered:1 Missed:2 Pending:1 Discarded:0 Joined:0 Head:4}
 	// true
+}
+
+// Who is furthest behind, and what becomes of it?
+func ExampleBroker_Laggards() {
+	broker := must(broadcast.New[int](broadcast.WithBuffer(4), broadcast.WithPatience(0)))
+	defer broker.Close()
+	for _, device := range []string{"phone", "laptop", "tablet"} {
+		must(broker.Subscribe("general", device))
+	}
+	publish(broker, 1, 2, 3)
+	must(broker.Subscribe("general", "watch", broadcast.WithBuffer(1)))
+	publish(broker, 4, 5)
+
+	for _, s := range broker.Laggards(2) {
+		fmt.Printf("%s in %s is %s: %d of %d wait, %d missed\n",
+			s.Device, s.Chat, s.State, s.Pending, s.Buffer, s.Missed)
+	}
+	// Output:
+	// laptop in general is losing: 4 of 4 wait, 1 missed
+	// phone in general is losing: 4 of 4 wait, 1 missed
+}
+
+func ExampleBroker_Subscriptions() {
+	broker := must(broadcast.New[int]())
+	defer broker.Close()
+	must(broker.Subscribe("general", "phone"))
+	publish(broker, 1, 2)
+	for s := range broker.Subscriptions("general") {
+		fmt.Println(s.Device, s.Strategy, s.State, s.Pending)
+	}
+	// Output: phone DropOldest reading 2
+}
+
+func ExampleBroker_ChatStats() {
+	broker := must(broadcast.New[int](broadcast.WithBuffer(2), broadcast.WithPatience(0)))
+	defer broker.Close()
+	must(broker.Subscribe("general", "phone"))
+	publish(broker, 1, 2, 3)
+	stats, ok := broker.ChatStats("general")
+	fmt.Println(ok, stats.Subscribers, stats.Accepted, stats.Pending, stats.Missed)
+	// Output: true 1 3 2 1
+}
+
+// A page shows what was published so far, and then follows the chat without a gap.
+func ExampleBroker_Head() {
+	b, err := broadcast.New[string](broadcast.WithHistory(100, 0))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	ctx := context.Background()
+	_ = b.Publish(ctx, "orders", "order 1")
+
+	head, err := b.Head(ctx, "orders") // first the position, then the page
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("page: order 1")
+	_ = b.Publish(ctx, "orders", "order 2")
+
+	s, err := b.Subscribe("orders", "browser", broadcast.Resume(head))
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := s.Next(ctx)
+	fmt.Println(d.Message, err, s.Recovered())
+	// Output:
+	// page: order 1
+	// order 2 <nil> true
 }

@@ -1,63 +1,100 @@
 package broadcast
 
-import "time"
+import (
+	"sort"
+	"time"
 
-// history is what a chat keeps for those who come later. Guarded by the chat's lock.
+	"github.com/fbd86cad/broadcast/internal/flow"
+	"github.com/fbd86cad/broadcast/internal/seglog"
+)
+
+// history is what a chat keeps for Replay and Resume. Guarded by the chat's lock.
 //
-// The messages are in the log, which holds a window of them; here is only how far they have expired.
+// The messages themselves are in the log, which keeps a window of them. The history only knows
+// which of them have expired.
 type history struct {
-	expired uint64      // the messages up to it are too old
-	times   []time.Time // when the messages after expired were accepted, the last size ones; only with an age
+	expired uint64 // messages up to this Seq are too old
+
+	// times are when the messages of the history were accepted, as the time since the broker
+	// began; nil without an age.
+	times *seglog.Log[time.Duration]
 }
 
-// keptLocked returns the Seq after which messages are kept.
+func newHistory(config *chatConfig) (h history) {
+	if config.historySize > 0 && config.historyAge > 0 {
+		times := seglog.New[time.Duration](uint64(config.historySize))
+		h.times = &times
+	}
+	return h
+}
+
+// keptLocked returns the Seq after which the history keeps messages, and expires those that are too
+// old.
 func (c *chat[T]) keptLocked(now time.Time) uint64 {
-	c.expireLocked(now)
-	head := c.log.Head()
-	return max(head-min(head, uint64(c.broker.config.historySize)), c.history.expired)
+	h, head := &c.history, c.log.Head()
+	kept := max(head-min(head, uint64(c.config.historySize)), h.expired)
+	oldest := now.Sub(c.shared.began) - c.config.historyAge
+	if h.times == nil || kept == head || h.at(kept+1) >= oldest {
+		return kept
+	}
+	h.expired = kept + uint64(sort.Search(int(head-kept), func(i int) bool {
+		return h.at(kept+1+uint64(i)) >= oldest
+	}))
+	c.log.Expire(h.expired)
+	h.times.Expire(h.expired)
+	return h.expired
 }
 
-// expireLocked lets go of the messages that are too old.
-func (c *chat[T]) expireLocked(now time.Time) {
-	h, age := &c.history, c.broker.config.historyAge
-	old := 0
-	for old < len(h.times) && now.Sub(h.times[old]) > age {
-		old++
-	}
-	if old > 0 {
-		h.expired = c.log.Head() - uint64(len(h.times)-old)
-		h.times = h.times[old:]
-		c.log.Expire(h.expired)
+// dropHistoryLocked releases the history when nobody can ask for it any more.
+func (c *chat[T]) dropHistoryLocked() {
+	c.history = history{expired: c.log.Head()}
+	c.log.Expire(c.log.Head())
+	c.sealLocked()
+}
+
+// sealLocked makes the next message begin a new segment of the log.
+func (c *chat[T]) sealLocked() {
+	c.log.Seal()
+	if times := c.history.times; times != nil {
+		times.Seal()
 	}
 }
 
-// noteLocked notes when a message was accepted, if that matters.
-func (c *chat[T]) noteLocked() {
-	h, config := &c.history, &c.broker.config
-	if config.historySize == 0 || config.historyAge == 0 {
-		return
+// at returns when a message of the history was accepted.
+func (h *history) at(seq uint64) time.Duration { return *h.times.Find(seq).At(seq) }
+
+// noteAcceptedLocked schedules the release of a message that was just accepted: when it expires or,
+// without a history, when all readers should have taken it.
+func (c *chat[T]) noteAcceptedLocked() {
+	h, config := &c.history, c.config
+	switch {
+	case config.historySize == 0:
+		if c.releaseAt == 0 {
+			c.releaseLaterLocked()
+		}
+	case h.times != nil:
+		now := time.Now()
+		if h.expired == c.log.Head()-1 {
+			c.shared.agenda.Schedule(c, now.Add(config.historyAge))
+		}
+		h.times.Append(new(now.Sub(c.shared.began)))
 	}
-	now := time.Now()
-	if len(h.times) == 0 {
-		c.broker.cleaner.schedule(c, now.Add(config.historyAge))
-	}
-	if len(h.times) == config.historySize {
-		h.times = h.times[1:]
-	}
-	h.times = append(h.times, now)
 }
 
-// historyLocked reports whether messages are kept, and when the oldest of them expires: the zero time is never.
+// historyLocked reports whether the history keeps messages, and when the oldest of them expires;
+// the zero time means never.
 func (c *chat[T]) historyLocked(now time.Time) (kept bool, until time.Time) {
-	kept = c.keptLocked(now) < c.log.Head()
-	if len(c.history.times) > 0 {
-		until = c.history.times[0].Add(c.broker.config.historyAge).Add(1)
+	after := c.keptLocked(now)
+	kept = after < c.log.Head()
+	if h := &c.history; kept && h.times != nil {
+		until = c.shared.began.Add(h.at(after + 1)).Add(c.config.historyAge).Add(1)
 	}
 	return kept, until
 }
 
-// startLocked places a new reader in the log: at the head, or where it asked to resume or to replay.
-func (c *chat[T]) startLocked(s *Subscriber[T], resume Position, replay int) {
+// startLocked sets where a new reader begins: at the head, or where Resume or Replay says.
+func (c *chat[T]) startLocked(s *Subscriber[T], config *subscriptionConfig) {
+	resume, replay := config.resume, config.replay
 	head := c.log.Head()
 	start := head
 	s.joined = head
@@ -73,44 +110,137 @@ func (c *chat[T]) startLocked(s *Subscriber[T], resume Position, replay int) {
 		s.joined = start
 		s.recovered = start == wanted && resume == Position{}
 	}
-	s.replayed = head
 	s.gap = start - s.joined
 	s.missed = s.gap
-	word := start << flagBits
+	s.at.Start(start, head, uint64(config.buffer), s.sampling == Block)
 	if s.gap > 0 {
-		word |= slow
+		s.at.Set(flow.Slow)
 	}
-	s.word.Store(word)
 	s.segment.Store(c.log.Tail())
 	if start < head {
 		s.segment.Store(c.log.Find(start + 1))
 	}
 }
 
-// noReplay is the replay of a subscription that asked for none.
+// noReplay is the replay count of a subscription without Replay.
 const noReplay = -1
 
-// Position returns the position after the message that was taken last; before the first one, where the subscription joined.
-// It is for the reading goroutine. The positions of deliveries are had from [Delivery.Position].
-func (s *Subscriber[T]) Position() Position {
-	if !s.valid() {
-		return Position{}
+// The last segment of a log has room for further messages, and cannot be released while messages
+// are appended to it or readers point at it. In a quiet chat it would keep messages that all
+// readers have taken for ever. Therefore the cleaner, and the end of the last reader, seal the log
+// and move the readers on to the next segment.
+
+// takenPiece is how many readers are visited in one hold of the chat's lock.
+const takenPiece = 256
+
+// releaseLaterLocked schedules the release of messages that all readers will have taken by then.
+func (c *chat[T]) releaseLaterLocked() {
+	if !c.log.Sealed() {
+		c.shared.agenda.Schedule(c, c.releaseAfterLocked(time.Now()))
 	}
-	s.report()
-	c := s.chat
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return Position{c.epoch, s.lastLocked()}
 }
 
-// lastLocked returns the Seq of the message that was taken last.
-func (s *Subscriber[T]) lastLocked() uint64 {
-	if s.backlog != nil && s.backlog.active {
-		return s.backlog.last
-	}
-	return s.position() - s.gap
+// releaseAfterLocked sets releaseAt so that the cleaner, late as it may be, comes within one clean
+// interval from now. It returns that time.
+func (c *chat[T]) releaseAfterLocked(now time.Time) (at time.Time) {
+	at = now.Add(c.shared.config.cleanInterval - c.shared.config.slack())
+	c.releaseAt = max(1, at.Sub(c.shared.began))
+	return at
 }
 
-// Recovered reports whether the subscription began where [Resume] or [Replay] asked for: nothing of it was gone. It is
-// false without either, and if the position was of another log.
-func (s *Subscriber[T]) Recovered() bool { return s.valid() && s.recovered }
+// releaseDueLocked reports whether messages that all readers have taken are to be released now. If
+// not, it returns when; the zero time means not before the next message. While the history keeps
+// messages, the release waits for them to expire.
+func (c *chat[T]) releaseDueLocked(now time.Time, kept bool) (due bool, at time.Time) {
+	switch {
+	case kept:
+		c.releaseAt = 0
+		return false, at
+	case c.releaseAt == 0:
+		return c.config.historySize > 0 && !c.log.Sealed(), at
+	}
+	at = c.shared.began.Add(c.releaseAt)
+	return !now.Before(at), at
+}
+
+// releaseAfterEndLocked releases, now or later, what only a reader that has just ended may have
+// needed.
+func (c *chat[T]) releaseAfterEndLocked() {
+	switch {
+	case c.keptLocked(time.Now()) < c.log.Head(): // the cleaner comes when it expires
+	case c.openCountLocked() == 0:
+		c.sealLocked()
+	case c.releaseAt == 0:
+		c.releaseLaterLocked()
+	}
+}
+
+// releaseTaken releases messages that all readers have taken, if the history keeps none. It returns
+// when to try again; the zero time means not before the next message. If a reader is behind, it
+// tries once more, but not again and again beside a reader that is stuck.
+func (c *chat[T]) releaseTaken(now time.Time) (again time.Time) {
+	head := c.log.Head()
+	done := c.releaseUpTo(head)
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.log.Head() != head || !done && c.triedAt != head {
+		again = c.releaseAfterLocked(now)
+	} else {
+		c.releaseAt = 0
+	}
+	c.triedAt = head
+	return again
+}
+
+// releaseUpTo does the work of releaseTaken while the head does not move. It reports whether it is
+// done.
+func (c *chat[T]) releaseUpTo(head uint64) (done bool) {
+	taken := c.eachListed(head, func(s *Subscriber[T]) bool { return s.at.Position() == head })
+	return taken && c.seal(head) && c.eachListed(head, func(s *Subscriber[T]) bool {
+		// A reader at the head does not store another segment before there is more to read.
+		if segment := s.segment.Load(); segment != nil && s.at.Position() == head {
+			s.segment.CompareAndSwap(segment, c.log.Tail())
+		}
+		return true
+	})
+}
+
+// seal is sealLocked, provided that the head has not moved.
+func (c *chat[T]) seal(head uint64) bool {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.log.Head() != head {
+		return false
+	}
+	c.sealLocked()
+	return true
+}
+
+// eachListed calls f for the readers on the gate's list, with the chat's lock held, until f returns
+// false. It returns true if f never did. It also returns false if the head has moved, or if a
+// reader is off the list, because that one has something to take. Readers that move within the list
+// meanwhile may be skipped.
+func (c *chat[T]) eachListed(head uint64, f func(s *Subscriber[T]) bool) bool {
+	for from := 0; ; from += takenPiece {
+		if ok, more := c.someListed(head, from, f); !ok || !more {
+			return ok
+		}
+	}
+}
+
+// someListed does a bounded part of eachListed.
+func (c *chat[T]) someListed(head uint64, from int, f func(s *Subscriber[T]) bool) (ok, more bool) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	listed := c.gate.Len()
+	if c.log.Head() != head || listed < c.openCountLocked() {
+		return false, false
+	}
+	to := min(from+takenPiece, listed)
+	for i := from; i < to; i++ {
+		if !f(c.gate.At(i).Owner.(*Subscriber[T])) {
+			return false, false
+		}
+	}
+	return true, to < listed
+}

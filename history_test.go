@@ -1,7 +1,9 @@
 package broadcast_test
 
 import (
+	"context"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -78,9 +80,13 @@ func TestAReplayDoesNotCountAgainstTheBuffer(t *testing.T) {
 		s := b.join(chat, "late", broadcast.Replay(50))
 		require.Zero(t, b.publish(chat, 51, 52))
 		require.EqualValues(t, 52, requireBooks(t, s).Pending)
-		require.ErrorIs(t, b.TryPublish(chat, 53), broadcast.ErrOverloaded)
+		brief, cancel := context.WithTimeout(t.Context(), 1)
+		defer cancel()
+		require.Error(t, b.Publish(brief, chat, 53))
 		require.Equal(t, from(1, 50), take(t, s, 50))
-		require.ErrorIs(t, b.TryPublish(chat, 53), broadcast.ErrOverloaded, "the replay has gone, the buffer is as full as before")
+		brief, cancel = context.WithTimeout(t.Context(), 1)
+		defer cancel()
+		require.Error(t, b.Publish(brief, chat, 53), "the replay has gone, the buffer is as full as before")
 		require.Equal(t, []int{51, 52}, payloads(takeAll(t, s)))
 		b.publish(chat, 53)
 	})
@@ -117,6 +123,20 @@ func TestAStrategyActsOnAReaderInItsReplayWithExactBooks(t *testing.T) {
 		}
 		b.publish(chat, 31)
 		require.Equal(t, 31, payloads(takeAll(t, s))[0])
+	})
+}
+
+// Promise 8.
+func TestTheRestOfAReplayGoesAtOnceWhenADropOldestReaderIsOverrun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(100, 0), broadcast.WithPatience(0))
+		b.publish(chat, from(1, 100)...)
+		s := b.join(chat, "late", broadcast.Replay(100), broadcast.WithBuffer(2))
+		b.publish(chat, 101, 102)
+		require.EqualValues(t, 102, requireBooks(t, s).Pending)
+		b.publish(chat, 103)
+		require.EqualValues(t, 101, requireBooks(t, s).Missed)
+		require.Equal(t, []int{102, 103}, payloads(takeAll(t, s)))
 	})
 }
 
@@ -265,8 +285,8 @@ func TestHistoryExpiresByAgeToTheNanosecond(t *testing.T) {
 	})
 }
 
-// "A chat lives from its first Subscribe (with history: or Publish) until it has been without readers for WithChatIdle and its history
-// has expired."
+// "A chat lives from its first Subscribe (with history: or Publish) until it has been without
+// readers for WithChatIdle and its history has expired."
 func TestAChatWithUnexpiredHistorySurvivesWithoutReaders(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const age, idle, interval = time.Hour, time.Minute, time.Second
@@ -302,6 +322,12 @@ func TestAChatWithHistoryOfAnyAgeIsKept(t *testing.T) {
 		require.ErrorIs(t, b.Publish(t.Context(), "third", 1), broadcast.ErrLimit)
 		require.NoError(t, b.Publish(t.Context(), chat, 4))
 	})
+}
+
+// Promise 28: it is known of each message when it expires, but of no others.
+func TestTheHeapIsFlatHoweverMuchIsPublishedToAHistoryWithAnAge(t *testing.T) {
+	b := newBroker[int](t, broadcast.WithHistory(16, time.Hour))
+	requireFlat(t, 10_000_000, func(i int) { _ = b.TryPublish(chat, i) })
 }
 
 // Promise 28: with the chat or without.
@@ -370,4 +396,149 @@ func TestBadHistoryAndReplayAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, broadcast.ErrInvalid)
 	_, err = b.Subscribe(chat, "device", broadcast.Replay(1<<30))
 	require.ErrorIs(t, err, broadcast.ErrInvalid)
+}
+
+// If the age overflowed, an idle cleaner would run without a rest, and the clock of the bubble
+// would stop.
+func TestAHistoryOfAbsurdAgeIsKeptQuietly(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(1, math.MaxInt64), broadcast.WithChatIdle(0), broadcast.WithCleanInterval(time.Millisecond))
+		b.publish(chat, 1)
+		sleep(time.Hour)
+		require.Equal(t, 1, b.Stats().Chats)
+	})
+}
+
+// A strategy has picked messages for the reader. After Close its position is still that of the last
+// message that it took, so that a Resume from there skips nothing.
+func TestAResumeFromAClosedSubscriptionSkipsNothing(t *testing.T) {
+	first := broadcast.WithSampler(func(broadcast.Backlog[int], int) int { return 1 })
+	for _, strategy := range []broadcast.SubscribeOption{broadcast.WithSampling(broadcast.DropNewest), first} {
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithHistory(10, 0))
+		s := b.join(chat, "device", broadcast.WithBuffer(2), strategy)
+		b.publish(chat, from(1, 5)...)
+		d, _ := s.TryNext()
+		require.NoError(t, s.Close())
+		require.Equal(t, d.Position(), s.Position())
+		require.Equal(t, from(2, 5), payloads(takeAll(t, b.join(chat, "device", broadcast.Resume(s.Position())))))
+	}
+}
+
+// Promise 33.
+func TestAPageRenderedAfterHeadIsFollowedWithoutAGap(t *testing.T) {
+	for _, history := range []int{0, 1, 10} {
+		b := newBroker[int](t, broadcast.WithHistory(history, 0))
+		b.join(chat, "other")
+		b.publish(chat, 1, 2, 3)
+		head, err := b.Head(t.Context(), chat)
+		require.NoError(t, err)
+		b.publish(chat, 4, 5)
+		s := b.join(chat, "device", broadcast.Resume(head))
+		b.publish(chat, 6)
+		kept := min(2, history)
+		require.Equal(t, kept == 2, s.Recovered())
+		d, ok := s.TryNext()
+		require.True(t, ok)
+		require.EqualValues(t, 2-kept, d.Missed)
+		require.Equal(t, from(6-kept, 6), append([]int{d.Message}, payloads(takeAll(t, s))...))
+	}
+}
+
+// Promise 33.
+func TestAChatIsRememberedForItsIdleTimeAfterTheLastHead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const idle = time.Minute
+		b := newBroker[int](t, broadcast.WithChatIdle(idle), broadcast.WithCleanInterval(time.Second))
+		first, err := b.Head(t.Context(), chat)
+		require.NoError(t, err)
+		for range 3 {
+			time.Sleep(idle - 1)
+			again, err := b.Head(t.Context(), chat)
+			require.NoError(t, err)
+			require.Equal(t, first, again)
+		}
+		time.Sleep(idle - 1)
+		require.Equal(t, 1, b.Stats().Chats)
+		sleep(time.Second + 1)
+		require.Zero(t, b.Stats().Chats)
+		require.False(t, b.join(chat, "device", broadcast.Resume(first)).Recovered())
+	})
+}
+
+// Promise 33.
+func TestHeadLeavesAChatWithReadersAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const idle = time.Minute
+		b := newBroker[int](t, broadcast.WithChatIdle(idle), broadcast.WithCleanInterval(time.Second))
+		s := b.join(chat, "device")
+		_, err := b.Head(t.Context(), chat)
+		require.NoError(t, err)
+		sleep(2 * idle)
+		require.Equal(t, 1, b.Stats().Chats)
+		require.NoError(t, s.Close())
+		sleep(idle + time.Second + 1)
+		require.Zero(t, b.Stats().Chats)
+	})
+}
+
+// Promise 33.
+func TestLastReturnsTheLastMessageAsLongAsItIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(2, time.Minute))
+		last := func() (broadcast.Delivery[int], bool) {
+			d, ok, err := b.Last(t.Context(), chat)
+			require.NoError(t, err)
+			return d, ok
+		}
+		_, ok := last()
+		require.False(t, ok)
+		require.Zero(t, b.Stats().Chats)
+		b.publish(chat, 1, 2)
+		s := b.join(chat, "device", broadcast.Replay(1))
+		d, ok := last()
+		require.True(t, ok)
+		replayed, ok := s.TryNext()
+		require.True(t, ok)
+		require.Equal(t, replayed, d)
+		time.Sleep(time.Minute)
+		_, ok = last()
+		require.True(t, ok)
+		time.Sleep(time.Nanosecond)
+		_, ok = last()
+		require.False(t, ok)
+		require.NoError(t, b.Close())
+		_, _, err := b.Last(t.Context(), chat)
+		require.ErrorIs(t, err, broadcast.ErrBrokerClosed)
+	})
+}
+
+// Promise 33.
+func TestHeadAndLastRefuseBadInput(t *testing.T) {
+	b := newBroker[int](t, broadcast.WithMaxChats(1))
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, call := range map[string]func(b *broadcast.Broker[int], ctx context.Context, chat string) error{
+		"Head": func(b *broadcast.Broker[int], ctx context.Context, chat string) error {
+			_, err := b.Head(ctx, chat)
+			return err
+		},
+		"Last": func(b *broadcast.Broker[int], ctx context.Context, chat string) error {
+			_, _, err := b.Last(ctx, chat)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.ErrorIs(t, call(nil, done, chat), broadcast.ErrInvalid)
+			require.ErrorIs(t, call(new(broadcast.Broker[int]), done, chat), broadcast.ErrInvalid)
+			require.ErrorIs(t, call(b.Broker, noContext, chat), broadcast.ErrInvalid)
+			require.ErrorIs(t, call(b.Broker, done, ""), broadcast.ErrInvalid)
+			require.ErrorIs(t, call(b.Broker, done, chat), context.Canceled)
+		})
+	}
+	b.join(chat, "device")
+	_, err := b.Head(t.Context(), "other")
+	require.ErrorIs(t, err, broadcast.ErrLimit)
+	require.NoError(t, b.Close())
+	_, err = b.Head(done, chat)
+	require.ErrorIs(t, err, broadcast.ErrBrokerClosed)
 }

@@ -2,13 +2,22 @@ package broadcast
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
-// Close ends the broker now: Publish and Subscribe are refused, waiting publishers get [ErrClosed], every subscription ends
-// with ErrClosed, and what was buffered stays readable. When it returns, nothing of the broker runs any more. It returns
-// nil, any number of times.
+// valid reports whether the broker was made by New.
+func (b *Broker[T]) valid() bool { return b != nil && b.chats != nil }
+
+var errZeroBroker = invalidf("broker was not made by New")
+
+// Close closes the broker at once. Publish and Subscribe return [ErrBrokerClosed], and so do calls
+// of Publish that are waiting. Every subscription ends with ErrBrokerClosed, and what was buffered
+// stays readable. When Close returns, no goroutine of the broker is running. It returns nil and may
+// be called any number of times.
+//
+// Close does not wait for samplers, loggers, and methods of contexts that other goroutines are
+// calling for the broker; these may call Close themselves. For the subscriptions that end in this
+// call, Close itself calls the logger and the contexts, at the very end.
 func (b *Broker[T]) Close() error {
 	if b.valid() {
 		b.tearDown()
@@ -16,11 +25,16 @@ func (b *Broker[T]) Close() error {
 	return nil
 }
 
-// Shutdown ends the broker without losing what it has accepted: from its first moment Publish and Subscribe are refused with
-// [ErrClosed], and each subscription ends, with ErrClosed, when it has taken its last message. It waits for all of them.
+// Shutdown closes the broker without losing accepted messages. As soon as it begins, Publish and
+// Subscribe return [ErrBrokerClosed]. Each subscription ends, with ErrBrokerClosed, when it has
+// taken its last message and its last event of [WithPresence]. Shutdown blocks until all have
+// ended. That includes the loop that it is called from: if messages wait for that loop, only ctx or
+// [WithStallTimeout] ends the wait.
 //
-// It returns nil when all have taken their last message; ctx.Err() if ctx ends first; ErrClosed if Close comes meanwhile or
-// came before. In any case the broker is closed when it returns, as by [Broker.Close]. It may be called any number of times.
+// Shutdown returns nil when all subscriptions have ended, ctx.Err() if ctx is done first, and
+// ErrBrokerClosed if Close was called before or is called meanwhile. A nil ctx is an [ErrInvalid],
+// and then the broker stays open. Otherwise the broker is closed when Shutdown returns, as by
+// [Broker.Close]. It may be called any number of times.
 func (b *Broker[T]) Shutdown(ctx context.Context) error {
 	switch {
 	case !b.valid():
@@ -28,9 +42,8 @@ func (b *Broker[T]) Shutdown(ctx context.Context) error {
 	case ctx == nil:
 		return invalidf("nil context")
 	}
-	var ended []*Subscriber[T]
-	b.refused.Do(func() { ended = b.refuse() })
-	defer func() { b.logEnded(ended) }() // last: a logger that hangs holds up nobody else
+	ended := b.beginShutdown()
+	defer func() { b.runEndHooks(ended...) }() // last, because user code may hang
 	var err error
 	select {
 	case <-b.ended:
@@ -45,11 +58,11 @@ func (b *Broker[T]) Shutdown(ctx context.Context) error {
 	case <-b.drained:
 		return nil
 	default:
-		return ErrClosed
+		return ErrBrokerClosed
 	}
 }
 
-// awaitDrained waits until all subscriptions have ended, or the broker has.
+// awaitDrained waits until all subscriptions have ended, the broker is closed, or ctx is done.
 func (b *Broker[T]) awaitDrained(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -67,32 +80,23 @@ func (b *Broker[T]) awaitDrained(ctx context.Context) error {
 	return nil
 }
 
-// refuse makes all chats refuse and drain, and returns the subscriptions that have ended by that.
-func (b *Broker[T]) refuse() (all []*Subscriber[T]) {
-	if !b.advance(stateRefusing) {
+// beginShutdown makes all chats refuse messages and drain, unless that was done before. It returns
+// the subscriptions that ended because they had nothing left to take.
+func (b *Broker[T]) beginShutdown() (all []*Subscriber[T]) {
+	if !b.advanceState(stateRefusing) {
 		return nil
 	}
 	for _, c := range b.chats.All() {
 		ended := c.drain()
-		b.announce(ended)
+		b.signalEnd(ended...)
 		all = append(all, ended...)
 	}
-	if b.advance(stateDraining) && b.open.Load() == 0 {
-		b.emptied.Do(func() { close(b.drained) })
-	}
+	b.count(draining)
 	return all
 }
 
-// left counts a subscription that has ended.
-func (b *Broker[T]) left() {
-	// The state after the count, as refuse loads the count after the state: one of the two sees the other.
-	if b.open.Add(-1) == 0 && b.state.Load() == stateDraining {
-		b.emptied.Do(func() { close(b.drained) })
-	}
-}
-
-// advance brings the broker to a later state, if it is not there yet.
-func (b *Broker[T]) advance(state int32) bool {
+// advanceState brings the broker to a later state. It returns false if it is there already.
+func (b *Broker[T]) advanceState(state int32) bool {
 	b.chats.Lock()
 	defer b.chats.Unlock()
 	if b.state.Load() >= state {
@@ -102,117 +106,121 @@ func (b *Broker[T]) advance(state int32) bool {
 	return true
 }
 
-// tearDown ends everything and waits until it has ended, also if somebody else is at it.
+// tearDown ends everything, and returns when it has ended, also if another goroutine does the work.
 func (b *Broker[T]) tearDown() {
-	if !b.advance(stateClosed) {
-		<-b.ended
-		return
-	}
 	var all []*Subscriber[T]
-	for _, c := range b.chats.All() {
-		ended := c.shut()
-		b.announce(ended)
-		b.forget(c)
-		all = append(all, ended...)
+	if b.advanceState(stateClosed) {
+		for _, c := range b.chats.All() {
+			ended := c.shut()
+			b.signalEnd(ended...)
+			_ = b.forget(c, nil)
+			all = append(all, ended...)
+		}
+		b.agenda.Stop()
+		b.distributor.Stop()
+		b.background.Wait()
+		close(b.ended)
 	}
-	b.cleaner.stop()
-	b.distributor.stop()
-	b.background.wait()
-	close(b.ended)
-	b.logEnded(all)
+	<-b.ended
+	// For each caller, also the later ones: if the first one hangs in a method of a context, the
+	// other contexts have yet to be stopped.
+	b.runEndHooks(all...)
 }
 
-// drain makes the chat refuse, and its readers end with their last message. It returns those that have ended already.
+// drain makes the chat refuse messages, and its readers end when they have taken their last one. It
+// returns those that have ended already.
 func (c *chat[T]) drain() (ended []*Subscriber[T]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed, c.draining = true, true
-	for _, s := range c.readers.All() {
-		s.set(slow)
-		if s.position() == c.log.Head() && c.endLocked(s, ErrClosed, true) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	c.closeLocked(ErrBrokerClosed)
+	c.wakeFollowersLocked(time.Now())
+	return c.endEachLocked(c.drainLocked)
+}
+
+// conclude is drain for EndChat, whose error it sets. If the chat is closed or was forgotten, it
+// does nothing and returns the reason.
+func (c *chat[T]) conclude(reason error) (ended []*Subscriber[T], err error) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if err := c.Refusal(); err != nil {
+		return nil, err
+	}
+	c.closeLocked(reason)
+	c.idleSince = time.Since(c.shared.began)
+	c.shared.agenda.ScheduleOnTime(c, c.idleUntilLocked())
+	return c.endEachLocked(c.drainLocked), nil
+}
+
+// endEachLocked calls end for the open subscriptions, and returns those for which it returned true.
+// It releases the lock after each piece.
+func (c *chat[T]) endEachLocked(end func(s *Subscriber[T]) bool) (ended []*Subscriber[T]) {
+	if n := c.openCountLocked(); n > pieceSize { // growing a long list takes long
+		c.gate.Unlock()
+		ended = make([]*Subscriber[T], 0, n)
+		c.gate.Lock()
+	}
+	c.eachReaderLocked(func(s *Subscriber[T]) {
+		if end(s) {
 			ended = append(ended, s)
 		}
-	}
-	c.nudgeLocked() // each waiter that leaves nudges the next
+	})
 	return ended
 }
 
-// shut makes the chat refuse and ends its readers.
+// shut makes the chat refuse messages and ends its readers. It returns them.
 func (c *chat[T]) shut() (ended []*Subscriber[T]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	for _, s := range c.readers.All() {
-		if c.endLocked(s, ErrClosed, true) {
-			ended = append(ended, s)
-		}
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	c.closeLocked(ErrBrokerClosed)
+	return c.endEachLocked(func(s *Subscriber[T]) bool { return c.endLocked(s, c.closed, true) })
+}
+
+// closeLocked makes the chat refuse messages with a reason. If the chat is closed already, it does
+// nothing.
+func (c *chat[T]) closeLocked(reason error) {
+	if c.closed == nil {
+		c.closed = reason
+		c.gate.Nudge() // each waiter that leaves wakes the next
 	}
-	c.nudgeLocked() // each waiter that leaves nudges the next
-	return ended
 }
 
-// rememberedLocked reports whether a chat without readers is to be kept for now.
-func (c *chat[T]) rememberedLocked(now time.Time) bool {
+// rememberedLocked reports whether a chat without readers must be kept for now.
+func (c *chat[T]) rememberedLocked() bool {
+	now := time.Now()
+	if now.Before(c.idleUntilLocked()) {
+		return true
+	}
 	kept, _ := c.historyLocked(now)
-	idle := c.emptySince.Add(c.broker.config.chatIdle)
-	return kept || now.Before(idle) || c.waiters.first() != nil || len(c.absent.gone()) > 0
+	return !c.endedLocked() && (kept || c.gate.Waiting() || c.presence.Absent() > 0)
 }
 
-// forget removes a chat from the registry if nobody needs it or the broker is closed, and reports whether it did.
-func (b *Broker[T]) forget(c *chat[T]) bool {
-	b.census.Lock()
-	defer b.census.Unlock()
+// awaitedLocked reports whether a publisher waits in the chat. Those that have yet to leave a chat
+// that has ended do not count.
+func (c *chat[T]) awaitedLocked() bool { return c.closed == nil && c.gate.Waiting() }
+
+// forget removes a chat from the registry. It returns errForgotten if that was done before, and
+// ErrInUse if the chat has readers, or needed, which may be nil, returns true. needed is called
+// with the chat's lock held.
+func (b *Broker[T]) forget(c *chat[T], needed func() bool) error {
+	b.statsMu.Lock()
+	defer b.statsMu.Unlock()
 	b.chats.Lock()
 	defer b.chats.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead || c.readers.Len() > 0 || c.rememberedLocked(time.Now()) && !c.closed {
-		return false
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	switch {
+	case c.forgotten:
+		return errForgotten
+	case c.openCountLocked() > 0 || needed != nil && needed():
+		return ErrInUse
 	}
-	c.dead = true
+	c.forgotten = true
+	c.dropHistoryLocked()
 	b.chats.DeleteLocked(c.name)
-	b.past.mu.Lock()
-	defer b.past.mu.Unlock()
-	b.past.books.add(c.past)
-	b.past.accepted += c.log.Head()
-	return true
-}
-
-// tracker counts goroutines that come and go, to wait for them. Unlike a [sync.WaitGroup] it may be entered while somebody waits: a
-// goroutine leaves while it runs code of the user that may hang, and enters again.
-type tracker struct {
-	mu   sync.Mutex
-	n    int
-	zero chan struct{} // closed when n becomes 0; nil while nobody waits
-}
-
-func (t *tracker) enter() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n++
-}
-
-func (t *tracker) leave() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n--
-	if t.n == 0 && t.zero != nil {
-		close(t.zero)
-		t.zero = nil
-	}
-}
-
-// wait waits until nobody is in.
-func (t *tracker) wait() {
-	t.mu.Lock()
-	if t.n == 0 {
-		t.mu.Unlock()
-		return
-	}
-	if t.zero == nil {
-		t.zero = make(chan struct{})
-	}
-	zero := t.zero
-	t.mu.Unlock()
-	<-zero
+	b.totals.mu.Lock()
+	defer b.totals.mu.Unlock()
+	b.totals.books.add(c.ended)
+	b.totals.accepted += c.log.Head()
+	b.totals.waits.Add(c.gate.TakeWaits())
+	return nil
 }

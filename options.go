@@ -13,20 +13,30 @@ type Option interface {
 	applyBroker(*brokerConfig)
 }
 
+// A ChatOption configures a chat. Given to [New], it sets the default for all chats of the broker;
+// returned by the function of [WithChat], it applies to one chat alone.
+type ChatOption interface {
+	Option
+	applyChat(*chatConfig)
+}
+
 // SubscribeOption configures one subscription; see [Broker.Subscribe].
 type SubscribeOption interface {
 	applySubscription(*subscriptionConfig)
 }
 
-// SharedOption is both: given to [New] it is the default of every subscription of that broker, given to
-// [Broker.Subscribe] it is for that subscription alone.
+// A SharedOption is both a ChatOption and a SubscribeOption. Given to [New], it sets the default
+// for all subscriptions of the broker; returned by the function of [WithChat], for those of one
+// chat; given to [Broker.Subscribe], it applies to that subscription alone.
 type SharedOption interface {
-	Option
+	ChatOption
 	SubscribeOption
 }
 
-// WithBuffer sets how many messages a reader may be behind before its strategy acts: 1 to 1<<20, default 256. Nothing is
-// allocated in advance: a buffer is a permission to lag in the chat's shared log.
+// WithBuffer sets how many messages a reader may be behind before its strategy acts: 1 to 1<<20,
+// default 256. [Subscriber.Chan] allows one more, the message that it is offering. A buffer
+// allocates nothing in advance: it is a limit on how far the reader may lag in the log of the chat,
+// which all its readers share.
 func WithBuffer(n int) SharedOption {
 	return sharedOption(func(c *subscriptionConfig) {
 		if n < 1 || n > maxBuffer {
@@ -37,8 +47,8 @@ func WithBuffer(n int) SharedOption {
 	})
 }
 
-// WithSampling sets what happens to a message that does not fit a reader's full buffer; default [DropOldest].
-// Of WithSampling and [WithSampler] the later one wins.
+// WithSampling sets what happens to a message that does not fit into the full buffer of a reader.
+// The default is [DropOldest]. If [WithSampler] is given too, the later of the two wins.
 func WithSampling(s Sampling) SharedOption {
 	return sharedOption(func(c *subscriptionConfig) {
 		if s < DropOldest || s > Block {
@@ -49,14 +59,26 @@ func WithSampling(s Sampling) SharedOption {
 	})
 }
 
-// WithSampler sets a strategy of your own: sample is given a full backlog and the message that does not fit it and answers
-// which one goes: an index of the backlog, or backlog.Len() for the new message.
+// WithSampler sets a strategy of your own. When a message does not fit, sample is called with the
+// backlog and that message, and returns which one to drop: an index into the backlog, or
+// backlog.Len() for the new message. If [WithSampling] is given too, the later of the two wins. T
+// must be the message type of the broker.
 //
-// It is called in the order of the messages, under a lock of its own subscription, on a goroutine that reads or publishes,
-// and at the latest when the subscription is read. It must answer quickly, must not keep the backlog, and must call nothing
-// of the broker. What comes while it has not answered for a further buffer of messages is missed without asking it. If it panics or
-// exits its goroutine, the subscription ends with a [PanicError]; if its answer is no index, with an [ErrInvalid] that says so. The
-// message type must be the broker's. Of WithSampling and WithSampler the later one wins.
+// Calls for a subscription are made one at a time, in the order of the messages, on a goroutine
+// that publishes to the chat or reads the subscription. A publisher calls sample as soon as a
+// message does not fit, but a single Publish makes at most 16 such calls for all readers together.
+// The next Publish, or the next read of the subscription, makes the rest. Of the messages that
+// sample has not seen yet, one further buffer is kept; older ones are missed without a call.
+//
+// The sampler must return quickly, must not keep the backlog, and must not call the broker. If it
+// panics or calls [runtime.Goexit], the subscription ends with a [PanicError]; if it returns
+// anything but a valid index, with an [ErrInvalid].
+//
+// Each call adds to the cost of a Publish: beside one reader that never reads, with a buffer of
+// 5000 and a sampler that looks at all of it, each Publish takes 50 µs.
+//
+// WithSampler cannot keep the newest value of each key, because a message that is missed without a
+// call may be that value. Keep the values in a map instead, and publish which keys have changed.
 func WithSampler[T any](sample func(backlog Backlog[T], next T) int) SharedOption {
 	return sharedOption(func(c *subscriptionConfig) {
 		if sample == nil {
@@ -67,9 +89,11 @@ func WithSampler[T any](sample func(backlog Backlog[T], next T) int) SharedOptio
 	})
 }
 
-// WithStallTimeout ends a subscription with [ErrStalled] when messages are waiting for it and it takes none for d (and up to
-// one [WithCleanInterval] longer). Being full is not being stalled, and neither is being quiet. 0 is never. The default
-// is 2 minutes for [Block], never for the others.
+// WithStallTimeout ends a subscription with [ErrStalled] when messages, or events of
+// [WithPresence], have been waiting for it and it has taken none for d. The end may come up to one
+// [WithCleanInterval] later. A reader that is full but still reads is not stalled, and neither is
+// one for which nothing waits. 0 disables the timeout. The default is 2 minutes with [Block], and 0
+// otherwise.
 func WithStallTimeout(d time.Duration) SharedOption {
 	return sharedOption(func(c *subscriptionConfig) {
 		if d < 0 {
@@ -80,12 +104,25 @@ func WithStallTimeout(d time.Duration) SharedOption {
 	})
 }
 
-// WithPatience sets how long publishers wait for a reader with a full buffer before its strategy acts; default 10 ms. 0 is not at
-// all, which also overruns readers that are healthy and merely waiting for a processor. Publishers of a chat
-// wait for a reader once: it is not waited for again until its buffer has been half empty. A [Block] reader is
-// waited for as long as [WithPublishTimeout] says. The idea of a bounded stall is from nats-server.
-func WithPatience(d time.Duration) Option {
-	return brokerOption(func(c *brokerConfig) {
+// WithPatience sets how long publishers wait for a reader with a full buffer before its strategy
+// acts; the default is 10 ms. It must be shorter than [WithPublishTimeout], unless that is 0. For
+// all readers that are full at the same message, patience begins at the same time, so publishers
+// wait at most for the longest one. The open subscriptions of a chat may have at most 255 different
+// patiences besides the default; beyond that, Subscribe returns [ErrLimit].
+//
+// Publishers of a chat wait once, and not again for that reader until its buffer has been half
+// empty. If readers make progress as soon as the publisher yields the CPU, the wait starts again,
+// up to one second in all. For a [Block] reader publishers wait as long as [WithPublishTimeout]
+// allows. [Broker.TryPublish] never waits. The idea of a bounded stall comes from nats-server.
+//
+// With 0 publishers do not wait, and a healthy reader that merely waits for a CPU may lose
+// messages. Use 0 for readers that may lose messages: readers of tickers, with tiny buffers, or
+// that need only the latest value. The buffer of a slow reader that keeps reading becomes half
+// empty again and again (with a buffer of 1, after each message), and publishers wait each time. A
+// ticker that publishes every 20 ms, beside one reader with a buffer of 1 that takes 25 ms for a
+// message, waits 5 ms in each Publish on average; with 0 it never waits.
+func WithPatience(d time.Duration) SharedOption {
+	return sharedOption(func(c *subscriptionConfig) {
 		if d < 0 {
 			c.problems = append(c.problems, negative("patience", d))
 			return
@@ -94,8 +131,9 @@ func WithPatience(d time.Duration) Option {
 	})
 }
 
-// WithPublishTimeout sets the longest wait of one [Broker.Publish], after which it returns [ErrOverloaded]; default 5 s. 0 is no
-// limit but that of its context. Any other value must be longer than the patience.
+// WithPublishTimeout limits how long one [Broker.Publish] may wait before it returns
+// [ErrOverloaded]; the default is 5 s. 0 means that only its context limits it. Any other value
+// must be longer than every patience.
 func WithPublishTimeout(d time.Duration) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if d < 0 {
@@ -106,8 +144,10 @@ func WithPublishTimeout(d time.Duration) Option {
 	})
 }
 
-// WithCleanInterval sets how late cleaners may be: what is due (a stalled reader, a chat to forget) is done between its time and d
-// later; default 1 minute; above 0. Nothing runs while nothing can become due.
+// WithCleanInterval sets how late the cleaner may be: a stalled reader, an idle chat, or expired
+// history is dealt with between the time it is due and d later. The default is 1 minute; d must be
+// above 0. In a quiet chat, d is also how long messages stay in memory after all readers have taken
+// them. Nothing runs while nothing can become due.
 func WithCleanInterval(d time.Duration) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if d <= 0 {
@@ -118,24 +158,50 @@ func WithCleanInterval(d time.Duration) Option {
 	})
 }
 
-// WithChatIdle sets how long a chat is remembered, and its Seq goes on, after its last reader has gone; default 5 minutes.
-func WithChatIdle(d time.Duration) Option {
+// WithChat configures chats by name: the options that f returns for the name of a chat override
+// those given to [New]. If WithChat is given twice, the later one wins. A nil f is an [ErrInvalid].
+//
+// Subscribe, Publish, TryPublish, [Broker.Head] and [Broker.EndChat] call f when no chat of that
+// name exists. The options stay in force for as long as the chat exists. f is called on the
+// goroutine of the caller, with no lock held, often and possibly from several goroutines at once.
+// So it must be fast, safe for concurrent use, and return the same options for the same name. If an
+// option is invalid, the call returns an ErrInvalid that lists every problem, and does nothing
+// else. If f panics, the call panics; the message of Publish counts as rejected.
+func WithChat(f func(chat string) []ChatOption) Option {
 	return brokerOption(func(c *brokerConfig) {
+		if f == nil {
+			c.problems = append(c.problems, errors.New("nil function for chats"))
+			return
+		}
+		c.perChat = f
+	})
+}
+
+// WithChatIdle sets how long a chat is remembered after its last reader has gone, or after
+// [Broker.EndChat]; the default is 5 minutes. While a chat is remembered, its Seq continues.
+func WithChatIdle(d time.Duration) ChatOption {
+	return chatOption(func(c *chatConfig) {
 		if d < 0 {
 			c.problems = append(c.problems, negative("chat idle time", d))
 			return
 		}
-		c.chatIdle = d
+		c.idle = d
 	})
 }
 
-// WithHistory keeps the last n messages of every chat for [Replay] and [Resume], 0 to 1<<20, if they are at most age old;
-// an age of 0 is any age. The default is none. With a history a Publish makes the chat if there is none, which
-// [WithMaxChats] limits, and a chat with messages kept is not forgotten: with any age not before the broker ends.
-func WithHistory(n int, age time.Duration) Option {
-	return brokerOption(func(c *brokerConfig) {
+// WithHistory keeps the last n messages of a chat, 0 to 1<<20, for [Replay] and [Resume].
+// Messages older than age are dropped; an age of 0 keeps them whatever their age. The default is no
+// history.
+//
+// With a history, Publish creates a chat that does not exist, up to [WithMaxChats], and a chat is
+// not forgotten while it keeps messages: with an age of 0, not until the broker ends. Messages that
+// have expired and that all readers have taken are released from memory within one
+// [WithCleanInterval]. An age takes 8 more bytes for each message kept.
+func WithHistory(n int, age time.Duration) ChatOption {
+	return chatOption(func(c *chatConfig) {
 		if n < 0 || n > maxBuffer {
-			c.problems = append(c.problems, fmt.Errorf("history of %d is not between 0 and %d", n, maxBuffer))
+			c.problems = append(c.problems,
+				fmt.Errorf("history of %d is not between 0 and %d", n, maxBuffer))
 		}
 		if age < 0 {
 			c.problems = append(c.problems, negative("age of the history", age))
@@ -144,10 +210,11 @@ func WithHistory(n int, age time.Duration) Option {
 	})
 }
 
-// WithLeaveGrace sets how long a device that has gone counts as present: one that comes back within d never left, so that a
-// reconnection is not told. The default is 0.
-func WithLeaveGrace(d time.Duration) Option {
-	return brokerOption(func(c *brokerConfig) {
+// WithLeaveGrace sets how long a device that has left still counts as present. If it comes back
+// within d, it counts as never having left: other readers are told neither that it left nor that it
+// joined. The default is 0.
+func WithLeaveGrace(d time.Duration) ChatOption {
+	return chatOption(func(c *chatConfig) {
 		if d < 0 {
 			c.problems = append(c.problems, negative("leave grace", d))
 			return
@@ -156,7 +223,9 @@ func WithLeaveGrace(d time.Duration) Option {
 	})
 }
 
-// WithMaxChats limits how many chats the broker holds; over it, Subscribe returns [ErrLimit]. 0, the default, is no limit.
+// WithMaxChats limits the number of chats in memory. Beyond it, Subscribe and [Broker.Head] return
+// [ErrLimit]; with [WithHistory], so do Publish and TryPublish to a chat that does not exist yet.
+// 0, the default, means no limit.
 func WithMaxChats(n int) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if n < 0 {
@@ -167,10 +236,11 @@ func WithMaxChats(n int) Option {
 	})
 }
 
-// WithMaxSubscribers limits how many subscribers a chat holds; over it, Subscribe returns [ErrLimit], except for a device
-// that takes over its own subscription. 0, the default, is no limit.
-func WithMaxSubscribers(n int) Option {
-	return brokerOption(func(c *brokerConfig) {
+// WithMaxSubscribers limits the number of subscribers of each chat. Beyond it, Subscribe returns
+// [ErrLimit], except for a device that takes over its own subscription. 0, the default, means no
+// limit.
+func WithMaxSubscribers(n int) ChatOption {
+	return chatOption(func(c *chatConfig) {
 		if n < 0 {
 			c.problems = append(c.problems, fmt.Errorf("limit of %d subscribers is negative", n))
 			return
@@ -179,16 +249,27 @@ func WithMaxSubscribers(n int) Option {
 	})
 }
 
-// WithLogger sets where events go, with the chat and the device as attributes. What a client alone can cause is logged at
-// [slog.LevelDebug]; what cleaners found, once per run, at [slog.LevelWarn]. nil, the default, logs nothing. The handler is
-// called with no lock held, on the goroutine that caused the event or on one that Close does not wait for.
+// WithLogger sets the logger for events of the broker; chat and device are attributes. Events that
+// a single client can cause are logged at [slog.LevelDebug]; readers that run out of patience (see
+// [WithPatience]) and readers that have caught up, at [slog.LevelInfo], of which one call of
+// Publish names at most 16; the number of stalled readers that the cleaner has ended, at
+// [slog.LevelWarn]. The default, nil, logs nothing. The handler is called without any lock held, on
+// the goroutine that caused the event or on one that Close does not wait for. It may call the
+// broker, Close included.
 func WithLogger(l *slog.Logger) Option {
 	return brokerOption(func(c *brokerConfig) { c.logger = l })
 }
 
-// Until ends the subscription when ctx does, with [context.Cause] as the reason; what was buffered is gone then. A ctx that
-// is done already makes Subscribe return its error. A context that is not of package context costs a goroutine; see
-// [context.AfterFunc].
+// Until ends the subscription when ctx ends, with [context.Cause] of ctx as the reason. The end is
+// asynchronous: it comes shortly after that of ctx, and discards what is buffered by then. If ctx
+// is already done, Subscribe returns its error. Of two Until options, the later one wins.
+//
+// Subscriptions with the same ctx share one call of [context.AfterFunc], and one goroutine ends
+// them all. A ctx that is not of package context and has no AfterFunc method costs a goroutine
+// while any of its subscriptions is open. The methods of ctx, and the function that stops its
+// AfterFunc, may call the broker, Close included. If one of them hangs, it holds up only the caller
+// that subscribes with ctx or ends its last subscription; if Err or Value hangs while the broker
+// asks for the cause, the subscriptions stay open.
 func Until(ctx context.Context) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) {
 		if ctx == nil {
@@ -199,9 +280,11 @@ func Until(ctx context.Context) SubscribeOption {
 	})
 }
 
-// Replay begins the subscription with the last n messages that [WithHistory] has kept, or as many as there are; then comes
-// what is published, without a gap and without a duplicate. Replayed messages do not count against the buffer. Together
-// with [Resume] it is for the case that the position is none or of another log.
+// Replay begins the subscription with the last n messages kept by [WithHistory], or as many as
+// there are. Newly published messages follow without a gap or a duplicate. Replayed messages do not
+// count against the buffer; but when [DropOldest] acts, it drops the rest of the replay at once and
+// keeps only the newest messages that fit into the buffer. Together with [Resume], Replay applies
+// if the position is the zero value, belongs to another log, or has not been reached yet.
 func Replay(n int) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) {
 		if n < 0 || n > maxBuffer {
@@ -212,19 +295,29 @@ func Replay(n int) SubscribeOption {
 	})
 }
 
-// Resume begins the subscription after a position, as [Delivery.Position] or [Subscriber.Position] gave it, so that nothing
-// published since is missed. What [WithHistory] has not kept shows as Missed of the first delivery. If the position is of
-// another log, or not reached yet, the subscription begins now. [Subscriber.Recovered] says whether all was there. The zero
-// position is no resume.
+// Resume begins the subscription just after a position that [Delivery.Position] or
+// [Subscriber.Position] returned, so that nothing published since is missed. Messages that
+// [WithHistory] no longer keeps show up as Missed of the first delivery. If the position belongs to
+// another log, or has not been reached yet, the subscription begins now, or as [Replay] says.
+// [Subscriber.Recovered] reports whether everything was available. The zero Position has no effect.
 func Resume(p Position) SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) { c.resume = p })
 }
 
-// WithPresence also delivers who comes and goes: [Joined] and [Left], in one order with the messages, of all devices of the
-// chat but its own. A takeover is neither, and Close and Shutdown of the broker tell nobody. At most max(buffer, 256) of
-// them wait; a reader that lost some gets one [Resync]. What has not been told at an end of the subscription is not told any
-// more, but for Shutdown. To know who is present, call [Broker.Devices] after Subscribe and go on from there; what was told
-// twice does no harm.
+// WithPresence also delivers presence events: [Joined] and [Left], for all devices of the chat but
+// the reader's own, in one order with the messages. A takeover causes no event, and neither do
+// Close and Shutdown of the broker. At most max(buffer, 256) events wait for a reader, where buffer
+// is the largest of those in the chat that follow presence; a reader that has lost some gets one
+// [Resync]. [Broker.Shutdown] waits until readers have taken the earlier events, as it does for
+// messages. Any other end of the subscription discards the events that wait.
+//
+// A waiting reader is woken for each event. If more than 256 readers of a chat follow presence,
+// they are woken for events less often: n readers at most once in n times 10 µs, and at most once a
+// second while there are so many events that each reader would get a Resync. A message wakes them
+// at once.
+//
+// To learn who is present, call [Broker.Devices] after Subscribe and apply the events that follow.
+// An event that Devices already reflects does no harm.
 func WithPresence() SubscribeOption {
 	return subscribeOption(func(c *subscriptionConfig) { c.presence = true })
 }

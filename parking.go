@@ -2,121 +2,126 @@ package broadcast
 
 import (
 	"errors"
-	"runtime"
 
 	"github.com/fbd86cad/broadcast/internal/parking"
 )
 
-// wake wakes the readers that wait for a message.
-func (c *chat[T]) wake() {
-	c.broker.distributor.wake(&c.parked)
-	c.wakeFollowers()
+// wakeReaders wakes the readers that wait for a message.
+func (c *chat[T]) wakeReaders() {
+	c.shared.distributor.Wake(&c.parked)
+	if followers := c.presence.Lot(); followers != nil {
+		c.shared.distributor.Wake(followers)
+	}
 }
 
-// lot returns where the reader waits.
+// lot returns the lot in which the reader waits.
 func (s *Subscriber[T]) lot() *parking.Lot {
 	if s.follower != nil {
-		return &s.follower.presence.parked.Lot
+		return s.follower.Lot()
 	}
-	return &s.chat.parked.Lot
+	return &s.chat.parked
 }
 
-// spot returns where in the lot: got when it waits for the first time, and kept until the end.
+// spot returns the reader's spot in the lot. It is allocated at the first wait and released at the
+// end.
 func (s *Subscriber[T]) spot() *parking.Spot {
-	if spot := s.parking.Load(); spot != nil {
+	if spot := s.at.Spot.Load(); spot != nil {
 		return spot
 	}
 	spot := s.lot().NewSpot()
-	if !s.parking.CompareAndSwap(nil, spot) { // two goroutines read, by mistake
+	if !s.at.Spot.CompareAndSwap(nil, spot) { // a second goroutine reads by mistake
 		spot.Release()
-		return s.parking.Load()
+		return s.at.Spot.Load()
 	}
-	if s.end.Load() != nil { // whoever ended it may have come too early to release the spot
+	if s.end.Load() != nil { // the end may have come before there was a spot to release
 		spot.Release()
 	}
 	return spot
 }
 
-// releaseSpot gives the spot back. The end is stored: nobody relies on being woken by a message any more.
+// releaseSpot gives the spot back. The end must have been stored: nobody relies on being woken by a
+// message any more.
 func (s *Subscriber[T]) releaseSpot() {
-	if spot := s.parking.Load(); spot != nil {
+	if spot := s.at.Spot.Load(); spot != nil {
 		spot.Release()
 	}
 }
 
-// call wakes the reader, parked or not.
-func (s *Subscriber[T]) call() {
-	if spot := s.parking.Load(); spot != nil { // nil: it has never waited
+// wake wakes the reader, whether it is parked or not.
+func (s *Subscriber[T]) wake() {
+	if spot := s.at.Spot.Load(); spot != nil { // else it has never waited
 		spot.Wake()
 	}
 }
 
-// asleepLocked returns the full readers that are still parked, because whoever has accepted the message that they are to take has not come to
-// wake them yet. A publisher that waits for them must not rely on that.
-func (c *chat[T]) asleepLocked() (asleep []*parking.Spot) {
-	for _, s := range c.watch.full {
-		if spot := s.parking.Load(); spot != nil && spot.Parked() {
-			asleep = append(asleep, spot)
-		}
+// withdrawLocked wakes the goroutine behind Chan, because the message that it offers may be dropped
+// from now on.
+func (c *chat[T]) withdrawLocked(s *Subscriber[T]) {
+	if s.pump.Load() != nil {
+		s.wake()
 	}
-	return asleep
 }
 
-// errBusy says that somebody else has to finish first: who applies the strategy, or after the end the goroutine behind Chan.
+// errBusy means that the reader must wait for another goroutine: the one that applies its strategy
+// or, after the end, the one behind Chan.
 var errBusy = errors.New("busy")
 
-// park parks the reader and returns a channel that gets a token, or is closed, when there may be something to take or the subscription has
-// ended. It returns nil if there is no need to wait.
+// park parks the reader. It returns a channel that gets a token, or is closed, when there may be
+// something to take or the subscription has ended. It returns nil if there is no need to wait.
 func (s *Subscriber[T]) park() <-chan struct{} {
-	if left := s.pumpLeaves(); left != nil {
+	if left := s.unsettledAtEnd(); left != nil {
 		return left
 	}
 	return s.parkForMessage()
 }
 
-// pumpLeaves returns what to wait for first when the goroutine behind Chan has yet to settle what it sent, else nil.
-func (s *Subscriber[T]) pumpLeaves() <-chan struct{} {
-	if p := s.pump.Load(); p != nil && !p.hasLeft() && s.end.Load() != nil && !s.gone() {
-		return p.left
+// unsettledAtEnd is unsettled for a reader: it returns nil while the subscription is open, and when
+// nothing can be taken any more.
+func (s *Subscriber[T]) unsettledAtEnd() <-chan struct{} {
+	if s.end.Load() == nil || s.gone() {
+		return nil
 	}
-	return nil
+	return s.unsettled()
 }
 
-// parkForMessage is park for those who need not wait for the goroutine behind Chan.
+// unsettled returns a channel that is closed when the goroutine behind Chan has settled all that it
+// sent. It returns nil if that is so already, or Chan was never called.
+func (s *Subscriber[T]) unsettled() <-chan struct{} {
+	p := s.pump.Load()
+	if p == nil {
+		return nil
+	}
+	select {
+	case <-p.settled:
+		return nil
+	default:
+		return p.settled
+	}
+}
+
+// parkForMessage is park without regard to the goroutine behind Chan.
 func (s *Subscriber[T]) parkForMessage() <-chan struct{} {
 	spot := s.spot()
 	spot.Park()
-	waits := s.end.Load() != nil || s.chat.log.Head() != s.position() || s.follower.behind()
+	waits := s.end.Load() != nil || s.chat.log.Head() != s.at.Position() || s.follower.Behind()
 	if s.gone() || waits && !s.busy.Load() {
 		return nil
 	}
 	return spot.Woken()
 }
 
-// passOn wakes another goroutine that reads the same subscription by mistake: the token of the end is for all, and that of the end of a context
-// for the loop that has it, which is about to receive it.
-func (s *Subscriber[T]) passOn() {
-	switch {
-	case s.end.Load() != nil && !s.busy.Load():
-		s.call()
-	case s.summoned.Load() > 0:
-		s.call()
-		runtime.Gosched()
+// wakeNextReader wakes another goroutine that reads the same subscription by mistake: the end
+// leaves a single token for all of them.
+func (s *Subscriber[T]) wakeNextReader() {
+	if s.end.Load() != nil && !s.busy.Load() {
+		s.wake()
 	}
 }
 
-// giveUpPlace makes sure that a reader which stops reading holds no more of the log than it may: it may have stored its place after
-// somebody had taken it away.
-func (s *Subscriber[T]) giveUpPlace() {
-	if s.word.Load()&slow != 0 && s.enter() {
-		s.exit()
-	}
-}
-
-// signal leaves a token for whoever waits on ch, unless there is one already.
-func signal(ch chan struct{}) {
+// awaitEither waits until a or b is ready.
+func awaitEither(a, b <-chan struct{}) {
 	select {
-	case ch <- struct{}{}:
-	default:
+	case <-a:
+	case <-b:
 	}
 }

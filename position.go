@@ -5,17 +5,18 @@ import (
 	"strings"
 )
 
-// Position is a place in the log of a chat: [Resume] begins after it. The zero value is none. Positions are comparable.
+// A Position is a place in the log of a chat, between two messages: [Resume] continues from there.
+// Positions are comparable with ==. The zero value is no position.
 //
-// A position names the log by its epoch, a random number, so that one which belongs to another chat, or to a chat that was
-// forgotten meanwhile, is recognised.
+// A position identifies its log by a random number, so that a position of another chat, or of a
+// chat that was forgotten meanwhile, is recognized as such.
 type Position struct {
 	epoch uint64 // never 0 but in the zero value
 	seq   uint64
 }
 
-// String returns the position as text of at most 27 characters, letters, digits and a hyphen: safe in a URL and in a
-// header. It is empty for the zero value.
+// String returns the position as text of at most 27 letters, digits, and hyphens. It can be used in
+// a URL or a header as it is. The zero value is the empty string.
 func (p Position) String() string {
 	if p.epoch == 0 {
 		return ""
@@ -23,10 +24,11 @@ func (p Position) String() string {
 	return strconv.FormatUint(p.epoch, 36) + "-" + strconv.FormatUint(p.seq, 36)
 }
 
-// MarshalText returns the text of String.
+// MarshalText implements [encoding.TextMarshaler]. It returns the text of String.
 func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText reads the text of String. Anything else is [ErrInvalid], and leaves the position as it was.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It accepts only text returned by String. For
+// any other it returns an [ErrInvalid] and does not change the position.
 func (p *Position) UnmarshalText(text []byte) error {
 	var read Position
 	if epoch, seq, ok := strings.Cut(string(text), "-"); ok {

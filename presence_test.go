@@ -3,7 +3,10 @@ package broadcast_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,28 +15,6 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 )
-
-// told takes what waits for a follower and returns it as text: messages as "1", comings and goings as "+ann@1" and "-ann@1", with the
-// Seq that they carry.
-func told(s *broadcast.Subscriber[int]) string {
-	var all []string
-	for d, ok := s.TryNext(); ok; d, ok = s.TryNext() {
-		all = append(all, telling(d))
-	}
-	return strings.Join(all, " ")
-}
-
-func telling(d broadcast.Delivery[int]) string {
-	switch d.Kind {
-	case broadcast.Joined:
-		return fmt.Sprintf("+%s@%d", d.Device, d.Seq)
-	case broadcast.Left:
-		return fmt.Sprintf("-%s@%d", d.Device, d.Seq)
-	case broadcast.Resync:
-		return "resync"
-	}
-	return fmt.Sprint(d.Message)
-}
 
 // Promise 32.
 func TestJoinedAndLeftComeInOrderWithTheMessages(t *testing.T) {
@@ -243,11 +224,134 @@ func TestCloseAndShutdownAnnounceNobody(t *testing.T) {
 			takeAll(t, ann)
 			answer := async(func() error { return b.Shutdown(t.Context()) })
 			synctest.Wait()
-			require.ErrorIs(t, ann.Err(), broadcast.ErrClosed, "has nothing left to take")
+			require.ErrorIs(t, ann.Err(), broadcast.ErrBrokerClosed, "has nothing left to take")
 			sleep(time.Minute)
 			require.Equal(t, "+ann@0 1", told(s))
 			require.NoError(t, (<-answer).err)
 			require.Empty(t, told(s))
+		})
+	}
+}
+
+// Promise 29, for comings and goings as for messages: also those behind the last message.
+func TestShutdownTellsFollowersWhoCameAndWentBeforeIt(t *testing.T) {
+	const want = "1 +ann@1 +bob@1 -ann@1"
+	ways := map[string]func(ctx context.Context, s *broadcast.Subscriber[int]) (all []string){
+		"TryNext": func(_ context.Context, s *broadcast.Subscriber[int]) []string { return strings.Fields(told(s)) },
+		"All": func(ctx context.Context, s *broadcast.Subscriber[int]) (all []string) {
+			for d := range s.All(ctx) {
+				all = append(all, telling(d))
+			}
+			return all
+		},
+		"Chan": func(_ context.Context, s *broadcast.Subscriber[int]) (all []string) {
+			for d := range s.Chan() {
+				all = append(all, telling(d))
+			}
+			return all
+		},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			forStrategies(t, append(lossy, broadcast.Block), func(t *testing.T, strategy broadcast.Sampling) {
+				b := newBroker[int](t, broadcast.WithSampling(strategy))
+				s := b.join(chat, "follower", broadcast.WithPresence())
+				b.publish(chat, 1)
+				ann := b.join(chat, "ann")
+				b.join(chat, "bob")
+				require.NoError(t, ann.Close())
+				answer := shutDown(t.Context(), b)
+				require.NoError(t, s.Err())
+				require.Equal(t, want, strings.Join(way(t.Context(), s), " "))
+				require.ErrorIs(t, s.Err(), broadcast.ErrBrokerClosed, "has nothing left to take")
+				require.NoError(t, (<-answer).err)
+			})
+		})
+	}
+}
+
+// The same for one that has taken all messages, and for one that reads with Messages, which shows
+// none of it.
+func TestShutdownWaitsForWhoHasTakenAllMessagesAndIsStillToBeTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		passes := b.join(chat, "passes", broadcast.WithPresence())
+		b.join(chat, "ann")
+		answer := shutDown(t.Context(), b)
+		require.Equal(t, []string{"follower", "passes"}, b.Devices(chat))
+		require.Equal(t, "+passes@0 +ann@0", told(s))
+		require.ErrorIs(t, s.Err(), broadcast.ErrBrokerClosed)
+		require.Empty(t, <-readMessages(t.Context(), passes))
+		require.NoError(t, (<-answer).err)
+	})
+}
+
+// "At any other end of the subscription the events that wait are gone."
+func TestOnlyShutdownWaitsForWhatIsToBeTold(t *testing.T) {
+	ends := map[string]func(b *auditedBroker[int]){
+		"Close":      func(b *auditedBroker[int]) { require.NoError(t, b.Close()) },
+		"Disconnect": func(b *auditedBroker[int]) { b.publish(chat, 3) },
+		"stall":      func(*auditedBroker[int]) { sleep(3 * time.Minute) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := newBroker[int](t, broadcast.WithBuffer(2), broadcast.WithSampling(broadcast.Disconnect))
+				s := b.join(chat, "follower", broadcast.WithPresence(), broadcast.WithStallTimeout(time.Minute))
+				b.publish(chat, 1)
+				b.join(chat, "ann")
+				b.publish(chat, 2)
+				end(b)
+				require.Error(t, s.Err())
+				require.Equal(t, "1 2", told(s))
+			})
+		})
+	}
+}
+
+// A follower that is stuck is waited for until a cleaner finds it, whatever it is that waits for
+// it.
+func TestAFollowerThatIsNotToldForItsStallTimeoutIsEnded(t *testing.T) {
+	for _, shutdown := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			b := newBroker[int](t, broadcast.WithStallTimeout(time.Minute), broadcast.WithCleanInterval(time.Second))
+			s := b.join(chat, "follower", broadcast.WithPresence())
+			one, two := b.join(chat, "one"), b.join(chat, "two")
+			for range 2 {
+				sleep(59 * time.Second)
+				_, ok := s.TryNext()
+				require.True(t, ok)
+				require.NoError(t, s.Err(), "takes what it is told")
+			}
+			sleep(time.Hour)
+			require.NoError(t, s.Err(), "has been told all")
+			require.NoError(t, one.Close())
+			require.NoError(t, two.Close())
+			if shutdown {
+				shutDown(t.Context(), b)
+			}
+			require.InDelta(t, time.Minute+time.Second/2, elapsed(func() { <-s.Done() }), float64(time.Second/2))
+			require.ErrorIs(t, s.Err(), broadcast.ErrStalled)
+		})
+	}
+}
+
+// The end of a stalled reader is an event for the others, whether the cleaner looks at them before
+// it or after it.
+func TestAFollowerThatIsNotToldWhoStalledIsEndedLater(t *testing.T) {
+	for _, devices := range [][]string{{"stuck", "follower"}, {"follower", "stuck"}} {
+		bubble(t, func(t *testing.T) {
+			b := newBroker[int](t, broadcast.WithStallTimeout(time.Minute), broadcast.WithCleanInterval(time.Second))
+			joined := map[string]*broadcast.Subscriber[int]{}
+			for _, device := range devices {
+				joined[device] = b.join(chat, device, broadcast.WithPresence())
+			}
+			b.publish(chat, 1)
+			told(joined["follower"])
+			<-joined["stuck"].Done()
+			require.InDelta(t, time.Minute+time.Second/2, elapsed(func() { <-joined["follower"].Done() }), float64(time.Second/2))
+			require.ErrorIs(t, joined["follower"].Err(), broadcast.ErrStalled)
 		})
 	}
 }
@@ -376,23 +480,235 @@ func TestFollowersThatHaveGoneLeaveNothing(t *testing.T) {
 	})
 }
 
-// 10 000 devices of which each follows: what they do for each other must not be 10 000 times 10 000 things.
+// Connections that break and come back are what the grace is for: there may be many of them within
+// one.
+func TestDevicesThatComeBackWithinTheGraceLeaveNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := unaudited[int](t, broadcast.WithLeaveGrace(time.Hour))
+		b.join(chat, "stays")
+		require.NoError(t, b.join(chat, "goes").Close())
+		requireFlat(t, 1_000_000, func(int) { require.NoError(t, b.join(chat, "comes back").Close()) })
+		b.join(chat, "comes back")
+		sleep(time.Hour)
+		require.Empty(t, broadcast.Leftovers(b.Broker))
+	})
+}
+
+// One device after the other joins, all of which follow: to tell each of each at once, they would
+// be woken n times n / 2 times. All of them know soon who is there.
 func TestARoomThatFillsAtOnceIsLinearWork(t *testing.T) {
-	fill := func(n int) time.Duration {
-		b := unaudited[int](t, broadcast.WithLogger(nil))
-		start := time.Now()
-		for i := range n {
-			b.join(chat, fmt.Sprint(i), broadcast.WithPresence())
+	bubble(t, func(t *testing.T) {
+		const devices, few = 2_000, 256
+		b := newBroker[int](t)
+		var mu sync.Mutex // guards the following
+		var joined, woken, resyncs int
+		there := make([]int, devices) // how many devices each knows of
+		for i := range devices {
+			s := b.join(chat, fmt.Sprint(i), broadcast.WithPresence())
+			mu.Lock()
+			joined = i + 1
+			there[i] = joined
+			mu.Unlock()
+			go func() {
+				into := make([]broadcast.Delivery[int], 2*few)
+				for n, err := s.NextBatch(t.Context(), into); err == nil; n, err = s.NextBatch(t.Context(), into) {
+					mu.Lock()
+					woken++
+					for _, d := range into[:n] {
+						there[i]++
+						if d.Kind == broadcast.Resync {
+							resyncs++
+							there[i] = joined
+						}
+					}
+					mu.Unlock()
+				}
+			}()
+			sleep(10 * time.Microsecond)
 		}
-		return time.Since(start)
+		sleep(time.Second)
+		require.LessOrEqual(t, woken, few*few/2+2*devices)
+		require.LessOrEqual(t, resyncs, devices)
+		require.Equal(t, slices.Repeat([]int{devices}, devices), there)
+	})
+}
+
+// visited returns a chat that many devices follow, who are woken only now and then for the many
+// others that come and go.
+func visited(t *testing.T, told func(broadcast.Delivery[int]), opts ...broadcast.Option) (b *auditedBroker[int], visit func()) {
+	b = newBroker[int](t, opts...)
+	for i := range 300 {
+		s := b.join(chat, fmt.Sprint(i), broadcast.WithPresence())
+		go func() {
+			for d := range s.All(t.Context()) {
+				told(d)
+			}
+		}()
 	}
-	fill(1_000)
-	small, large := time.Hour, time.Hour
-	for range 20 { // a busy machine may need some; squared work would be 16 times too much each time
-		small, large = min(small, fill(1_000)), min(large, fill(16_000))
-		if large < 16*8*small {
-			return
+	sleep(time.Second)
+	return b, func() {
+		for range 150 {
+			require.NoError(t, b.join(chat, "visitor").Close())
 		}
 	}
-	t.Fatalf("16 times as many took %v instead of %v", large, small)
+}
+
+// A Resync is work for each of them.
+func TestACrowdThatLosesEventsGetsOneResyncASecond(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const seconds = 3
+		var resyncs atomic.Int64
+		_, visit := visited(t, func(d broadcast.Delivery[int]) {
+			if d.Kind == broadcast.Resync {
+				resyncs.Add(1)
+			}
+		})
+		for range 20 * seconds {
+			visit()
+			sleep(47 * time.Millisecond) // not when they are called
+		}
+		sleep(time.Second)
+		require.Positive(t, resyncs.Load())
+		require.LessOrEqual(t, resyncs.Load(), int64(2*300*(seconds+1)), "two, if it is just awake when it loses some")
+	})
+}
+
+func TestACrowdThatIsLeftAloneDoesNotStall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var told atomic.Int64
+		b, visit := visited(t, func(broadcast.Delivery[int]) { told.Add(1) },
+			broadcast.WithStallTimeout(100*time.Millisecond), broadcast.WithCleanInterval(10*time.Millisecond))
+		visit()
+		sleep(time.Millisecond)
+		before := told.Load()
+		visit()
+		sleep(900 * time.Millisecond)
+		require.Equal(t, before, told.Load())
+		sleep(time.Second)
+		require.EqualValues(t, before+300, told.Load(), "a Resync each")
+		require.Len(t, b.Devices(chat), 300)
+	})
+}
+
+func TestShutdownDoesNotLeaveACrowdAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b, visit := visited(t, func(broadcast.Delivery[int]) {})
+		visit()
+		sleep(time.Millisecond)
+		visit()
+		require.Zero(t, elapsed(func() { require.NoError(t, b.Shutdown(t.Context())) }))
+	})
+}
+
+// Promise 42.
+func TestKickTellsLeftAtOnceWithoutGrace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Minute))
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		b.join(chat, "open")
+		require.NoError(t, b.join(chat, "graced").Close())
+		b.publish(chat, 1)
+		require.Equal(t, "+open@0 +graced@0 1", told(s))
+		require.True(t, b.Kick(chat, "open", nil))
+		require.True(t, b.Kick(chat, "graced", nil))
+		require.Equal(t, "-open@1 -graced@1", told(s))
+		require.Equal(t, []string{"follower"}, b.Devices(chat))
+		sleep(time.Hour)
+		require.Empty(t, told(s), "they have left once")
+	})
+}
+
+// Promise 42.
+func TestAKickedDeviceMaySubscribeAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Minute))
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		b.join(chat, "ann")
+		require.True(t, b.Kick(chat, "ann", nil))
+		again := b.join(chat, "ann")
+		b.publish(chat, 1)
+		require.Equal(t, "+ann@0 -ann@0 +ann@0 1", told(s))
+		require.Equal(t, []int{1}, take(t, again, 1))
+		require.Zero(t, b.Stats().Replaced)
+	})
+}
+
+// Promise 42.
+func TestAChatIsForgottenWhenTheLastThatMightComeBackIsKicked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Hour))
+		require.NoError(t, b.join(chat, "ann").Close())
+		sleep(idle + interval)
+		require.Equal(t, 1, b.Stats().Chats)
+		require.True(t, b.Kick(chat, "ann", nil))
+		sleep(interval)
+		require.Zero(t, b.Stats().Chats)
+	})
+}
+
+// Promises 30 and 32: also if the device leaves when the cleaner has just found the chat idle.
+func TestAChatIsNotForgottenWhileADeviceMayComeBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Hour), broadcast.WithChatIdle(time.Minute))
+		require.NoError(t, b.join(chat, "device").Close())
+		time.Sleep(2 * time.Minute)
+		require.False(t, broadcast.Forget(b.Broker, chat))
+		require.Equal(t, []string{"device"}, b.Devices(chat))
+		time.Sleep(time.Hour)
+		require.Empty(t, b.Devices(chat))
+	})
+}
+
+// The ring of events grows after it has wrapped, and tells of no event that never was.
+func TestAFollowerThatLagsWhenMoreEventsAreKeptIsToldToResync(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		for range 150 {
+			require.NoError(t, b.join(chat, "ann").Close())
+		}
+		b.join(chat, "large", broadcast.WithPresence(), broadcast.WithBuffer(1_000))
+		b.join(chat, "bob")
+		require.Equal(t, "resync", told(s))
+	})
+}
+
+// Who joins between the receipt of a Resync and its settling is told.
+func TestWhoComesAfterAResyncWasReceivedIsTold(t *testing.T) {
+	for range 100 {
+		b := newBroker[int](t)
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		for range 200 {
+			require.NoError(t, b.join(chat, "ann").Close())
+		}
+		for d := range s.Chan() {
+			if d.Kind == broadcast.Resync {
+				break
+			}
+		}
+		b.join(chat, "late")
+		for d := range s.Chan() {
+			if d.Device == "late" {
+				break
+			}
+		}
+		require.NoError(t, b.Close())
+	}
+}
+
+// Otherwise whoever reads next would be told of them out of order.
+func TestMessagesSkipsTheEventsThatItPasses(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		b.publish(chat, 1, 2)
+		b.join(chat, "ann")
+		b.publish(chat, 3, 4, 5)
+		for msg := range s.Messages(t.Context()) {
+			if msg == 4 {
+				break
+			}
+		}
+		require.Equal(t, "5", told(s))
+	})
 }

@@ -2,179 +2,269 @@ package broadcast
 
 import (
 	"context"
+	"log/slog"
 	"time"
+
+	"github.com/fbd86cad/broadcast/internal/flow"
 )
 
-// waiter is a publisher that waits for room. Guarded by the chat's lock, but for ready.
-type waiter struct {
-	ready      chan struct{} // one token: look again
-	led        bool          // it has been the first one and has looked after the readers
-	next, prev *waiter
-}
-
-func (w *waiter) signal() { signal(w.ready) }
-
-// waiterQueue is the publishers of a chat that wait, in the order in which they came. The first one leads: it looks after
-// the readers, and hands on to the next when it has been accepted or gives up. Nobody who came later overtakes.
-type waiterQueue[T any] struct {
-	head, tail *waiter
-}
-
-func (q *waiterQueue[T]) first() *waiter { return q.head }
-
-func (q *waiterQueue[T]) push(w *waiter) {
-	if q.tail == nil {
-		q.head = w
-	} else {
-		q.tail.next, w.prev = w, q.tail
-	}
-	q.tail = w
-}
-
-// remove takes a waiter out and, if it led, makes the next one lead.
-func (q *waiterQueue[T]) remove(w *waiter) {
-	led := q.head == w
-	if w.prev != nil {
-		w.prev.next = w.next
-	} else {
-		q.head = w.next
-	}
-	if w.next != nil {
-		w.next.prev = w.prev
-	} else {
-		q.tail = w.prev
-	}
-	if led && q.head != nil {
-		q.head.signal()
-	}
-}
-
-// publish accepts a message or says why not. With noWait it does not wait.
+// publish accepts a message, or returns why not. With noWait it does not wait.
 func (c *chat[T]) publish(ctx context.Context, msg *T) error {
-	c.mu.Lock()
-	if err := c.refusalLocked(); err != nil {
-		c.mu.Unlock()
+	c.gate.Lock()
+	if err := c.Refusal(); err != nil {
+		c.gate.Unlock()
 		return err
 	}
-	wait := c.waiters.first() != nil
-	if !wait && c.log.Head() >= c.watch.limit {
-		c.forgiveLocked()
-		wait = !c.roomLocked(time.Now())
+	if !c.gate.Open(c.log.Head()) {
+		return c.publishGated(ctx, msg)
 	}
-	if !wait {
-		o := c.acceptLocked(msg)
-		c.mu.Unlock()
-		c.settle(o)
-		return nil
-	}
-	if ctx == noWait {
-		c.mu.Unlock()
-		return ErrOverloaded
-	}
-	w := &waiter{ready: make(chan struct{}, 1), led: c.waiters.first() == nil}
-	c.waiters.push(w)
-	asleep := c.asleepLocked()
-	c.mu.Unlock()
-	for _, spot := range asleep {
-		spot.Wake()
-	}
-	return c.wait(ctx, w, msg)
-}
-
-// refusalLocked says why the chat accepts nothing at all.
-func (c *chat[T]) refusalLocked() error {
-	switch {
-	case c.dead:
-		return errDead
-	case c.closed:
-		return ErrClosed
+	sample := c.acceptLocked(msg)
+	c.gate.Unlock()
+	c.wakeReaders()
+	if sample {
+		c.sampleForOthers()
 	}
 	return nil
 }
 
-// wait waits in the queue until the message is accepted or the wait is over.
-func (c *chat[T]) wait(ctx context.Context, w *waiter, msg *T) error {
-	queued := true
+// publishGated is publish for a message that may have to wait, or for which strategies may have to
+// act. The lock is held at the call, and free at the return.
+func (c *chat[T]) publishGated(ctx context.Context, msg *T) error {
+	a := &admission[T]{chat: c}
+	defer a.runEndHooks() // also if a method of ctx panics
+	if err := a.admit(ctx); err != nil {
+		return err
+	}
+	sample := c.acceptLocked(msg)
+	c.gate.Unlock()
+	c.wakeReaders()
+	a.Settle()
+	if sample {
+		c.sampleForOthers()
+	}
+	return nil
+}
+
+// acceptLocked appends a message for which there must be room. It reports whether laggards need
+// sampling, which the caller must do when the lock is free.
+func (c *chat[T]) acceptLocked(msg *T) (sample bool) {
+	sample = c.log.Append(msg) >= c.sampleAt
+	c.noteAcceptedLocked()
+	c.armStallCheckLocked()
+	return sample
+}
+
+// An admission is the attempt of a publisher to have a message admitted. With the chat it
+// implements [flow.Log].
+type admission[T any] struct {
+	*chat[T]
+
+	ended    []*Subscriber[T] // by strategies that acted for the publisher
+	signaled int              // how many of them signalEnd was called for
+
+	givenUp []givenUp[T] // readers to log
+	others  int          // and how many more there are
+}
+
+// admit waits until the next message may be accepted. The lock is held at the call. It is held at
+// the return if the error is nil, and free otherwise.
+func (a *admission[T]) admit(ctx context.Context) (err error) {
+	if ctx == noWait {
+		if err = a.gate.TryAdmit(a); err != nil {
+			a.gate.Unlock()
+			a.Settle()
+		}
+	} else {
+		err = a.wait(ctx)
+	}
+	if err == flow.ErrFull || err == flow.ErrTimeout {
+		err = ErrOverloaded
+	}
+	return err
+}
+
+// wait is admit for a publisher that waits.
+func (a *admission[T]) wait(ctx context.Context) error {
+	returned := false
 	defer func() {
-		if queued { // code of the user, in ctx, has panicked or exited the goroutine
-			c.abandon(w)
+		if !returned { // a method of ctx panicked, or called runtime.Goexit
+			a.shared.totals.rejected.Add(1)
 		}
 	}()
-	var overtime time.Time // never, if zero
-	if d := c.broker.config.publishTimeout; d > 0 {
-		overtime = time.Now().Add(d)
+	err := a.gate.Admit(ctx, a, a.shared.config.publishTimeout)
+	returned = true
+	if err != nil {
+		a.settleWaits()
 	}
-	for {
-		timer, due := timerAt(c.lookAgain(w, overtime))
-		select {
-		case <-w.ready:
-		case <-due:
-		case <-ctx.Done():
-		}
-		if timer != nil {
-			timer.Stop()
-		}
-		now := c.yield(w)
-		canceled := ctx.Err() // code of the user: before the lock, and after all waiting
-		o, done, err := c.attempt(w, msg, now, canceled, overtime)
-		if done {
-			queued = false
-			c.settle(o)
-			return err
-		}
+	return err
+}
+
+// settleWaits adds a wait that ended after the chat was forgotten to the totals of the broker.
+func (c *chat[T]) settleWaits() {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.forgotten {
+		t := &c.shared.totals
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.waits.Add(c.gate.TakeWaits())
 	}
 }
 
-// abandon takes out of the queue who will not come back to it.
-func (c *chat[T]) abandon(w *waiter) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiters.remove(w)
-	c.broker.past.rejected.Add(1)
-}
-
-// timerAt returns a timer for a moment, nothing for the zero one: a publisher that waits for ever must not keep a clock running.
-func timerAt(t time.Time) (*time.Timer, <-chan time.Time) {
-	if t.IsZero() {
-		return nil, nil
+// Act implements [flow.Log]: it applies the strategy of a reader without room for the next message.
+// The strategies that pick only take the reader off the list; they pick later, among what the log
+// holds.
+func (a *admission[T]) Act(at *flow.Cursor) {
+	s := at.Owner.(*Subscriber[T])
+	switch s.sampling {
+	case Disconnect:
+		a.endLocked(s, ErrSlow, true)
+		a.chat.ended.disconnected++
+		a.ended = append(a.ended, s)
+	case DropNewest:
+		a.freezeLocked(s)
+	default:
+		a.detachLocked(s)
+		a.withdrawLocked(s)
 	}
-	timer := time.NewTimer(time.Until(t))
-	return timer, timer.C
 }
 
-// lookAgain returns when the waiter must look again if nobody wakes it: at the end of patience if it leads, at overtime in
-// any case.
-func (c *chat[T]) lookAgain(w *waiter, overtime time.Time) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	next := overtime
-	if st := c.stand; c.waiters.first() == w && st != nil && st.head == c.log.Head() {
-		ahead := time.Now().Before(st.deadline) || !st.yielded && c.broker.config.patience > 0
-		if ahead && (next.IsZero() || st.deadline.Before(next)) {
-			next = st.deadline
+// givenUp is a reader that was out of patience, with what it had pending then.
+type givenUp[T any] struct {
+	*Subscriber[T]
+	pending uint64
+}
+
+// mostLogged is the largest number of readers that one Publish logs by name.
+const mostLogged = 16
+
+// GiveUp implements [flow.Log]: it notes that a reader is out of patience.
+func (a *admission[T]) GiveUp(at *flow.Cursor, waited bool) {
+	s := at.Owner.(*Subscriber[T])
+	a.recordStuckLocked(s, time.Now())
+	switch {
+	case !waited || a.shared.config.logger == nil:
+		return
+	case len(a.givenUp) < mostLogged:
+		a.givenUp = append(a.givenUp, givenUp[T]{s, s.statsLocked().Pending})
+	default:
+		a.others++
+	}
+	s.givenUp = true
+}
+
+// logGivenUp logs which readers are out of patience.
+func (a *admission[T]) logGivenUp() {
+	for _, s := range a.givenUp {
+		a.shared.logEvent(slog.LevelInfo, "reader out of patience", a.name, s.device,
+			slog.String("strategy", s.strategy()), slog.Uint64("pending", s.pending))
+	}
+	if a.others > 0 {
+		a.shared.logEvent(slog.LevelInfo, "more readers out of patience", a.name, "",
+			slog.Int("readers", a.others))
+	}
+}
+
+// Settle implements [flow.Log]: it wakes everybody who waits for the ends of subscriptions.
+func (a *admission[T]) Settle() {
+	a.shared.signalEnd(a.ended[a.signaled:]...)
+	a.signaled = len(a.ended)
+}
+
+// runEndHooks runs the user code that is due because subscriptions ended, and logs.
+func (a *admission[T]) runEndHooks() {
+	a.logGivenUp()
+	if len(a.ended) > 0 {
+		a.shared.runEndHooks(a.ended...)
+	}
+}
+
+// Limits of sampling, in picks. Moving movesPerPick messages that fit costs as much as one pick.
+const (
+	publisherPicks = 16  // by one Publish or TryPublish, for all readers together
+	workerPicks    = 256 // by a worker of the distributor, before other work has its turn
+	movesPerPick   = 32
+)
+
+// sampleForOthers is a publisher's share of sampling for laggards. No lock is held.
+func (c *chat[T]) sampleForOthers() {
+	if c.handOver(c.samplePiece(&c.lagging.random, publisherPicks)) {
+		c.shared.distributor.Do(c.sampleForDistributor)
+	}
+	c.samplePiece(&c.lagging.custom, publisherPicks)
+}
+
+// handOver hands the readers with DropRandom over to the distributor if they are due, unless that
+// was done already. It reports whether the caller must start the work.
+func (c *chat[T]) handOver(due bool) bool {
+	if !due {
+		return false
+	}
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.lagging.handedOver {
+		return false
+	}
+	c.lagging.handedOver = true
+	c.armSamplingLocked()
+	return true
+}
+
+// sampleForDistributor does a piece of the sampling that was handed over to the distributor. It
+// returns false when none is left.
+func (c *chat[T]) sampleForDistributor() (more bool) {
+	if c.samplePiece(&c.lagging.random, workerPicks) {
+		return true
+	}
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	l := c.lagging
+	l.handedOver = l.random.Earliest() <= c.log.Head()
+	c.armSamplingLocked()
+	return l.handedOver
+}
+
+// samplePiece samples for readers that are due, with at most the given number of picks. It reports
+// whether there may be more to do. It continues if a sampler calls runtime.Goexit.
+func (c *chat[T]) samplePiece(h *flow.Heap, left int) (more bool) {
+	returns := false
+	defer func() {
+		if !returns {
+			c.samplePiece(h, left)
 		}
+	}()
+	for left > 0 {
+		c.gate.Lock()
+		head := c.log.Head()
+		if h.Earliest() > head {
+			c.armSamplingLocked()
+			c.gate.Unlock()
+			returns = true
+			return false
+		}
+		s := h.First().Owner.(*Subscriber[T])
+		if s.busy.Load() { // the reader itself, or another publisher, is sampling
+			h.Refresh(&s.at, head+max(1, s.at.Room()/2))
+			c.gate.Unlock()
+			left--
+			continue
+		}
+		s.sampleForReader(&left)
 	}
-	return next
+	returns = true
+	return true
 }
 
-// attempt accepts the message if it is its turn and there is room; done says that the waiter has left the queue.
-func (c *chat[T]) attempt(w *waiter, msg *T, now time.Time, canceled error, overtime time.Time) (o outcome[T], done bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch err := c.refusalLocked(); {
-	case err != nil:
-		c.waiters.remove(w)
-		return o, true, err
-	case canceled != nil:
-		c.waiters.remove(w)
-		return o, true, canceled
-	case c.waiters.first() == w && c.leadLocked(w, now):
-		o = c.acceptLocked(msg)
-		c.waiters.remove(w)
-		return o, true, nil
-	case !overtime.IsZero() && !now.Before(overtime):
-		c.waiters.remove(w)
-		return o, true, ErrOverloaded
+// sampleForReader samples for a reader with at most the picks that are left, and subtracts those
+// that it makes, at least one. The chat's lock is held at the call. It is free at the return, in
+// whatever way the sampler returns.
+func (s *Subscriber[T]) sampleForReader(left *int) {
+	v := visit[T]{s: s}
+	defer v.exit()
+	before := *left
+	s.sampleSomeLocked(left, &v.verdict)
+	*left = min(*left, before-1)
+	if s.at.State() == flow.Off {
+		s.chat.lagging.of(s).Refresh(&s.at, s.dueLocked())
 	}
-	return o, false, nil
 }

@@ -1,11 +1,16 @@
 package broadcast_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -122,7 +127,8 @@ func missing(got []int) int {
 	return len(got)
 }
 
-// requireUniform fails the test if the counts differ by more than chance explains once in a billion runs (Pearson's chi-square test).
+// requireUniform fails the test if the counts differ by more than chance explains once in a billion
+// runs (Pearson's chi-square test).
 func requireUniform(t *testing.T, counts []int) {
 	t.Helper()
 	total := 0
@@ -168,6 +174,25 @@ func TestDropRandomKeepsTheOrder(t *testing.T) {
 		for range 20 {
 			b.publish(chat, make([]int, 3*n)...)
 			require.Len(t, takeAll(t, s), n) // and their Seqs rise
+		}
+	})
+}
+
+// Promise 7: publishers that have many readers to visit apply some of the strategies before their
+// messages are accepted, which may then be refused because the broker closes.
+func TestAReaderWhoseStrategyActedLosesNothingThatFits(t *testing.T) {
+	const n = 4
+	forStrategies(t, lossy[:3], func(t *testing.T, strategy broadcast.Sampling) {
+		for taken := range n + 1 {
+			b := newBroker[int](t, broadcast.WithBuffer(n), broadcast.WithPatience(0), broadcast.WithSampling(strategy))
+			s := b.join(chat, "device")
+			b.publish(chat, from(1, n)...)
+			broadcast.ActEarly(s)
+			got := take(t, s, taken)
+			b.publish(chat, from(n+1, n+taken)...)
+			got = append(got, payloads(takeAll(t, s))...)
+			require.Equal(t, from(1, n+taken), got)
+			require.Zero(t, requireBooks(t, s).Missed)
 		}
 	})
 }
@@ -361,7 +386,8 @@ func TestABufferHolds256MessagesByDefault(t *testing.T) {
 	})
 }
 
-// Promise 7: a reader that was overrun and has caught up is one like the others again, and nothing falls down in between.
+// Promise 7: a reader that was overrun and has caught up is one like the others again, and nothing
+// falls down in between.
 func TestNothingIsLostWhereAReaderReturnsToTheLog(t *testing.T) {
 	forStrategies(t, lossy[:3], func(t *testing.T, strategy broadcast.Sampling) {
 		b := newBroker[int](t, broadcast.WithBuffer(4), broadcast.WithPatience(0))
@@ -375,6 +401,28 @@ func TestNothingIsLostWhereAReaderReturnsToTheLog(t *testing.T) {
 			b.publish(chat, from(11, 14)...)
 			require.Equal(t, from(11, 14), payloads(takeAll(t, s)))
 			require.EqualValues(t, 4*(round+1), requireBooks(t, s).Missed)
+		}
+	})
+}
+
+// Promise 9, where publishers go on while the strategy is applied: nothing that came meanwhile has
+// a place, and the next place that is freed is for the next message.
+func TestDropNewestTakesNothingThatCameWhileItWasApplied(t *testing.T) {
+	forBuffers(t, func(t *testing.T, n int) {
+		for _, meanwhile := range []int{0, 1, n - 1, n, n + 1, 3 * n} {
+			b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.DropNewest), broadcast.WithBuffer(n))
+			s := b.join(chat, "device")
+			b.publish(chat, from(1, n+1)...)
+			var expected []int
+			for round := range 3 {
+				broadcast.SampleMeanwhile(s, func() { b.publish(chat, from(100*round, 100*round+meanwhile-1)...) })
+				expected = append(expected, take(t, s, 1)...)
+				b.publish(chat, -round-1, 0) // the first one has a place
+			}
+			taken := payloads(takeAll(t, s))
+			all := append(append([]int{}, expected...), taken...)
+			require.Equal(t, append(from(1, n), -1, -2, -3), all, "%d came meanwhile", meanwhile)
+			requireBooks(t, s)
 		}
 	})
 }
@@ -419,4 +467,298 @@ func TestNoReaderIsBehindByMoreThanItsBuffer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Promise 20: also where every sampler fails at the same message, in whatever way.
+func TestOnePublishCallsSamplersThatFailABoundedNumberOfTimes(t *testing.T) {
+	for name, fail := range map[string]func() int{
+		"panics":     func() int { panic("poison") },
+		"exits":      func() int { runtime.Goexit(); return 0 },
+		"is invalid": func() int { return -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const buffer, readers = 32, 200
+			calls, fails := 0, false
+			b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(buffer), broadcast.WithSampler(
+				func(broadcast.Backlog[int], int) int {
+					if calls++; fails {
+						return fail()
+					}
+					return 0
+				}))
+			for i := range readers {
+				b.join(chat, strconv.Itoa(i))
+			}
+			b.publish(chat, from(1, buffer+18)...) // they are some messages behind with their samplers
+			fails = true
+			for range 10 {
+				before := calls
+				published := make(chan struct{})
+				go func() {
+					defer close(published)
+					b.publish(chat, 1)
+				}()
+				<-published
+				require.LessOrEqual(t, calls-before, 16)
+			}
+		})
+	}
+}
+
+// Promise 20: what one publisher picks for readers that are stuck does not depend on how many they
+// are, how large their buffers are, or how far they are behind. The workers of the distributor,
+// which do the rest, stand still here.
+func TestOnePublishMakesABoundedNumberOfPicks(t *testing.T) {
+	for _, crowd := range []struct{ readers, buffer int }{{1, 1}, {8_000, 256}, {8, 1 << 16}} {
+		t.Run(fmt.Sprintf("readers=%d/buffer=%d", crowd.readers, crowd.buffer), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := unaudited[struct{}](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.DropRandom),
+					broadcast.WithBuffer(crowd.buffer))
+				for i := range crowd.readers {
+					b.join(chat, strconv.Itoa(i))
+				}
+				broadcast.StopDistributor(b.Broker)
+				picks := func() int { return broadcast.Picks(b.Broker, chat) }
+				b.publish(chat, make([]struct{}, crowd.buffer)...)
+				for range crowd.buffer + 1 { // all become due on the way
+					before := picks()
+					_ = b.TryPublish(chat, struct{}{})
+					if n := picks() - before; n > 16 {
+						t.Fatal(n, "picks by one call")
+					}
+				}
+			})
+		})
+	}
+}
+
+// Promise 20: the same for samplers of the user, which only publishers and their own reader run.
+func TestOnePublishCallsSamplersABoundedNumberOfTimes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		calls := 0
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(2), broadcast.WithSampler(
+			func(broadcast.Backlog[int], int) int { calls++; return 0 }))
+		for i := range 1_000 {
+			b.join(chat, strconv.Itoa(i))
+		}
+		for range 2_000 {
+			before := calls
+			b.publish(chat, 0)
+			require.LessOrEqual(t, calls-before, 16)
+		}
+		require.Greater(t, calls, 2_000, "publishers sample for others")
+	})
+}
+
+// Promise 22: a sampler that exits the goroutine of a publisher does not keep it from running the
+// others.
+func TestASamplerThatExitsThePublisherIsNotTheLastToRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const readers = 5
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(1))
+		calls := 0
+		for i := range readers {
+			b.join(chat, strconv.Itoa(i), broadcast.WithSampler(func(broadcast.Backlog[int], int) int {
+				calls++
+				runtime.Goexit()
+				return 0
+			}))
+		}
+		b.publish(chat, 1)
+		async(func() error { return b.Publish(t.Context(), chat, 2) })
+		synctest.Wait()
+		require.Equal(t, readers, calls)
+	})
+}
+
+// Promise 10: it does not matter who samples, nor that it is done in pieces.
+func TestDropRandomIsUniformThoughTheDistributorSamples(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const buffer, messages, readers = 4, 12, 100
+		b := unaudited[int](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.DropRandom), broadcast.WithBuffer(buffer))
+		var all []*broadcast.Subscriber[int]
+		for i := range readers {
+			all = append(all, b.join(chat, strconv.Itoa(i)))
+		}
+		kept := make([]int, messages)
+		rounds := reduced(1_000)
+		for range rounds {
+			for msg := range messages {
+				b.publish(chat, msg)
+				synctest.Wait() // the distributor keeps up
+			}
+			for _, s := range all {
+				taken := payloads(takeAll(t, s))
+				require.Len(t, taken, buffer)
+				for _, msg := range taken {
+					kept[msg]++
+				}
+			}
+		}
+		var chi2 float64
+		for msg, n := range kept {
+			draws := messages - max(msg, buffer) // in which it could be dropped
+			chance := math.Pow(float64(buffer)/(buffer+1), float64(draws))
+			want := chance * float64(rounds*readers)
+			chi2 += (float64(n) - want) * (float64(n) - want) / (want * (1 - chance))
+		}
+		// What is kept of one round is not independent, so that the sum is not exactly a
+		// chi-square. It is near: each round keeps the same number.
+		require.Greater(t, chance(chi2, messages-1), 1e-9, "not uniform: %v", kept)
+	})
+}
+
+// Promise 28: what the distributor has yet to sample is bounded too.
+func TestAStuckReaderWithDropRandomHoldsAtMostTwoBuffers(t *testing.T) {
+	for _, sampling := range []bool{true, false} {
+		t.Run(fmt.Sprintf("sampling=%v", sampling), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				const buffer = 4 * segment
+				b := unaudited[*[1024]byte](t, broadcast.WithPatience(0), broadcast.WithBuffer(buffer),
+					broadcast.WithSampling(broadcast.DropRandom))
+				stuck := b.join(chat, "stuck")
+				if !sampling {
+					broadcast.StopDistributor(b.Broker)
+				}
+				var published []weak.Pointer[[1024]byte]
+				live := func() (n int) {
+					runtime.GC()
+					for _, p := range published {
+						if p.Value() != nil {
+							n++
+						}
+					}
+					return n
+				}
+				for range 20 {
+					for range buffer / 4 {
+						msg := new([1024]byte)
+						published = append(published, weak.Make(msg))
+						b.publish(chat, msg)
+					}
+					if sampling {
+						synctest.Wait()
+					}
+					require.LessOrEqual(t, live(), 2*buffer+segment)
+				}
+				require.Len(t, takeAll(t, stuck), buffer)
+			})
+		})
+	}
+}
+
+// Promise 22: a sampler is asked about each message that does not fit, also when its reader reads,
+// and never is half empty.
+func TestASamplerIsAskedAboutEachMessageThatDoesNotFitAReaderThatIsAlmostFull(t *testing.T) {
+	forBuffers(t, func(t *testing.T, n int) {
+		asked := 0
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(n), broadcast.WithSampler(
+			func(broadcast.Backlog[int], int) int { asked++; return 0 }))
+		s := b.join(chat, "device")
+		b.publish(chat, from(1, n)...)
+		for range 5 * n {
+			b.publish(chat, 0, 0)
+			take(t, s, 1)
+		}
+		require.EqualValues(t, requireBooks(t, s).Missed, asked)
+	})
+}
+
+// So many that publishers leave most of them behind: the log holds what they have room for, and a
+// buffer more.
+func TestASamplerIsAskedAboutEachMessageThatDoesNotFitManyReadersThatAreAlmostFull(t *testing.T) {
+	const readers, n = 112, 8
+	asked := 0
+	b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(n), broadcast.WithSampler(
+		func(broadcast.Backlog[int], int) int { asked++; return 0 }))
+	var all []*broadcast.Subscriber[int]
+	for i := range readers {
+		all = append(all, b.join(chat, strconv.Itoa(i)))
+	}
+	b.publish(chat, from(1, n+4)...)
+	for _, s := range all {
+		take(t, s, 3) // and is not half empty
+	}
+	b.publish(chat, from(1, 3+n-1)...)
+	var missed uint64
+	for _, s := range all {
+		require.Len(t, takeAll(t, s), n)
+		missed += requireBooks(t, s).Missed
+	}
+	require.EqualValues(t, missed, asked)
+}
+
+// Promises 8 to 10 for who falls behind by more than anybody has sampled: the books are exact all
+// the same.
+func TestWhatNobodyHasSampledInTimeIsMissed(t *testing.T) {
+	forBuffers(t, func(t *testing.T, n int) {
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.DropRandom), broadcast.WithBuffer(n))
+		var all []*broadcast.Subscriber[int]
+		for i := range 100 { // more than one publisher can do
+			all = append(all, b.join(chat, strconv.Itoa(i)))
+		}
+		broadcast.StopDistributor(b.Broker)
+		b.publish(chat, from(1, 10*n)...)
+		for _, s := range all {
+			taken := takeAll(t, s)
+			require.Len(t, taken, n)
+			require.EqualValues(t, 9*n, requireBooks(t, s).Missed)
+		}
+		b.publish(chat, from(1, n)...) // and everything fits again
+		for _, s := range all {
+			require.Len(t, takeAll(t, s), n)
+		}
+	})
+}
+
+// Promise 28: the distributor goes on until it has nothing left to do, and then nothing is.
+func TestTheDistributorSamplesWhatPublishersLeave(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.DropRandom), broadcast.WithBuffer(8))
+		for i := range 1_000 {
+			b.join(chat, strconv.Itoa(i))
+		}
+		for range 10 {
+			b.publish(chat, from(1, 13)...)
+			synctest.Wait()
+			require.Less(t, broadcast.LongestLag(b.Broker, chat), uint64(8/2))
+		}
+	})
+}
+
+// BenchmarkLongestPublish is the longest of many calls of Publish beside 8 000 readers that never
+// read. Nobody waits for them: the strategies act at once.
+func BenchmarkLongestPublish(b *testing.B) {
+	const readers, buffer = 8_000, 256
+	strategies := map[string]broadcast.Option{
+		"sampler": broadcast.WithSampler(func(backlog broadcast.Backlog[payload], _ payload) int { return backlog.Len() / 2 }),
+	}
+	for _, s := range []broadcast.Sampling{broadcast.DropOldest, broadcast.DropNewest, broadcast.DropRandom} {
+		strategies[s.String()] = broadcast.WithSampling(s)
+	}
+	for name, strategy := range strategies {
+		b.Run(name, func(b *testing.B) {
+			var longest, all time.Duration
+			for b.Loop() {
+				broker, err := broadcast.New[payload](broadcast.WithPatience(0), broadcast.WithBuffer(buffer), strategy)
+				require.NoError(b, err)
+				for i := range readers {
+					_, err := broker.Subscribe(chat, strconv.Itoa(i))
+					require.NoError(b, err)
+				}
+				all += elapsed(func() {
+					for range 3 * buffer {
+						longest = max(longest, elapsed(func() { _ = broker.Publish(context.Background(), chat, payload{}) }))
+					}
+				})
+				require.NoError(b, broker.Close())
+			}
+			b.ReportMetric(float64(longest)/1e6, "longest-ms")
+			b.ReportMetric(float64(all)/float64(b.N)/3/buffer, "ns/publish")
+		})
+	}
+}
+
+func TestTheZeroBacklogIsEmpty(t *testing.T) {
+	require.Zero(t, broadcast.Backlog[int]{}.Len())
 }

@@ -1,175 +1,160 @@
 package broadcast
 
-import (
-	"math/rand/v2"
-	"sync"
-	"sync/atomic"
-)
+import "time"
 
-// SubscriberStats are the books of one subscription. Whenever none of its calls is in flight
+// SubscriberStats holds the counters of one subscription. Whenever no call of its methods is in
+// progress,
 //
 //	Head - Joined = Delivered + Missed + Pending + Discarded
 //
-// and Head stands still once the subscription has ended.
+// and Head does not change once the subscription has ended.
 type SubscriberStats struct {
 	Delivered uint64 // messages taken
-	Missed    uint64 // messages that the strategy removed, and those that were gone when the subscription resumed
+	Missed    uint64 // messages dropped by the strategy, or no longer kept when it resumed
 	Pending   uint64 // messages that can still be taken
-	Discarded uint64 // messages thrown away with the subscription when it ended
+	Discarded uint64 // messages discarded when the subscription ended
 	Joined    uint64 // Seq after which the subscription, or its replay, began
-	Head      uint64 // Seq of the last message accepted in the chat, or when the subscription ended
+	Head      uint64 // Seq of the last message accepted in the chat before the subscription ended
 }
 
-// Stats are the numbers of a broker. Whenever no call is in flight, the calls of Publish and TryPublish are Accepted +
-// Rejected, and Delivered, Missed, Pending and Discarded are the sums over all subscriptions that ever were.
+// Stats holds the counters of a broker. Whenever no call is in progress, Accepted + Rejected is the
+// number of calls of Publish and TryPublish, and Delivered, Missed, Pending and Discarded are the
+// sums over all subscriptions, open and ended.
 type Stats struct {
-	Chats       int // chats held, including those without readers that are not forgotten yet
+	Chats       int // chats in memory, including those without readers that are not forgotten yet
 	Subscribers int // open subscriptions
 
-	Accepted  uint64 // messages accepted, in chats or for nobody
+	Accepted  uint64 // messages accepted, including those to chats without subscribers
 	Rejected  uint64 // calls of Publish and TryPublish that returned an error
-	Delivered uint64 // messages taken, each as often as it was taken
-	Missed    uint64 // messages that strategies removed
+	Delivered uint64 // messages taken, counted once for each subscription
+	Missed    uint64 // messages dropped by strategies, or no longer kept at a resume
 	Pending   uint64 // messages that can still be taken
-	Discarded uint64 // messages thrown away with a subscription that ended
+	Discarded uint64 // messages discarded when their subscription ended
 
 	Replaced     uint64 // subscriptions ended by a takeover
 	Disconnected uint64 // subscriptions ended by Disconnect
 	Stalled      uint64 // subscriptions ended by the stall timeout
 	ChatsCleaned uint64 // chats forgotten by the cleaner
+
+	PublishersWaiting int           // calls of Publish that are waiting for a reader
+	PublishersWaited  uint64        // calls of Publish that have waited, whatever they returned
+	PublishWait       time.Duration // how long these have waited in all
+
+	// OutOfPatience is how often publishers have waited for a reader until its patience was over;
+	// see [WithPatience]. A reader may be counted again after it has drained to half its buffer.
+	// With patience 0, and in TryPublish, there is no wait, so nothing is counted.
+	OutOfPatience uint64
 }
 
-// books are totals of subscriptions. Nothing is counted per message: delivered and pending follow from positions, and what has
-// ended is added up. Differences may wrap around below 0; sums come out right.
-type books struct {
-	delivered, missed, pending, discarded uint64
-	replaced, disconnected, stalled       uint64
+// ChatStats holds the counters of one chat since it was created; see [Broker.ChatStats]. Whenever
+// no call is in progress, the sums over all subscriptions of the chat, open and ended, are those of
+// [Stats].
+type ChatStats struct {
+	Subscribers int // open subscriptions
+
+	Accepted  uint64 // messages accepted: the Seq of the last one
+	Delivered uint64 // messages taken, counted once for each subscription
+	Missed    uint64 // messages dropped by strategies, or no longer kept at a resume
+	Pending   uint64 // messages that can still be taken
+	Discarded uint64 // messages discarded when their subscription ended
+
+	Replaced     uint64 // subscriptions ended by a takeover
+	Disconnected uint64 // subscriptions ended by Disconnect
+	Stalled      uint64 // subscriptions ended by the stall timeout
+
+	PublishersWaiting int           // as in Stats
+	PublishersWaited  uint64        // as in Stats
+	PublishWait       time.Duration // as in Stats
+	OutOfPatience     uint64        // as in Stats
 }
 
-func (b *books) add(o books) {
-	b.delivered += o.delivered
-	b.missed += o.missed
-	b.pending += o.pending
-	b.discarded += o.discarded
-	b.replaced += o.replaced
-	b.disconnected += o.disconnected
-	b.stalled += o.stalled
+// sumLocked returns the totals of a chat's subscriptions, open and ended. Each is counted once,
+// although the lock is released in between. It overwrites scratch, which the caller allocates.
+func (c *chat[T]) sumLocked(scratch *books) (sum books) {
+	*scratch = books{}
+	c.countedTwice = scratch
+	c.statsMark = !c.statsMark
+	c.eachReaderLocked(func(s *Subscriber[T]) {
+		if s.statsMark != c.statsMark { // else it has joined meanwhile
+			s.statsMark = c.statsMark
+			sum.add(s.booksLocked())
+		}
+	})
+	c.countedTwice = nil
+	sum.add(c.ended)
+	return sum.minus(*scratch)
 }
 
-// minus returns b without o, which counts no ends.
-func (b books) minus(o books) books {
-	b.delivered -= o.delivered
-	b.missed -= o.missed
-	b.pending -= o.pending
-	b.discarded -= o.discarded
-	return b
-}
-
-// statsLocked works the books of a subscription out from its position; the chat's lock is held.
-func (s *Subscriber[T]) statsLocked() SubscriberStats {
-	_, head := s.headLocked()
-	position := s.position()
-	overrun := s.lost(head) // what does not fit is lost already, even if the reader does not know
-	stats := SubscriberStats{
-		Delivered: position - s.joined - s.missed,
-		Missed:    s.missed + overrun,
-		Joined:    s.joined,
-		Head:      head,
-	}
-	rest := head - position - overrun
-	if s.gone() {
-		stats.Discarded = rest
-	} else {
-		stats.Pending = rest
-	}
-	return stats
-}
-
-func (s *Subscriber[T]) booksLocked() books {
-	st := s.statsLocked()
-	return books{delivered: st.Delivered, missed: st.Missed, pending: st.Pending, discarded: st.Discarded}
-}
-
-// recountLocked brings the totals up to date with an ended subscription whose rest is being read.
-func (c *chat[T]) recountLocked(s *Subscriber[T]) {
-	e := s.end.Load()
-	now := s.booksLocked()
-	change := now.minus(e.counted)
-	e.counted = now
-	if c.dead {
-		c.broker.past.add(change) // the chat's totals were moved there
-	} else {
-		c.past.add(change)
-	}
-}
-
-// sumLocked returns the totals of a chat's subscriptions, open and ended.
-func (c *chat[T]) sumLocked() books {
-	sum := c.past
-	for _, s := range c.readers.All() {
-		sum.add(s.booksLocked())
-	}
-	return sum
-}
-
-// ledger is the totals of what is in no chat any more.
-type ledger struct {
-	rejected atomic.Uint64
-	nowhere  stripes // accepted in no chat, for nobody
-
-	mu       sync.Mutex
-	books    books  // of subscriptions of chats that were forgotten
-	accepted uint64 // in chats that were forgotten
-	cleaned  uint64 // chats forgotten by the cleaner
-}
-
-func (h *ledger) add(b books) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.books.add(b)
-}
-
-// stripes is a counter that many goroutines add to: spread over cache lines, so that they do not hinder each other.
-type stripes [8]struct {
-	n atomic.Uint64
-	_ [56]byte
-}
-
-func (s *stripes) add() { s[rand.Uint32()%uint32(len(s))].n.Add(1) }
-
-func (s *stripes) sum() (sum uint64) {
-	for i := range s {
-		sum += s[i].n.Load()
-	}
-	return sum
-}
-
-// Stats returns the broker's numbers. It takes the lock of one chat after the other; the numbers of chats that go on
-// meanwhile are of different moments.
+// Stats returns the counters of the broker. It locks one chat at a time, and a chat with many
+// subscriptions several times. Counters that change during the call are read at different moments,
+// but each subscription is counted once, in one state.
 func (b *Broker[T]) Stats() Stats {
 	if !b.valid() {
 		return Stats{}
 	}
-	b.census.Lock()
-	defer b.census.Unlock()
-	h := &b.past
-	stats := Stats{Rejected: h.rejected.Load(), Accepted: h.nowhere.sum()}
-	h.mu.Lock()
-	sum := h.books
-	stats.Accepted += h.accepted
-	stats.ChatsCleaned = h.cleaned
-	h.mu.Unlock()
+	b.statsMu.Lock()
+	defer b.statsMu.Unlock()
+	t := &b.totals
+	stats := Stats{Rejected: t.rejected.Load(), Accepted: t.withoutChat.sum()}
+	t.mu.Lock()
+	sum := t.books
+	stats.Accepted += t.accepted
+	stats.ChatsCleaned = t.cleaned
+	waits := t.waits
+	t.mu.Unlock()
+	scratch := new(books)
 	for _, c := range b.chats.All() {
-		c.mu.Lock()
-		if !c.dead {
+		c.gate.Lock()
+		if !c.forgotten {
+			sum.add(c.sumLocked(scratch))
 			stats.Chats++
-			stats.Subscribers += c.readers.Len()
+			stats.Subscribers += c.openCountLocked()
 			stats.Accepted += c.log.Head()
-			sum.add(c.sumLocked())
+			waits.Add(c.gate.Waits())
 		}
-		c.mu.Unlock()
+		c.gate.Unlock()
 	}
-	stats.Delivered, stats.Missed, stats.Pending, stats.Discarded = sum.delivered, sum.missed, sum.pending, sum.discarded
+	stats.Delivered, stats.Missed = sum.delivered, sum.missed
+	stats.Pending, stats.Discarded = sum.pending, sum.discarded
 	stats.Replaced, stats.Disconnected, stats.Stalled = sum.replaced, sum.disconnected, sum.stalled
+	stats.PublishersWaiting, stats.PublishersWaited = waits.Waiting, waits.Publishers
+	stats.PublishWait, stats.OutOfPatience = waits.Time, waits.GivenUp
 	return stats
+}
+
+// ChatStats returns the counters of a chat. ok is false if the chat does not exist: it was never
+// created, or it was forgotten. Stats still includes the counters of forgotten chats. A later chat
+// of the same name counts from 0.
+//
+// ChatStats does not block, but calls of Stats and ChatStats wait for each other. It locks the chat
+// as Stats does.
+func (b *Broker[T]) ChatStats(chat string) (stats ChatStats, ok bool) {
+	if !b.valid() {
+		return stats, false
+	}
+	c, ok := b.chats.Load(chat)
+	if !ok {
+		return stats, false
+	}
+	b.statsMu.Lock()
+	defer b.statsMu.Unlock()
+	return c.stats()
+}
+
+// stats implements ChatStats. Broker.statsMu is held.
+func (c *chat[T]) stats() (stats ChatStats, ok bool) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	if c.forgotten {
+		return stats, false
+	}
+	sum, waits := c.sumLocked(new(books)), c.gate.Waits()
+	return ChatStats{
+		Subscribers: c.openCountLocked(),
+		Accepted:    c.log.Head(),
+		Delivered:   sum.delivered, Missed: sum.missed, Pending: sum.pending, Discarded: sum.discarded,
+		Replaced: sum.replaced, Disconnected: sum.disconnected, Stalled: sum.stalled,
+		PublishersWaiting: waits.Waiting, PublishersWaited: waits.Publishers,
+		PublishWait: waits.Time, OutOfPatience: waits.GivenUp,
+	}, true
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// New returns a broker that is closed when the test ends, in a cleanup; a test or a service may end it before. The first New of a
-// test also does what [CheckLeaks] does, after all cleanups that are registered later. It fails the test at once if an
-// option is bad.
+// New returns a broker that is closed in a cleanup when the test ends; the test, or the service,
+// may close it earlier. The first New of a test also does what [CheckLeaks] does, after all
+// cleanups that are registered later. If an option is invalid, New fails the test at once.
 func New[T any](t testing.TB, opts ...broadcast.Option) *broadcast.Broker[T] {
 	t.Helper()
 	b, err := broadcast.New[T](opts...)
@@ -21,8 +21,8 @@ func New[T any](t testing.TB, opts ...broadcast.Option) *broadcast.Broker[T] {
 	return b
 }
 
-// Subscribe returns a subscription that is closed when the test ends, in a cleanup; it may end before. It fails the test at
-// once if it is refused.
+// Subscribe returns a subscription that is closed in a cleanup when the test ends; it may end
+// earlier. If the broker returns an error, Subscribe fails the test at once.
 func Subscribe[T any](
 	t testing.TB, b *broadcast.Broker[T], chat, device string, opts ...broadcast.SubscribeOption,
 ) *broadcast.Subscriber[T] {
@@ -35,13 +35,15 @@ func Subscribe[T any](
 	return s
 }
 
-// Stall is [Subscribe] for a reader that takes the first n messages and then nothing more; with n = 0 it never takes anything.
-// Stall does not wait: the n messages are taken when they come, by a goroutine that ends with the last of them or with the
-// subscription. Do not read the subscription elsewhere.
+// Stall is [Subscribe] for a reader that takes the first n messages and then stops reading; if n is
+// 0, it never takes any. Stall does not block: a goroutine takes the n messages when they come, and
+// ends with the last of them or with the subscription. Do not read the subscription elsewhere.
 //
-// What a stalled reader does to publishers is up to its options, see [broadcast.WithSampling]: a buffer of 1 is full soonest.
+// How a stalled reader affects publishers depends on its options, see [broadcast.WithSampling]. A
+// buffer of 1 fills up soonest.
 func Stall[T any](
-	t testing.TB, b *broadcast.Broker[T], chat, device string, n int, opts ...broadcast.SubscribeOption,
+	t testing.TB, b *broadcast.Broker[T], chat, device string, n int,
+	opts ...broadcast.SubscribeOption,
 ) *broadcast.Subscriber[T] {
 	t.Helper()
 	s := Subscribe(t, b, chat, device, opts...)
@@ -51,15 +53,20 @@ func Stall[T any](
 	return s
 }
 
-// lookEvery is how often AwaitDevices looks. It sleeps in between, so that the fake clock of a bubble goes on.
+// lookEvery is how often AwaitDevices looks. Sleeping in between lets the fake clock of a bubble
+// advance.
 const lookEvery = time.Millisecond
 
-// AwaitDevices waits until exactly n devices are present in a chat, and returns them, sorted, as [broadcast.Broker.Devices]
-// does. With n = 0 it waits until all have left. If there are not n within that time, the test fails at once.
+// AwaitDevices waits until exactly n devices are present in a chat, and returns their sorted names,
+// as [broadcast.Broker.Devices] does. If n is 0, it waits until all have left. If that takes longer
+// than within, it fails the test at once.
 //
-// It is for services that subscribe on goroutines of their own. It looks every millisecond, also on the fake clock of a
-// bubble, where synctest.Wait and then a duration of 0 need no time at all.
-func AwaitDevices[T any](t testing.TB, b *broadcast.Broker[T], chat string, n int, within time.Duration) []string {
+// It is meant for services that subscribe on goroutines of their own. It looks every millisecond,
+// also on the fake clock of a bubble; there, synctest.Wait followed by a duration of 0 takes no
+// time at all.
+func AwaitDevices[T any](
+	t testing.TB, b *broadcast.Broker[T], chat string, n int, within time.Duration,
+) []string {
 	t.Helper()
 	devices := b.Devices(chat)
 	for deadline := time.Now().Add(within); len(devices) != n; devices = b.Devices(chat) {

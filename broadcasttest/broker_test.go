@@ -19,7 +19,7 @@ func TestNewEndsWithTheTest(t *testing.T) {
 		publish(t, b, "room", "one")
 		require.Equal(t, 1, b.Stats().Chats, "the option was lost")
 	})
-	require.ErrorIs(t, b.Publish(t.Context(), "room", "two"), broadcast.ErrClosed)
+	require.ErrorIs(t, b.Publish(t.Context(), "room", "two"), broadcast.ErrBrokerClosed)
 }
 
 func TestTheBrokerMayEndBeforeTheTest(t *testing.T) {

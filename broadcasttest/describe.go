@@ -9,14 +9,14 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// What the messages of failed tests say. Deliveries are on lines of their own, indented.
-
+// Limits of failure messages.
 const (
-	listed  = 20  // deliveries at most
-	visible = 200 // bytes at most of a message
+	listed  = 20  // deliveries listed at most
+	visible = 200 // bytes shown of a message at most
 )
 
-// list returns a line for each delivery, each after a line feed, or for those in the middle one for all if they are many.
+// list returns the deliveries as text, each on an indented line of its own. If there are many, one
+// line stands for those in the middle.
 func list[T any](deliveries []broadcast.Delivery[T]) string {
 	var lines strings.Builder
 	for i, d := range deliveries {
@@ -47,7 +47,8 @@ func describe[T any](d broadcast.Delivery[T]) string {
 	return line
 }
 
-// message returns a message as text on one line, quoted if it could be taken for something else, and cut.
+// message returns a message as text on one line, shortened, and quoted if it could be taken for
+// something else.
 func message(m any) string {
 	var text string
 	switch m := m.(type) {
@@ -64,7 +65,7 @@ func message(m any) string {
 	return text
 }
 
-// condition says how a subscription is, after an error of Next.
+// condition describes the state of a subscription, after Next has returned err.
 func condition[T any](s *broadcast.Subscriber[T], err error) string {
 	end := "open"
 	if reason := s.Err(); reason != nil {
@@ -72,10 +73,11 @@ func condition[T any](s *broadcast.Subscriber[T], err error) string {
 	} else if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		end = fmt.Sprintf("open (%v)", err)
 	}
-	return fmt.Sprintf("the subscription of %q to %q is %s: %s", s.Device(), s.Chat(), end, books(s.Stats()))
+	return fmt.Sprintf("the subscription of %q to %q is %s: %s",
+		s.Device(), s.Chat(), end, books(s.Stats()))
 }
 
-// books returns the books of a subscription on one line.
+// books returns the counters of a subscription on one line.
 func books(b broadcast.SubscriberStats) string {
 	return fmt.Sprintf("joined after #%d, head #%d, delivered %d, missed %d, pending %d, discarded %d",
 		b.Joined, b.Head, b.Delivered, b.Missed, b.Pending, b.Discarded)

@@ -1,5 +1,6 @@
-// Package broadcasttest helps to test a service that embeds package broadcast: with a broker that ends with the test, and with
-// helpers that take what should have come, or fail and say what came instead.
+// Package broadcasttest helps to test services that use package broadcast. It provides a broker
+// that is closed when the test ends, and helpers that take the expected messages, or else fail and
+// show what came instead.
 //
 //	func TestTheKitchenCooksWhatIsOrdered(t *testing.T) {
 //		b := broadcasttest.New[string](t) // closed when the test ends, and searched for leaks
@@ -17,13 +18,15 @@
 //
 // # Time
 //
-// A duration is the longest that a helper waits: it goes on as soon as it can, so be generous. Only [Silence] passes
-// no sooner. A duration of 0 means what is there at this moment.
+// The duration given to a helper is the longest that it waits: it returns as soon as it can, so be
+// generous. Only [Silence] always waits that long. With a duration of 0 a helper considers only
+// what is there at the moment.
 //
 // # In a bubble
 //
-// Everything works in a bubble of [testing/synctest] too, where waiting costs no real time; make the broker and the contexts
-// of its readers inside of it. After synctest.Wait the service has done what it can, so that a duration of 0 does:
+// All helpers work in a bubble of [testing/synctest] too, where waiting costs no real time. Create
+// the broker and the contexts of its readers inside the bubble. After synctest.Wait the service has
+// done all it can, so a duration of 0 is enough:
 //
 //	func TestTheKitchenCooksOnce(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -42,16 +45,19 @@
 //
 // # Slow readers
 //
-// [Stall] subscribes a reader that stops reading, for tests of what the service does when messages do not fit. A [Ledger] is shown
-// what was taken from a subscription, in whatever way it was read, and checks that every loss was told. [Equal] compares
-// deliveries, which == and reflect.DeepEqual cannot: they carry the identity of their log.
+// [Stall] subscribes a reader that stops reading, to test what the service does when messages do
+// not fit. A [Ledger] checks everything that was taken from a subscription, however it was read,
+// and that every loss was reported. [Equal] compares deliveries, which == and reflect.DeepEqual
+// cannot, because deliveries carry the identity of their log.
 //
 // # Leaks
 //
-// [New] looks for goroutines that are left inside of package broadcast when the test is over. Where the service makes its
-// own broker, begin the test with [CheckLeaks]. Whether a service closes its subscriptions shows in [AwaitDevices] for 0.
+// [New] checks that no goroutine is left inside package broadcast when the test ends. If the
+// service makes its own broker, begin the test with [CheckLeaks]. To check that a service closes
+// its subscriptions, use [AwaitDevices] with n = 0.
 //
 // # Goroutines
 //
-// Helpers whose test cannot go on end it as t.FailNow does: call them on the goroutine that runs it. A Ledger may be used on any.
+// Helpers that fail the test at once call t.FailNow: call them from the goroutine that runs the
+// test. The methods of a Ledger may be called from any goroutine.
 package broadcasttest

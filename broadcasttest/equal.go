@@ -9,8 +9,9 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// Equal fails the test unless deliveries are those that are wanted, and shows how they differ. Messages are compared as by
-// [reflect.DeepEqual]. The identity of the log, which a delivery carries for its Position and a literal cannot have, is left out.
+// Equal fails the test unless got equals want, and shows the differences. Messages are compared as
+// by [reflect.DeepEqual]. The identity of the log, which a delivery carries for its Position and a
+// literal cannot have, is ignored.
 func Equal[T any](t testing.TB, got, want []broadcast.Delivery[T]) {
 	t.Helper()
 	if diff := difference(got, want); diff != "" {
@@ -18,8 +19,8 @@ func Equal[T any](t testing.TB, got, want []broadcast.Delivery[T]) {
 	}
 }
 
-// difference returns a line for each delivery, with two for each that is not as wanted, each after a line feed; nothing if
-// all are.
+// difference returns "" if got equals want. Otherwise it returns a line for each delivery that is
+// equal, and two for each that differs, each after a line feed.
 func difference[T any](got, want []broadcast.Delivery[T]) string {
 	var lines strings.Builder
 	equal := true
@@ -46,12 +47,14 @@ func difference[T any](got, want []broadcast.Delivery[T]) string {
 	return lines.String()
 }
 
-// inDetail is describe for deliveries of which that shows no difference.
+// inDetail is like describe, for deliveries that look the same there although they differ.
 func inDetail[T any](d broadcast.Delivery[T]) string {
 	return fmt.Sprintf("%s, a %T: %#v", describe(d), d.Message, d.Message)
 }
 
 // bare returns a delivery without the identity of its log.
 func bare[T any](d broadcast.Delivery[T]) broadcast.Delivery[T] {
-	return broadcast.Delivery[T]{Chat: d.Chat, Seq: d.Seq, Missed: d.Missed, Kind: d.Kind, Device: d.Device, Message: d.Message}
+	return broadcast.Delivery[T]{
+		Chat: d.Chat, Seq: d.Seq, Missed: d.Missed, Kind: d.Kind, Device: d.Device, Message: d.Message,
+	}
 }

@@ -21,7 +21,7 @@ func Example() {
 	test(func(t testing.TB) { // in your test file: func TestX(t *testing.T) {
 		b := broadcasttest.New[string](t) // closed when the test ends, and searched for leaks
 		guest := broadcasttest.Subscribe(t, b, "meals", "guest")
-		go cook(b) // the service: it makes meals of orders
+		go cook(b) // the service: it turns orders into meals
 		broadcasttest.AwaitDevices(t, b, "orders", 1, time.Minute)
 		_ = b.Publish(t.Context(), "orders", "soup")
 		meals := broadcasttest.TakeMessages(t, guest, 1, time.Minute) // or fails with what came instead
@@ -77,7 +77,7 @@ func ExampleSilence() {
 	})
 	// Output:
 	// no silence, but an end:
-	// the subscription of "ann" to "general" is ended (broadcast: closed): joined after #0, head #0, delivered 0, missed 0, pending 0, discarded 0
+	// the subscription of "ann" to "general" is ended (broadcast: closed by the broker): joined after #0, head #0, delivered 0, missed 0, pending 0, discarded 0
 }
 
 func ExampleAwaitDevices() {
@@ -130,7 +130,8 @@ func ExampleEqual() {
 	// 	+ general #3: "goodbye"
 }
 
-// A service may hand out deliveries in its own way, and lose one: here it keeps to itself what it takes to be a secret.
+// A service may hand out deliveries in its own way, and lose one: here it keeps to itself what it
+// takes to be a secret.
 func ExampleLedger() {
 	test(func(t testing.TB) {
 		b := broadcasttest.New[string](t)
@@ -152,7 +153,7 @@ func ExampleLedger() {
 	// 	general #1: "hello"
 	// 	general #3: "goodbye"
 	// messages recorded: 2, taken: 3
-	// the subscription of "ann" to "general" is ended (broadcast: closed): joined after #0, head #3, delivered 3, missed 0, pending 0, discarded 0
+	// the subscription of "ann" to "general" is ended (broadcast: closed by the broker): joined after #0, head #3, delivered 3, missed 0, pending 0, discarded 0
 }
 
 func ExampleCheckBooks() {
@@ -164,6 +165,20 @@ func ExampleCheckBooks() {
 		fmt.Printf("%+v\n", broadcasttest.CheckBooks(t, ann))
 	})
 	// Output: {Delivered:0 Missed:1 Pending:1 Discarded:0 Joined:0 Head:2}
+}
+
+func ExampleCheckTotals() {
+	test(func(t testing.TB) {
+		b := broadcasttest.New[string](t)
+		ann := broadcasttest.Subscribe(t, b, "general", "ann")
+		_ = b.Publish(t.Context(), "general", "hello")
+		_ = b.TryPublish("general", "goodbye")
+		broadcasttest.Take(t, ann, 1, 0)
+		_ = ann.Close()
+		stats := broadcasttest.CheckTotals(t, b, 2, ann)
+		fmt.Println("accepted", stats.Accepted, "delivered", stats.Delivered, "discarded", stats.Discarded)
+	})
+	// Output: accepted 2 delivered 1 discarded 1
 }
 
 func ExampleCheckLeaks() {

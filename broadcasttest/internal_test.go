@@ -15,6 +15,29 @@ func TestUnbalancedBooksAreFound(t *testing.T) {
 	require.Empty(t, unbalanced(broadcast.SubscriberStats{Joined: 5, Head: 15, Delivered: 1, Missed: 2, Pending: 4, Discarded: 3}))
 }
 
+// Nor has a broker totals that are not the sums.
+func TestUnequalTotalsAreFound(t *testing.T) {
+	sum := broadcast.Stats{}
+	addTo(&sum, broadcast.SubscriberStats{Delivered: 1, Missed: 2, Pending: 3, Discarded: 4}, true)
+	addTo(&sum, broadcast.SubscriberStats{Delivered: 5, Missed: 6, Discarded: 7}, false)
+	got := broadcast.Stats{Subscribers: 1, Delivered: 6, Missed: 8, Pending: 3, Discarded: 11}
+	require.Equal(t, got, sum)
+	got.Accepted, got.Rejected = 20, 2
+	require.Empty(t, unequal(got, sum, 22))
+	require.NotEmpty(t, unequal(got, sum, 23))
+	for name, change := range map[string]func(*broadcast.Stats){
+		"subscribers": func(s *broadcast.Stats) { s.Subscribers++ },
+		"delivered":   func(s *broadcast.Stats) { s.Delivered++ },
+		"missed":      func(s *broadcast.Stats) { s.Missed++ },
+		"pending":     func(s *broadcast.Stats) { s.Pending++ },
+		"discarded":   func(s *broadcast.Stats) { s.Discarded++ },
+	} {
+		wrong := got
+		change(&wrong)
+		require.NotEmpty(t, unequal(wrong, sum, 22), name)
+	}
+}
+
 func TestAStackIsRead(t *testing.T) {
 	s := parseStack(`2 @ 0x47a02e 0x40c7e5
 # labels: {"broadcasttest":"7"}

@@ -15,7 +15,7 @@ import (
 	"github.com/fbd86cad/broadcast/broadcasttest"
 )
 
-// cook is a service: it makes meals of orders until the broker ends.
+// cook is a service: it turns orders into meals until the broker ends.
 func cook(b *broadcast.Broker[string]) error {
 	orders, err := b.Subscribe("orders", "kitchen")
 	if err != nil {

@@ -19,16 +19,18 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// CheckLeaks fails the test if, when it ends, goroutines are left inside of package broadcast: those of a broker that was not
-// closed, those that wait for a message or for room, and those that are stuck in a loop over messages. It looks in a cleanup, where it
-// gives goroutines that are about to end 5 seconds; it does not look when the test has failed anyhow.
+// CheckLeaks fails the test if goroutines are still inside package broadcast when it ends: those of
+// a broker that was not closed, those that wait for a message or for room, and those in a loop over
+// messages. It checks in a cleanup, and allows goroutines that are about to end 5 seconds. It does
+// not check if the test has already failed.
 //
-// Call it first, from the goroutine that runs the test: then the other cleanups come before it. It looks at what was started
-// since by the test, or by what that has started, and at nothing else, so that tests may run in parallel, and what was there before may
-// stay. [New] calls it too; once in a test is enough, more do nothing.
+// Call it first, from the goroutine that runs the test, so that other cleanups run before the
+// check. It considers only goroutines started after the call by the test, directly or indirectly.
+// Tests may therefore run in parallel, and older goroutines may stay. [New] calls CheckLeaks too;
+// further calls in the same test have no effect.
 //
-// It knows these goroutines by a pprof label, which each inherits from the one that starts it. One that replaces its labels, as
-// [pprof.Do] does meanwhile, is not found.
+// It recognizes goroutines by a pprof label that each inherits from the one that starts it. A
+// goroutine that replaces its labels, as [pprof.Do] does for a while, is not found.
 func CheckLeaks(t testing.TB) {
 	t.Helper()
 	if _, checked := checks.LoadOrStore(t, true); checked {
@@ -48,27 +50,29 @@ func CheckLeaks(t testing.TB) {
 	})
 }
 
-// label is the key of the label that holds the number of a check.
+// label is the key of the pprof label; its value is the number of the check.
 const label = "broadcasttest"
 
-// grace is how long goroutines may take to end, so that a busy machine makes nobody fail.
+// grace is how long goroutines may take to end, so that no test fails on a busy machine.
 const grace = 5 * time.Second
 
 var (
 	lastCheck atomic.Uint64
-	checks    sync.Map // of the tests that have one
+	checks    sync.Map // keys are the tests that have a check
 )
 
-// library is the folder of the source of package broadcast. A function is known by where it was written, not by its name: that of a
-// closure which the compiler has moved into its caller begins with the caller's package.
+// library is the folder of the sources of package broadcast. A function is identified by its source
+// file, not by its name: the name of a closure that was inlined begins with the package of its
+// caller.
 var library = func() string {
 	pc := reflect.ValueOf(broadcast.Until).Pointer()
 	file, _ := runtime.FuncForPC(pc).FileLine(pc)
 	return path.Dir(file)
 }()
 
-// awaitNone waits until no goroutine of a check is left, and returns those that are left when the grace is over. It pauses
-// also before the first look: a goroutine that was only just started is not inside of anything yet.
+// awaitNone waits until no goroutine of a check is left, and returns the stacks of those left after
+// the grace. It pauses before it looks for the first time, because a goroutine that was only just
+// started is not inside any function yet.
 func awaitNone(id string) (left []string) {
 	deadline := time.Now().Add(grace)
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
@@ -80,7 +84,7 @@ func awaitNone(id string) (left []string) {
 	}
 }
 
-// leftovers returns the stacks of the goroutines of a check that are inside of package broadcast.
+// leftovers returns the stacks of the goroutines of a check that are inside package broadcast.
 func leftovers(id string) (left []string) {
 	var profile bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&profile, 1) // a buffer takes everything
@@ -93,7 +97,7 @@ func leftovers(id string) (left []string) {
 	return left
 }
 
-// stack is where some goroutines are, all at the same place.
+// stack is a stack that one or more goroutines have in common.
 type stack struct {
 	number string // of goroutines
 	labels string
@@ -102,8 +106,11 @@ type stack struct {
 
 type frame struct{ function, position string }
 
-// inside reports whether the function is of package broadcast.
-func (f frame) inside() bool { return path.Dir(f.position) == library }
+// inside reports whether the function belongs to package broadcast or one of its internal packages.
+func (f frame) inside() bool {
+	folder := path.Dir(f.position)
+	return folder == library || strings.HasPrefix(folder, library+"/internal/")
+}
 
 // parseStack reads one group of a goroutine profile in its text form:
 //
@@ -126,10 +133,11 @@ func parseStack(group string) (s stack) {
 	return s
 }
 
-// isSeparator reports whether r separates the columns of a profile. Blanks do not: there may be some in the name of a folder.
+// isSeparator reports whether r separates columns of a profile. A space does not, because the name
+// of a folder may contain one.
 func isSeparator(r rune) bool { return r == '\t' || r == '\n' }
 
-// inside reports whether a function of package broadcast is running.
+// inside reports whether a function of package broadcast is on the stack.
 func (s stack) inside() bool {
 	return slices.ContainsFunc(s.frames, frame.inside)
 }
@@ -144,7 +152,7 @@ func (s stack) String() string {
 	return text.String()
 }
 
-// kind says what kind of goroutines these are, by the function that they began with.
+// kind describes the goroutines by the function that they started with.
 func (s stack) kind() string {
 	for i := len(s.frames) - 1; i >= 0; i-- {
 		f := s.frames[i]

@@ -5,6 +5,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,8 +60,39 @@ func TestAPublisherThatWaitsIsALeak(t *testing.T) {
 		publish(t, b, "room", "one")
 		requireFailure(t, func(t testing.TB) {
 			broadcasttest.CheckLeaks(t)
-			go func() { assert.ErrorIs(t, b.Publish(context.Background(), "room", "two"), broadcast.ErrClosed) }()
+			go func() { assert.ErrorIs(t, b.Publish(context.Background(), "room", "two"), broadcast.ErrBrokerClosed) }()
 		}, "1 × in a call, or in the body", "Publish")
+	})
+}
+
+// asked is a context that hangs when it is asked for its cause for the second time: by package
+// context first, and then by the broker.
+type asked struct {
+	context.Context
+	ended   context.Context
+	release <-chan struct{}
+	asked   atomic.Int32
+}
+
+func (a *asked) Value(any) any {
+	if a.ended.Err() != nil && a.asked.Add(1) == 2 {
+		handle(a.release)
+	}
+	return nil
+}
+
+func TestAContextThatHangsIsALeak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		requireFailure(t, func(t testing.TB) {
+			b := broadcasttest.New[string](t)
+			ctx, cancel := context.WithCancel(context.Background())
+			_, err := b.Subscribe("room", "ann", broadcast.Until(&asked{Context: ctx, ended: ctx, release: release}))
+			require.NoError(t, err)
+			cancel()
+			synctest.Wait()
+		}, "\t1 × started by a broker, which is not closed\n\t\t", "broadcasttest_test.handle\n\t\t\t")
+		close(release)
 	})
 }
 
@@ -113,7 +145,8 @@ func TestAReaderThatStaysTooLongIsALeak(t *testing.T) {
 	})
 }
 
-// On the real clock, and beside goroutines of the library that other tests have started, before and since.
+// On the real clock, and beside goroutines of the library that other tests have started, before and
+// since.
 func TestOtherTestsMayRunMeanwhile(t *testing.T) {
 	before, err := broadcast.New[string]()
 	require.NoError(t, err)

@@ -21,6 +21,27 @@ func TestTheBooksOfASubscriptionBalance(t *testing.T) {
 	require.Equal(t, broadcast.SubscriberStats{Delivered: 1, Missed: 1, Discarded: 1, Head: 3}, broadcasttest.CheckBooks(t, s))
 }
 
+func TestTheTotalsOfABrokerAreSums(t *testing.T) {
+	b := broadcasttest.New[string](t, broadcast.WithBuffer(2), broadcast.WithPatience(0))
+	old := broadcasttest.Subscribe(t, b, "room", "ann")
+	slow := broadcasttest.Subscribe(t, b, "room", "bob", broadcast.WithSampling(broadcast.Disconnect))
+	publish(t, b, "room", "one", "two", "three")
+	broadcasttest.Take(t, slow, 1, 0)
+	s := broadcasttest.Subscribe(t, b, "room", "ann")
+	publish(t, b, "room", "four")
+	subs := []*broadcast.Subscriber[string]{old, slow, s}
+	want := broadcast.Stats{
+		Chats: 1, Subscribers: 1, Accepted: 4, Delivered: 1, Missed: 1, Pending: 2, Discarded: 2, Replaced: 1, Disconnected: 1,
+	}
+	require.Equal(t, want, broadcasttest.CheckTotals(t, b, 4, subs...))
+	requireFailure(t, func(t testing.TB) { broadcasttest.CheckTotals(t, b, 5, subs...) },
+		`4 calls of Publish and TryPublish were accepted or rejected, of 5`)
+	requireFailure(t, func(t testing.TB) { broadcasttest.CheckTotals(t, b, 4, old, s) },
+		`not the sums over its subscriptions`, `Missed:1`, `Delivered:1`)
+	require.ErrorIs(t, b.Publish(t.Context(), "", "five"), broadcast.ErrInvalid)
+	require.EqualValues(t, 1, broadcasttest.CheckTotals(t, b, 5, subs...).Rejected)
+}
+
 // Whatever is read and however it is lost, a ledger that is shown everything agrees.
 func TestALedgerAgreesWithWhatIsTaken(t *testing.T) {
 	for _, sampling := range []broadcast.Sampling{

@@ -19,7 +19,8 @@ import (
 // No test leaves a goroutine behind.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeTest is a test that may fail: it keeps what is said about that. It has what the helpers and examples call.
+// fakeTest is a test that may fail: it keeps what is said about that. It has what the helpers and
+// examples call.
 type fakeTest struct {
 	testing.TB // not for calls
 	mu         sync.Mutex

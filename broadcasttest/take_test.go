@@ -56,7 +56,7 @@ func TestTakeSaysHowTheSubscriptionEnded(t *testing.T) {
 	require.NoError(t, b.Close())
 	requireFailure(t, func(t testing.TB) { broadcasttest.Take(t, s, 2, time.Hour) },
 		`took 1 of 2 deliveries within 1h0m0s:`, `	room #1: "one"`,
-		`is ended (broadcast: closed): joined after #0, head #1, delivered 1`)
+		`is ended (broadcast: closed by the broker): joined after #0, head #1, delivered 1`)
 }
 
 func TestTakeSaysWhatIsNoSubscription(t *testing.T) {

@@ -1,67 +1,87 @@
-// Package parking lets goroutines wait until somebody wakes all that wait, without a lock on either side.
+// Package parking lets goroutines wait until another one wakes all that wait, without a lock on
+// either side, and wakes large numbers of them in the background.
 //
-// Each goroutine has a spot of its own, which is one bit. It sets the bit and then looks again at what it waits for; whoever changes
-// that looks at the bits afterwards: one of the two sees the other. To park is one atomic operation, and so is to take up to 64 bits
-// at once; the bits of rows that have none set are not even looked at.
+// Goroutines that wait for the same condition share a [Lot]. Each has a [Spot] in it, which is one
+// bit. It sets the bit, and then checks the condition again. Whoever changes the condition looks at
+// the bits afterwards, so that one of the two sees the other. Parking takes one or two atomic
+// operations, and so does collecting up to 64 bits; rows without a bit set are not visited.
 //
-// What wakes is a token in a channel of one place. A token too many is harmless, because the goroutine looks again; therefore nobody
-// who stops waiting has to take the bit back.
+// A goroutine is woken by a token in a channel with room for one. A surplus token is harmless,
+// because the goroutine checks the condition again. For the same reason, a goroutine that stops
+// waiting need not clear its bit.
+//
+// A [Distributor] has a few workers that wake the goroutines in large lots, a few rows at a time,
+// and lot by lot in turn: no lot waits for another, and the caller does not wait at all.
 package parking
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
 
 const (
 	rowSize = 64 // spots in a row, and rows in a section: the bits of a word
-	few     = 4  // spots in the first row, which is part of the lot
+	few     = 4  // spots in the first row, which is embedded in the lot
 )
 
-// Lot is where goroutines wait for the same thing. The zero Lot is empty. All methods may be called from anywhere.
+// A Lot is a set of goroutines that wait for the same condition. The zero Lot is empty. All methods
+// are safe for concurrent use, and do not block.
 type Lot struct {
-	// sections is stored under mu, before anybody parks in a new one; whoever wakes loads it after the change that it wakes for. nil while
-	// first is enough.
+	// sections is stored under mu, a new slice each time, before anybody parks in a new section.
+	// Whoever wakes loads it after changing the condition. It is nil while first is enough.
 	sections atomic.Pointer[[]*section]
 
-	// first is a row outside of the sections, for the first few: small, and they are woken without a look at anything else.
+	// first is a row outside the sections, for the first few spots. It is small, and waking them
+	// touches nothing else.
 	first      row
 	firstSpots [few]atomic.Pointer[Spot]
 
-	mu     sync.Mutex
-	taken  int    // spots that are not released
-	vacant []*row // rows with room, but for those that have none any more
+	// wake is the state of the lot in a distributor: wakeIdle, wakeBegun or wakeWanted. It is
+	// written by workers and by callers of the distributor.
+	wake word
+
+	mu    sync.Mutex
+	taken int  // number of spots that are not released
+	full  int  // this many sections, from the first on, have no room
+	spare *row // one row without taken spots, or nil; others are released
 }
 
-// section says in which of its rows anybody is parked.
+// section is a group of rows. It records in which of them goroutines are parked.
 type section struct {
-	parked atomic.Uint64          // a bit for each row: set after a bit of the row, cleared before those are
-	rows   atomic.Pointer[[]*row] // stored under Lot.mu, before anybody parks in a new one; loaded after parked
-	_      [48]byte               // a cache line of its own
+	parked word     // a bit for each row: set after a bit in the row, cleared before those are
+	_      [56]byte // gives parked a cache line of its own
+
+	// rows are stored under Lot.mu, before anybody parks in a new one, and loaded after parked. An
+	// element is nil if the row was released, or never existed.
+	rows [rowSize]atomic.Pointer[row]
+
+	// Guarded by Lot.mu.
+	used  uint64 // a bit for each row that exists
+	room  uint64 // a bit for each row with a free spot
+	index int    // in Lot.sections
 }
 
-// row is a few spots next to each other.
+// row is up to 64 spots whose bits share a word.
 type row struct {
-	parked  atomic.Uint64 // a bit for each spot: set by whoever parks there, cleared by whoever wakes
-	section *section      // nil for the first row of a lot
+	parked  word     // a bit for each spot: set by Park, cleared by whoever wakes
+	section *section // nil for the first row of a lot
 	spots   []atomic.Pointer[Spot]
 	lot     *Lot
 	index   uint8 // in section
 
-	// Guarded by lot.mu.
-	vacant bool   // in lot.vacant
-	taken  uint64 // a bit for each spot that is somebody's
+	taken uint64 // a bit for each spot that is not released; guarded by lot.mu
 }
 
-// Spot is one goroutine's place in a lot, for as many waits as it likes.
+// A Spot is the place of one goroutine in a lot, for any number of waits.
 type Spot struct {
-	wake chan struct{} // of one place; never closed
+	wake chan struct{} // has room for one token; never closed
 	row  *row
 	bit  uint64 // in row
 }
 
-// NewSpot returns a spot for somebody who will wait. It must be released.
+// NewSpot returns a spot, which must be released.
 func (l *Lot) NewSpot() *Spot {
 	s := &Spot{wake: make(chan struct{}, 1)}
 	l.mu.Lock()
@@ -72,10 +92,16 @@ func (l *Lot) NewSpot() *Spot {
 	r.taken |= s.bit
 	r.spots[i].Store(s)
 	l.taken++
+	if r == l.spare {
+		l.spare = nil
+	}
+	if r.section != nil && r.full() {
+		r.section.room &^= 1 << r.index
+	}
 	return s
 }
 
-// rowLocked returns a row with room.
+// rowLocked returns a row with a free spot, adding one if necessary.
 func (l *Lot) rowLocked() *row {
 	if l.first.lot == nil {
 		l.first.lot, l.first.spots = l, l.firstSpots[:]
@@ -83,49 +109,67 @@ func (l *Lot) rowLocked() *row {
 	if !l.first.full() {
 		return &l.first
 	}
-	for n := len(l.vacant); n > 0; n-- {
-		r := l.vacant[n-1]
-		if !r.full() {
-			return r
+	sections := l.loadSections()
+	for ; l.full < len(sections); l.full++ {
+		s := sections[l.full]
+		switch {
+		case s.room != 0:
+			return s.rows[bits.TrailingZeros64(s.room)].Load()
+		case ^s.used != 0:
+			return l.addRowLocked(s)
 		}
-		r.vacant = false
-		l.vacant = l.vacant[:n-1]
 	}
-	sections := load(&l.sections)
-	if n := len(sections); n == 0 || len(load(&sections[n-1].rows)) == rowSize {
-		sections = append(sections, new(section))
-		l.sections.Store(&sections)
-	}
-	s := sections[len(sections)-1]
-	rows := load(&s.rows)
-	r := &row{section: s, index: uint8(len(rows)), spots: make([]atomic.Pointer[Spot], rowSize), lot: l}
-	rows = append(rows, r) // those who have loaded the old header see no more than they did
-	s.rows.Store(&rows)
-	l.addVacantLocked(r)
+	s := &section{index: len(sections)}
+	l.storeSectionsLocked(append(slices.Clip(sections), s))
+	return l.addRowLocked(s)
+}
+
+// full reports whether all spots are taken. The caller holds the lock of the lot.
+func (r *row) full() bool { return bits.OnesCount64(r.taken) == len(r.spots) }
+
+// addRowLocked adds a row to a section that has room for one.
+func (l *Lot) addRowLocked(s *section) *row {
+	i := bits.TrailingZeros64(^s.used)
+	r := &row{section: s, index: uint8(i), spots: make([]atomic.Pointer[Spot], rowSize), lot: l}
+	s.used |= 1 << i
+	s.room |= 1 << i
+	s.rows[i].Store(r)
 	return r
 }
 
-// full reports whether all spots are taken. The caller holds the lot's lock.
-func (r *row) full() bool { return bits.OnesCount64(r.taken) == len(r.spots) }
-
-// addVacantLocked puts a row with room on the list, once.
-func (l *Lot) addVacantLocked(r *row) {
-	if !r.vacant && r != &l.first {
-		r.vacant = true
-		l.vacant = append(l.vacant, r)
+// removeRowLocked removes a row without taken spots, and its section with the last row.
+func (l *Lot) removeRowLocked(r *row) {
+	s := r.section
+	s.used &^= 1 << r.index
+	s.room &^= 1 << r.index
+	s.rows[r.index].Store(nil)
+	if s.used != 0 {
+		return
 	}
+	sections := slices.Delete(slices.Clone(l.loadSections()), s.index, s.index+1)
+	for i, s := range sections {
+		s.index = i
+	}
+	l.storeSectionsLocked(sections)
+	l.full = 0
 }
 
-// load returns the slice that p points to.
-func load[T any](p *atomic.Pointer[[]T]) []T {
-	if s := p.Load(); s != nil {
+func (l *Lot) storeSectionsLocked(sections []*section) {
+	step()
+	l.sections.Store(&sections)
+}
+
+func (l *Lot) loadSections() []*section {
+	step()
+	if s := l.sections.Load(); s != nil {
 		return *s
 	}
 	return nil
 }
 
-// Release gives a spot back, any number of times; nobody may begin to wait there afterwards. Whoever still does is not woken by the lot any more,
-// but by [Spot.Wake]; and to park there is harmless.
+// Release gives the spot back. It may be called any number of times. No goroutine may begin to wait
+// at the spot afterwards. One that still waits there is woken by [Spot.Wake], not by the lot any
+// more. Parking there is harmless.
 func (s *Spot) Release() {
 	r, l := s.row, s.row.lot
 	l.mu.Lock()
@@ -136,40 +180,52 @@ func (s *Spot) Release() {
 	}
 	r.spots[i].Store(nil)
 	r.taken &^= s.bit
-	l.addVacantLocked(r)
 	if l.taken--; l.taken == 0 {
 		l.sections.Store(nil)
-		l.vacant = nil
+		l.full, l.spare = 0, nil
+		return
+	}
+	section := r.section
+	if section == nil {
+		return
+	}
+	section.room |= 1 << r.index
+	l.full = min(l.full, section.index)
+	if r.taken == 0 {
+		if l.spare != nil { // keep one, for goroutines that come and go
+			l.removeRowLocked(l.spare)
+		}
+		l.spare = r
 	}
 }
 
-// Taken returns how many spots are somebody's.
+// Taken returns the number of spots that are not released.
 func (l *Lot) Taken() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.taken
 }
 
-// Park makes the spot one of those that are woken next. The owner then looks again at what it waits for, and receives from Woken if that is not
-// there.
+// Park marks the spot as one to be woken. The goroutine must then check its condition again, and
+// receive from Woken if it does not hold.
 func (s *Spot) Park() {
 	r := s.row
-	if r.parked.Load()&s.bit == 0 {
-		r.parked.Or(s.bit)
+	if r.parked.load()&s.bit == 0 {
+		r.parked.or(s.bit)
 	}
-	// After the row: whoever clears the section's bit later finds ours.
-	if section := r.section; section != nil && section.parked.Load()&(1<<r.index) == 0 {
-		section.parked.Or(1 << r.index)
+	// After the row's bit: whoever clears the section's bit then finds ours.
+	if section := r.section; section != nil && section.parked.load()&(1<<r.index) == 0 {
+		section.parked.or(1 << r.index)
 	}
 }
 
-// Parked reports whether the spot would be woken.
-func (s *Spot) Parked() bool { return s.row.parked.Load()&s.bit != 0 }
+// Parked reports whether the spot is marked to be woken.
+func (s *Spot) Parked() bool { return s.row.parked.load()&s.bit != 0 }
 
-// Woken returns the channel that gets a token when the spot is woken.
+// Woken returns the channel that receives a token when the spot is woken.
 func (s *Spot) Woken() <-chan struct{} { return s.wake }
 
-// Wake leaves a token for whoever waits at the spot, parked or not, unless there is one already.
+// Wake sends a token to the spot, parked or not, unless it has one already. It does not block.
 func (s *Spot) Wake() {
 	select {
 	case s.wake <- struct{}{}:
@@ -177,38 +233,40 @@ func (s *Spot) Wake() {
 	}
 }
 
-// Crowd returns in how many rows anybody is parked.
-func (l *Lot) Crowd() (rows int) {
-	if l.first.parked.Load() != 0 {
+// parkedRows returns the number of rows in which a goroutine is parked.
+func (l *Lot) parkedRows() (rows int) {
+	if l.first.parked.load() != 0 {
 		rows = 1
 	}
-	for _, s := range load(&l.sections) {
-		rows += bits.OnesCount64(s.parked.Load())
+	for _, s := range l.loadSections() {
+		rows += bits.OnesCount64(s.parked.load())
 	}
 	return rows
 }
 
-// WakeAll wakes all that are parked.
+// WakeAll wakes all goroutines that are parked.
 func (l *Lot) WakeAll() {
 	l.first.wake()
-	if sections := load(&l.sections); len(sections) > 0 {
+	if sections := l.loadSections(); len(sections) > 0 {
 		for r := (Round{sections: sections}); r.Wake(); {
 		}
 	}
 }
 
-// Round is one walk through a lot, row by row. Who parks behind it is for the next one. The zero Round is over.
+// A Round is one walk through a lot, row by row. A goroutine that parks in a row after the walk has
+// passed it is not woken. The zero Round is over.
 type Round struct {
-	first    *row       // if yet to be looked at
-	sections []*section // yet to be looked at
-	rows     []*row     // of the section before them
-	parked   uint64     // those that have yet to be woken
+	first    *row       // the first row, if it has yet to be visited
+	sections []*section // sections yet to be visited
+	section  *section   // the section being visited
+	parked   uint64     // its rows that have yet to be woken
 }
 
-// Round begins a walk.
-func (l *Lot) Round() Round { return Round{first: &l.first, sections: load(&l.sections)} }
+// Round begins a walk through the lot.
+func (l *Lot) Round() Round { return Round{first: &l.first, sections: l.loadSections()} }
 
-// Wake wakes all that are parked in the next row where anybody is. It returns false if there was none: the round is over.
+// Wake wakes all goroutines that are parked in the next row with any. It returns false if there was
+// none: the round is over.
 func (r *Round) Wake() bool {
 	if first := r.first; first != nil {
 		r.first = nil
@@ -216,28 +274,32 @@ func (r *Round) Wake() bool {
 			return true
 		}
 	}
-	for ; r.parked == 0; r.sections = r.sections[1:] {
-		if len(r.sections) == 0 {
-			return false
+	for {
+		for ; r.parked == 0; r.sections = r.sections[1:] {
+			if len(r.sections) == 0 {
+				return false
+			}
+			if s := r.sections[0]; s.parked.load() != 0 {
+				r.parked = s.parked.swap(0)
+				r.section = s
+			}
 		}
-		if s := r.sections[0]; s.parked.Load() != 0 {
-			r.parked = s.parked.Swap(0)
-			r.rows = load(&s.rows)
+		row := r.section.rows[bits.TrailingZeros64(r.parked)].Load()
+		r.parked &= r.parked - 1
+		if row != nil { // else the row was released
+			row.wake()
+			return true
 		}
 	}
-	row := r.rows[bits.TrailingZeros64(r.parked)]
-	r.parked &= r.parked - 1
-	row.wake()
-	return true
 }
 
-// wake wakes all that are parked in the row, and reports whether there were any.
+// wake wakes all goroutines that are parked in the row, and reports whether there were any.
 func (r *row) wake() bool {
-	if r.parked.Load() == 0 {
+	if r.parked.load() == 0 {
 		return false
 	}
 	spots := r.spots
-	for b := r.parked.Swap(0); b != 0; b &= b - 1 {
+	for b := r.parked.swap(0); b != 0; b &= b - 1 {
 		if s := spots[bits.TrailingZeros64(b)].Load(); s != nil { // nil: released meanwhile
 			s.Wake()
 		}

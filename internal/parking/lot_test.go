@@ -1,6 +1,7 @@
 package parking
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,7 @@ func newSpots(l *Lot, n int) []*Spot {
 func TestThoseWhoAreParkedAreWokenAndOnlyThey(t *testing.T) {
 	var l Lot
 	l.WakeAll()
-	require.Zero(t, l.Crowd())
+	require.Zero(t, l.parkedRows())
 	// One row, several, several sections.
 	for _, n := range []int{1, 2, few, few + 1, 100, 2*rowSize*rowSize + 1} {
 		spots := newSpots(&l, n)
@@ -48,14 +49,14 @@ func TestThoseWhoAreParkedAreWokenAndOnlyThey(t *testing.T) {
 			s.Park()
 			require.True(t, s.Parked())
 		}
-		require.Positive(t, l.Crowd())
+		require.Positive(t, l.parkedRows())
 		l.WakeAll()
 		for _, s := range spots {
 			require.False(t, s.Parked())
 			require.Equal(t, parked[s], tokens(s) == 1)
 			require.Zero(t, tokens(s), "one token each")
 		}
-		require.Zero(t, l.Crowd())
+		require.Zero(t, l.parkedRows())
 	}
 }
 
@@ -87,7 +88,7 @@ func TestARoundWakesRowByRowWhoWasParkedBeforeIt(t *testing.T) {
 	for _, s := range spots {
 		s.Park()
 	}
-	require.Equal(t, 3, l.Crowd())
+	require.Equal(t, 3, l.parkedRows())
 	round := l.Round()
 	for _, row := range []int{few, rowSize, rowSize} {
 		require.True(t, round.Wake())
@@ -109,9 +110,8 @@ func TestAReleasedSpotIsUsedAgainAndItsLastOwnerHarmsNobody(t *testing.T) {
 		s.Release()
 	}
 	require.Equal(t, 500, l.Taken())
-	rows := len(load(&load(&l.sections)[0].rows))
 	again := newSpots(&l, 500)
-	require.Len(t, load(&load(&l.sections)[0].rows), rows, "no more room than before")
+	require.Equal(t, (1000-few+rowSize-1)/rowSize, rows(&l), "no more room than is needed")
 	for _, s := range spots[:500] {
 		s.Park() // late
 		s.Release()
@@ -124,6 +124,50 @@ func TestAReleasedSpotIsUsedAgainAndItsLastOwnerHarmsNobody(t *testing.T) {
 	require.Equal(t, 500, tokens(again...))
 }
 
+// rows returns how many rows a lot has, beside the first.
+func rows(l *Lot) (n int) {
+	for _, s := range l.loadSections() {
+		n += bits.OnesCount64(s.used)
+	}
+	return n
+}
+
+func TestALotHoldsNoMoreRowsThanThereAreSpots(t *testing.T) {
+	const n = 3 * rowSize * rowSize
+	var l Lot
+	spots := newSpots(&l, n)
+	require.Len(t, l.loadSections(), 3)
+	rand.Shuffle(n, func(i, j int) { spots[i], spots[j] = spots[j], spots[i] })
+	for len(spots) > 1 {
+		spots[0].Release()
+		spots = spots[1:]
+		if len(spots)%100 == 0 {
+			require.LessOrEqual(t, rows(&l), len(spots)+1)
+		}
+	}
+	require.LessOrEqual(t, rows(&l), 2)
+	require.LessOrEqual(t, len(l.loadSections()), 2)
+	again := newSpots(&l, n)
+	for _, s := range append(again, spots[0]) {
+		s.Park()
+	}
+	l.WakeAll()
+	require.Equal(t, n+1, tokens(append(again, spots[0])...))
+}
+
+// The first rows are filled first, so that others become empty.
+func TestAnEmptyRowIsKeptForThoseWhoComeAndGo(t *testing.T) {
+	var l Lot
+	newSpots(&l, few+rowSize)
+	l.NewSpot().Release()
+	spare := l.spare
+	require.NotNil(t, spare)
+	s := l.NewSpot()
+	require.Same(t, spare, s.row)
+	s.Release()
+	require.Equal(t, 2, rows(&l))
+}
+
 func TestAnEmptyLotHoldsNothing(t *testing.T) {
 	var l Lot
 	for range 3 {
@@ -133,12 +177,13 @@ func TestAnEmptyLotHoldsNothing(t *testing.T) {
 			l.WakeAll()
 		}
 		require.Nil(t, l.sections.Load())
-		require.Nil(t, l.vacant)
+		require.Nil(t, l.spare)
 		require.Zero(t, l.Taken())
 	}
 }
 
-// Goroutines that come and go wait for each number of a counter; whoever raises it wakes them. If one wake-up were lost, they would wait for ever.
+// Goroutines that come and go wait for each number of a counter; whoever raises it wakes them. If
+// one wake-up were lost, they would wait for ever.
 func TestNoWakeUpIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in a bubble, because it notices that
 		const waiters, numbers = 150, 400
@@ -181,4 +226,35 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		all.Wait()
 		require.Zero(t, l.Taken())
 	})
+}
+
+// Rows come while a round is on: it finds their bits only with the rows themselves.
+func TestRowsMayComeDuringARound(t *testing.T) {
+	for range 1_000 {
+		var (
+			l    Lot
+			done atomic.Bool
+			all  sync.WaitGroup
+		)
+		first := newSpots(&l, few+1)[few]
+		var spots []*Spot
+		all.Go(func() {
+			for !done.Load() {
+				first.Park()
+				for round := l.Round(); round.Wake(); {
+				}
+			}
+		})
+		for range rowSize - 1 {
+			s := l.NewSpot()
+			s.row.taken = ^uint64(0) // the next one needs a new row
+			s.row.section.room = 0
+			s.Park()
+			spots = append(spots, s)
+		}
+		done.Store(true)
+		all.Wait()
+		l.WakeAll()
+		require.Equal(t, len(spots), tokens(spots...))
+	}
 }

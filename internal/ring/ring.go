@@ -1,15 +1,16 @@
-// Package ring is a bounded queue from which any element can be dropped: the backlog of a reader that fell behind. What moves
-// when one is dropped is indexes, not elements, so that large elements cost no more than small ones.
+// Package ring provides a queue from which any element can be dropped. It is the backlog of a
+// reader that fell behind. Dropping an element moves indexes, not elements, so that large elements
+// cost no more than small ones.
 package ring
 
 import "fmt"
 
-// Queue holds elements and the positions they had in the log, oldest first. The zero value is empty. It is not safe for
-// concurrent use.
+// A Queue holds elements with their positions in the log, oldest first. The zero Queue is empty. It
+// is not safe for concurrent use.
 type Queue[T any] struct {
 	slots []slot[T]
-	// order is a permutation of the indexes of slots, as a ring: from start on, first those in use, oldest first, then the
-	// free ones.
+	// order is a permutation of the indexes of slots, used as a ring. It begins at start, with the
+	// slots in use, oldest first, followed by the free ones.
 	order []int32
 	start int
 	used  int
@@ -23,15 +24,15 @@ type slot[T any] struct {
 // Len returns the number of elements.
 func (q *Queue[T]) Len() int { return q.used }
 
-// At returns the element i, 0 being the oldest. It panics if there is none.
+// At returns element i; 0 is the oldest. It panics if i is out of range.
 func (q *Queue[T]) At(i int) T {
 	if i < 0 || i >= q.used {
-		panic(fmt.Sprintf("index %d is not one of %d elements", i, q.used))
+		panic(fmt.Sprintf("index %d out of range with length %d", i, q.used))
 	}
 	return q.slots[q.order[q.ring(i)]].value
 }
 
-// Push adds an element as the newest.
+// Push adds an element.
 func (q *Queue[T]) Push(seq uint64, v T) {
 	if q.used == len(q.slots) {
 		q.grow()
@@ -40,22 +41,22 @@ func (q *Queue[T]) Push(seq uint64, v T) {
 	q.used++
 }
 
-// Oldest returns the oldest element, of at least one.
+// Oldest returns the oldest element. The queue must not be empty.
 func (q *Queue[T]) Oldest() (seq uint64, v T) {
 	s := &q.slots[q.order[q.start]]
 	return s.seq, s.value
 }
 
-// Pop removes the oldest element, of at least one.
+// Pop removes and returns the oldest element. The queue must not be empty.
 func (q *Queue[T]) Pop() (seq uint64, v T) {
 	seq, v = q.Oldest()
-	q.slots[q.order[q.start]] = slot[T]{} // lets go of what it points to
+	q.slots[q.order[q.start]] = slot[T]{} // release what it points to
 	q.start = q.ring(1)
 	q.used--
 	return seq, v
 }
 
-// Replace drops the element i and adds one as the newest.
+// Replace drops element i, which must exist, and adds another one.
 func (q *Queue[T]) Replace(i int, seq uint64, v T) {
 	dropped := q.order[q.ring(i)]
 	for ; i < q.used-1; i++ {
@@ -65,7 +66,7 @@ func (q *Queue[T]) Replace(i int, seq uint64, v T) {
 	q.slots[dropped] = slot[T]{seq, v}
 }
 
-// ring returns where in order the element i is.
+// ring returns the index in order of element i.
 func (q *Queue[T]) ring(i int) int {
 	if i += q.start; i >= len(q.order) {
 		i -= len(q.order)

@@ -1,10 +1,11 @@
-// Package seglog is an append-only log in memory: a list of segments that one goroutine at a time appends to while any number
-// of others read without a lock.
+// Package seglog provides an append-only log in memory. It is a linked list of segments. One
+// goroutine at a time appends to it, while any number of others read it without a lock.
 //
-// A slot is written once and never again. The writer stores the slot, links the segment if it is new, and then publishes the
-// position with an atomic store of the head; a reader loads the head and reads at or below it. What nobody points at is collected:
-// the log itself holds its last segment and, on request, a window before it; a reader holds the rest by pointing at the segment
-// where it stands.
+// Each slot is written once. The writer stores the slot, links the segment if it is new, and then
+// publishes the position with an atomic store of the head. A reader loads the head and reads at or
+// below it. The garbage collector frees segments that nobody points at: the log itself points at
+// its last segment and, on request, at a window before it; a reader keeps later segments alive by
+// pointing at its own.
 package seglog
 
 import (
@@ -12,47 +13,78 @@ import (
 	"unsafe"
 )
 
-// Sizes of segments: the first is small, so that a quiet log is cheap; each next one is twice as large, up to maxBytes or
-// maxSlots, but at least minFull, so that the allocations of many appends are few.
+// Sizes of segments. The first is small, so that a quiet log is cheap. Each next one is twice as
+// large, up to maxSlots, or to maxBytes if that is less, but at least up to minFull slots, so that
+// appending rarely allocates.
 const (
 	firstSlots = 8
 	minFull    = 32
 	maxSlots   = 256
 	maxBytes   = 16 << 10
+
+	stride = 4 // from one milestone to the next, in segments or in milestones of the lane below
 )
 
-// Log is the log. Make one with [New]. Its methods other than Head are for the holder of the writer's lock.
+// A Log is an append-only log. Make one with [New]. Only the holder of the writer's lock may call
+// its methods, except for Head. No method blocks.
 type Log[T any] struct {
-	head   atomic.Uint64 // the last position written: stored by the writer after the slot, loaded by readers before it
-	first  *Segment[T]   // the oldest segment that the log itself holds
-	tail   *Segment[T]   // the segment that is appended to
-	window uint64        // how many positions up to the head the log holds for those who point at no segment
+	// head is the last position written. The writer stores it after the slot; readers load it
+	// before they read the slot.
+	head atomic.Uint64
 
-	history uint64 // how many positions up to the head the log holds for those who come later, but none up to
+	first *Segment[T] // the oldest segment that the log holds
+	tail  *Segment[T] // the segment that is appended to
+	held  *holds      // positions held for readers that point at no segment; nil if none
+
+	// The log also holds the last history positions, except for those up to expired.
+	history uint64
 	expired uint64
+
+	lanes *lanes[T] // nil while the segments are small and few
 }
 
-// Segment is a run of consecutive positions.
+// A Segment is a run of consecutive positions. Its methods other than Advance are safe for
+// concurrent use.
 type Segment[T any] struct {
 	base  uint64 // the position before its first slot
 	slots []T    // slot i is position base+1+i; written once, below the head
-	next  atomic.Pointer[Segment[T]]
+
+	// next is stored once, before a position in it is published. The segment ends where the next
+	// one begins: if it was sealed, its last slots are never written.
+	next atomic.Pointer[Segment[T]]
+
+	milestone *milestone[T] // of the highest lane here, or nil; guarded by the writer's lock
 }
 
-// New returns an empty log that holds the last positions, as many as history; the first position will be 1. Nothing is
-// allocated for messages until the first one.
+// lanes are shortcuts through the log, as in a skip list. The lowest lane has a milestone at every
+// fourth segment, each other lane at every fourth milestone of the lane below. Like the segments,
+// they only lead forward, so that they keep nothing alive that the log has released.
+type lanes[T any] struct {
+	segments uint64          // number of segments since the lanes began
+	ends     []*milestone[T] // the next milestone of each lane, lowest lane first
+}
+
+// milestone is the place of a lane at a segment.
+type milestone[T any] struct {
+	segment *Segment[T]   // nil until the log has reached it
+	next    *milestone[T] // on the same lane
+	below   *milestone[T] // at the same segment; nil on the lowest lane
+}
+
+// New returns an empty log that holds the last positions, up to history of them. The first position
+// will be 1. No slots are allocated before the first Append.
 func New[T any](history uint64) Log[T] {
 	empty := &Segment[T]{}
 	return Log[T]{first: empty, tail: empty, history: history}
 }
 
-// Head returns the last position written, 0 if there is none. Any goroutine may call it.
+// Head returns the last position written, or 0 if there is none. It is safe for concurrent use.
 func (l *Log[T]) Head() uint64 { return l.head.Load() }
 
-// Tail returns the segment that the next position is in, or after: a reader that points at it can reach all that is to come.
+// Tail returns the last segment. From there a reader can reach everything that will be appended.
 func (l *Log[T]) Tail() *Segment[T] { return l.tail }
 
-// Append copies what v points to into the next position and returns that.
+// Append copies *v to the next position, and returns that.
 func (l *Log[T]) Append(v *T) uint64 {
 	seq := l.head.Load() + 1
 	i := seq - l.tail.base - 1
@@ -60,20 +92,56 @@ func (l *Log[T]) Append(v *T) uint64 {
 		l.grow(seq - 1)
 		i = 0
 	}
-	slots := l.tail.slots
-	slots[i] = *v
+	l.tail.slots[i] = *v
 	l.head.Store(seq)
-	if i++; i < uint64(len(slots)) {
-		// Its memory has never been written since it was allocated. Where many logs take turns, to wait for it is most of what
-		// Append costs, and by its turn it is there.
-		prefetch(unsafe.Pointer(&slots[i]))
-	}
 	return seq
 }
 
-// grow links a new segment after position base.
+// grow links a new segment that begins after position base.
 func (l *Log[T]) grow(base uint64) {
-	s := &Segment[T]{base: base, slots: make([]T, slotsAfter[T](len(l.tail.slots)))}
+	full := len(l.tail.slots)
+	s := &Segment[T]{base: base, slots: make([]T, slotsAfter[T](full))}
+	if full == len(s.slots) {
+		l.extendLanes(s)
+	}
+	l.link(s)
+}
+
+// extendLanes extends the lanes that have a milestone at a new segment.
+func (l *Log[T]) extendLanes(s *Segment[T]) {
+	if l.lanes == nil {
+		l.lanes = new(lanes[T])
+	}
+	l.lanes.segments++
+	ends := l.lanes.ends
+	for i, n := 0, l.lanes.segments; n%stride == 0; i, n = i+1, n/stride {
+		if i == len(ends) {
+			ends = append(ends, new(milestone[T]))
+		}
+		m := ends[i]
+		m.segment, m.next, m.below = s, new(milestone[T]), s.milestone
+		s.milestone, ends[i] = m, m.next
+	}
+	l.lanes.ends = ends
+}
+
+// Seal ends the last segment at the head: the next position begins a new one. A reader that has
+// read up to the head can then continue from the new Tail, and no longer keeps alive what it has
+// read. Other readers continue as before.
+func (l *Log[T]) Seal() {
+	if !l.Sealed() {
+		l.link(&Segment[T]{base: l.head.Load()})
+	}
+	if l.first == l.tail {
+		l.lanes = nil // nothing can be found through them any more
+	}
+}
+
+// Sealed reports whether the last segment is sealed: the next position begins a new one.
+func (l *Log[T]) Sealed() bool { return l.tail.base == l.head.Load() }
+
+// link appends a segment to the list.
+func (l *Log[T]) link(s *Segment[T]) {
 	l.tail.next.Store(s)
 	l.tail = s
 	l.trim()
@@ -92,47 +160,84 @@ func slotsAfter[T any](n int) int {
 	return min(2*n, full)
 }
 
-// Keep makes the log hold the last n positions, whether or not a reader points at them, as far as it or from has them still.
-// from is nil or a segment from which they can be reached.
-func (l *Log[T]) Keep(n uint64, from *Segment[T]) {
-	l.window = n
+// Hold makes the log hold the last n positions until Release, whether readers point at them or not,
+// as far as they are still reachable from the log or from the segment from, which may be nil.
+func (l *Log[T]) Hold(n uint64, from *Segment[T]) {
+	if l.held == nil {
+		l.held = new(holds)
+	}
+	l.held.add(n)
 	if from != nil && from.base < l.first.base {
 		l.first = from
 	}
 	l.trim()
 }
 
-// Expire makes the log hold no positions up to seq for those who come later.
+// Release ends a Hold of n positions.
+func (l *Log[T]) Release(n uint64) {
+	l.held.remove(n)
+	if l.held.queue.Len() == 0 {
+		l.held = nil
+	}
+	l.trim()
+}
+
+// Base returns the position before the first one that the log holds.
+func (l *Log[T]) Base() uint64 { return l.first.base }
+
+// Held returns how many positions the log holds because of Hold.
+func (l *Log[T]) Held() uint64 {
+	if l.held == nil {
+		return 0
+	}
+	return l.held.largest()
+}
+
+// Expire removes the positions up to seq from the history.
 func (l *Log[T]) Expire(seq uint64) {
 	l.expired = seq
 	l.trim()
 }
 
-// trim lets go of the segments before the window and the history.
+// trim releases the segments that neither Hold nor the history needs.
 func (l *Log[T]) trim() {
 	head := l.head.Load()
-	needed := min(head-min(head, l.window), max(head-min(head, l.history), l.expired))
+	needed := min(head-min(head, l.Held()), max(head-min(head, l.history), l.expired))
 	for l.first != l.tail && l.first.end() <= needed {
-		l.first = l.first.next.Load()
+		l.first = l.first.toward(needed + 1)
 	}
 }
 
-// Find returns the segment that holds seq, which must be in the window and not above the head.
-func (l *Log[T]) Find(seq uint64) *Segment[T] { return l.first.Find(seq) }
+// Find returns the segment that holds seq, or nil if the log does not hold it. The cost is
+// logarithmic in the number of positions that the log holds.
+func (l *Log[T]) Find(seq uint64) *Segment[T] {
+	if seq <= l.first.base || seq > l.head.Load() {
+		return nil
+	}
+	return l.first.Advance(seq)
+}
 
-// end returns the last position that the segment has room for.
-func (s *Segment[T]) end() uint64 { return s.base + uint64(len(s.slots)) }
+// end returns the last position of the segment; for the last segment, the last one that it has room
+// for.
+func (s *Segment[T]) end() uint64 {
+	if next := s.next.Load(); next != nil {
+		return next.base
+	}
+	return s.base + uint64(len(s.slots))
+}
 
 // Holds reports whether seq is one of the segment's positions.
-func (s *Segment[T]) Holds(seq uint64) bool { return seq-s.base-1 < uint64(len(s.slots)) }
+func (s *Segment[T]) Holds(seq uint64) bool { return seq > s.base && seq <= s.end() }
 
-// At returns the slot of seq, which the segment must hold and which must not be above the head.
+// At returns a pointer to the slot of seq, which must be in the segment and not above the head.
 func (s *Segment[T]) At(seq uint64) *T { return &s.slots[seq-s.base-1] }
 
-// From returns the slots from seq on, to the end of the segment, the unwritten ones included.
-func (s *Segment[T]) From(seq uint64) []T { return s.slots[seq-s.base-1:] }
+// From returns the slots from seq to the end of the segment, including unwritten ones.
+func (s *Segment[T]) From(seq uint64) []T { return s.slots[seq-s.base-1 : s.end()-s.base] }
 
-// Find returns the first segment from s on that holds seq, or nil if the list ends before it, or begins after it.
+// Find returns the segment that holds seq, starting at s, or nil if seq is before s or after the
+// end of the list. It needs no lock. It visits every segment in between, and is meant for the next
+// position.
 func (s *Segment[T]) Find(seq uint64) *Segment[T] {
 	if seq <= s.base {
 		return nil
@@ -143,10 +248,12 @@ func (s *Segment[T]) Find(seq uint64) *Segment[T] {
 	return s
 }
 
-// Advance returns the segment from s on that holds seq, or the last one if seq is not written yet.
+// Advance returns the segment that holds seq, starting at s, or the last segment if seq is not
+// written yet. Only the holder of the writer's lock may call it. The cost is logarithmic in the
+// distance.
 func (s *Segment[T]) Advance(seq uint64) *Segment[T] {
 	for s.end() < seq {
-		next := s.next.Load()
+		next := s.toward(seq)
 		if next == nil {
 			break
 		}
@@ -155,33 +262,68 @@ func (s *Segment[T]) Advance(seq uint64) *Segment[T] {
 	return s
 }
 
-// View returns the messages from s up to position to, without what comes later.
+// toward returns the farthest segment that s knows of on the way to seq, which is after s. It
+// returns nil if s is the last segment.
+func (s *Segment[T]) toward(seq uint64) *Segment[T] {
+	for m := s.milestone; m != nil; m = m.below {
+		if far := m.next.segment; far != nil && far.base < seq {
+			return far
+		}
+	}
+	return s.next.Load()
+}
+
+// View returns the positions from s up to position to, without later ones.
 func (s *Segment[T]) View(to uint64) *View[T] {
 	v := &View[T]{base: s.base, to: to}
 	for ; s != nil && s.base < to; s = s.next.Load() {
-		if n := min(to-s.base, uint64(len(s.slots))); n > 0 {
+		if n := min(to, s.end()) - s.base; n > 0 {
 			v.parts = append(v.parts, s.slots[:n])
 		}
 	}
 	return v
 }
 
-// View is a run of messages that stays readable when the log has let go of it. It holds its messages, and at most a segment
-// before and after them, but nothing that was appended later. It is for one goroutine at a time.
+// A View is a run of positions that stays readable when the log has released them. It keeps them
+// alive, and at most a segment before and after them, but nothing that is appended later. It is not
+// safe for concurrent use.
 type View[T any] struct {
-	base  uint64 // the position before the first one of parts
+	base  uint64 // the position before the first slot of parts
 	to    uint64
 	parts [][]T
 }
 
-// To returns the last position in the view.
+// To returns the last position of the view.
 func (v *View[T]) To() uint64 { return v.to }
 
-// At returns the slot of seq and forgets the segments before it: seq must not decrease from call to call, nor leave the view.
+// Base returns the position before the first one of the view.
+func (v *View[T]) Base() uint64 { return v.base }
+
+// After removes the positions up to seq, and returns v.
+func (v *View[T]) After(seq uint64) *View[T] {
+	for len(v.parts) > 0 && seq > v.base {
+		n := min(seq-v.base, uint64(len(v.parts[0])))
+		v.parts[0] = v.parts[0][n:]
+		v.base += n
+		if len(v.parts[0]) == 0 {
+			v.dropPart()
+		}
+	}
+	return v
+}
+
+// At returns a pointer to the slot of seq, and releases the segments before it. seq must be in the
+// view, and must not decrease from call to call.
 func (v *View[T]) At(seq uint64) *T {
 	for seq-v.base > uint64(len(v.parts[0])) {
 		v.base += uint64(len(v.parts[0]))
-		v.parts = v.parts[1:]
+		v.dropPart()
 	}
 	return &v.parts[0][seq-v.base-1]
+}
+
+// dropPart releases the first part.
+func (v *View[T]) dropPart() {
+	v.parts[0] = nil // which the array would keep
+	v.parts = v.parts[1:]
 }

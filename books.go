@@ -1,0 +1,115 @@
+package broadcast
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fbd86cad/broadcast/internal/flow"
+)
+
+// books are totals over subscriptions. Nothing is counted per message: delivered and pending follow
+// from positions, and subscriptions that end are added up. A difference may wrap around below 0;
+// sums come out right.
+type books struct {
+	delivered, missed, pending, discarded uint64
+	replaced, disconnected, stalled       uint64
+}
+
+func (b *books) add(o books) {
+	b.delivered += o.delivered
+	b.missed += o.missed
+	b.pending += o.pending
+	b.discarded += o.discarded
+	b.replaced += o.replaced
+	b.disconnected += o.disconnected
+	b.stalled += o.stalled
+}
+
+// minus returns b minus o. It leaves the numbers of ends alone.
+func (b books) minus(o books) books {
+	b.delivered -= o.delivered
+	b.missed -= o.missed
+	b.pending -= o.pending
+	b.discarded -= o.discarded
+	return b
+}
+
+// statsLocked computes the counters of a subscription from its position.
+func (s *Subscriber[T]) statsLocked() SubscriberStats {
+	_, head := s.headLocked()
+	position := s.at.Position()
+	lost := s.lost(head) // already missed, though the reader has not noticed yet
+	stats := SubscriberStats{
+		Delivered: position - s.joined - s.missed,
+		Missed:    s.missed + lost,
+		Joined:    s.joined,
+		Head:      head,
+	}
+	rest := head - position - lost
+	if s.gone() {
+		stats.Discarded = rest
+	} else {
+		stats.Pending = rest
+	}
+	return stats
+}
+
+// booksLocked returns the counters of a subscription as books.
+func (s *Subscriber[T]) booksLocked() books {
+	st := s.statsLocked()
+	return books{
+		delivered: st.Delivered, missed: st.Missed, pending: st.Pending, discarded: st.Discarded,
+	}
+}
+
+// updateTotalsLocked updates the totals with the counters of a subscription that has ended.
+func (c *chat[T]) updateTotalsLocked(s *Subscriber[T]) {
+	e := s.end.Load()
+	now := s.booksLocked()
+	change := now.minus(e.booked)
+	e.booked = now
+	if c.forgotten {
+		c.shared.totals.add(change) // forget has moved the chat's totals there
+		return
+	}
+	c.ended.add(change)
+	if c.countedTwice != nil && s.statsMark == c.statsMark {
+		c.countedTwice.add(change)
+	}
+}
+
+// brokerTotals are the totals of a broker beyond those of its chats.
+type brokerTotals struct {
+	rejected    atomic.Uint64  // calls of Publish and TryPublish that returned an error
+	withoutChat stripedCounter // messages accepted for chats that do not exist
+
+	mu       sync.Mutex
+	books    books      // of subscriptions of chats that were forgotten
+	waits    flow.Waits // for readers of chats that were forgotten
+	accepted uint64     // messages accepted in chats that were forgotten
+	cleaned  uint64     // chats forgotten by the cleaner
+}
+
+// add adds the counters of a subscription whose chat was forgotten.
+func (t *brokerTotals) add(b books) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.books.add(b)
+}
+
+// stripedCounter is a counter that is spread over cache lines, so that goroutines which add to it
+// at the same time do not slow each other down.
+type stripedCounter [8]struct {
+	n atomic.Uint64
+	_ [56]byte
+}
+
+func (s *stripedCounter) add() { s[rand.Uint32()%uint32(len(s))].n.Add(1) }
+
+func (s *stripedCounter) sum() (sum uint64) {
+	for i := range s {
+		sum += s[i].n.Load()
+	}
+	return sum
+}

@@ -1,0 +1,77 @@
+package broadcast
+
+import (
+	"context"
+	"fmt"
+)
+
+// EndChat ends one chat, such as the log of a job that has finished. From then on Publish to the
+// chat returns an error that wraps [ErrEnded] and, unless it is nil, reason; so do calls of Publish
+// that are waiting. Readers end with the same error when they have taken the remaining messages;
+// readers that have taken everything end at once.
+//
+// From then on no device is present in the chat: [Broker.Devices] is empty, and readers with
+// [WithPresence] get no further events, not even [Left].
+//
+// The chat is remembered for [WithChatIdle], whatever its history. A reader that subscribes in that
+// time begins as its options say, such as with [Replay] or [Resume], takes what is kept, and ends
+// in the same way. Then the name is free for a new chat. Readers that have not taken everything by
+// then end, and keep what fits their buffer; the oldest messages of a longer replay are missed.
+//
+// EndChat does not wait for readers, and does not block. It creates the chat if it does not exist,
+// so that a stream may end before its first reader subscribes. The first call returns nil. Later
+// calls change nothing and return the error with which the first call ended the chat. Other errors
+// are [ErrInvalid] for a bad argument, [ErrBrokerClosed], ctx.Err() if ctx is done, and [ErrLimit]
+// beyond [WithMaxChats], checked in this order.
+func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) error {
+	if err := b.check(ctx, chat); err != nil {
+		return err
+	}
+	end := ErrEnded
+	if reason != nil {
+		end = fmt.Errorf("%w: %w", ErrEnded, reason)
+	}
+	for {
+		c, err := b.chatOf(chat)
+		if err != nil {
+			return err
+		}
+		ended, err := c.conclude(end)
+		switch err {
+		case nil:
+			b.signalEnd(ended...)
+			c.dropGraces()
+			b.runEndHooks(ended...)
+			return nil
+		case errForgotten:
+			continue
+		default:
+			return err
+		}
+	}
+}
+
+// Forget frees the name of a chat and releases its history at once. Otherwise this happens when the
+// chat has been idle for [WithChatIdle] and its history has expired. A later chat of the same name
+// is a different one: its Seq starts from 1, and it cannot resume positions of this one.
+//
+// If the chat has readers, including those that drain after [Broker.EndChat], or waiting
+// publishers, Forget changes nothing and returns [ErrInUse]. Devices within their leave grace do
+// not count, see [WithLeaveGrace]. Forgetting a chat that does not exist is not an error.
+//
+// Forget does not block. Its other errors are [ErrInvalid] for a bad argument, [ErrBrokerClosed],
+// and ctx.Err() if ctx is done, checked in this order.
+func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
+	if err := b.check(ctx, chat); err != nil {
+		return err
+	}
+	c, ok := b.chats.Load(chat)
+	if !ok {
+		return nil
+	}
+	if err := b.forget(c, c.awaitedLocked); err == ErrInUse {
+		return err
+	}
+	c.dropGraces()
+	return nil
+}
