@@ -10,9 +10,9 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// Most faults show in a small case. So here are all of them: every order of a few messages and a few takes, for small buffers, with each
-// delivery and the books after every step against an oracle that is plain enough to be right. Publishers are not patient, so that nothing
-// waits.
+// Most faults show in a small case. So here are all of them: every order of a few messages and a
+// few takes, for small buffers, with each delivery and the books after every step against an oracle
+// that is plain enough to be right. Publishers are not patient, so that nothing waits.
 
 // Six messages and six takes.
 func TestEveryOrderOfMessagesAndTakesOfOneReader(t *testing.T) {
@@ -51,7 +51,8 @@ func TestEveryOrderOfMessagesAndTakesOfTwoReaders(t *testing.T) {
 	}
 }
 
-// Up to four messages before the reader comes, of which some are kept; then three more and five takes.
+// Up to four messages before the reader comes, of which some are kept; then three more and five
+// takes.
 func TestEveryOrderOfMessagesAndTakesAfterAReplayOrAResume(t *testing.T) {
 	for _, p := range policies {
 		for kept := 1; kept <= 3; kept++ {
@@ -148,7 +149,8 @@ func (s *small) fail(format string, args ...any) {
 	s.t.Fatalf("%s: %s", s.name, fmt.Sprintf(format, args...))
 }
 
-// subscribe adds a reader that joins after a Seq, of the messages since which the first ones up to start are gone.
+// subscribe adds a reader that joins after a Seq, of the messages since which the first ones up to
+// start are gone.
 func (s *small) subscribe(device string, p policy, buffer, after, start int, opts ...broadcast.SubscribeOption) {
 	opts = append(opts, p.option(), broadcast.WithBuffer(buffer))
 	sub, err := s.broker.Subscribe(s.chat, device, opts...)
@@ -160,7 +162,8 @@ func (s *small) subscribe(device string, p policy, buffer, after, start int, opt
 	s.compare("Subscribe")
 }
 
-// publishEarly publishes messages before the reader comes, and returns the positions before the first, and after each of them.
+// publishEarly publishes messages before the reader comes, and returns the positions before the
+// first, and after each of them.
 func (s *small) publishEarly(n int) (positions []broadcast.Position) {
 	scribe, err := s.broker.Subscribe(s.chat, "scribe")
 	if err != nil {

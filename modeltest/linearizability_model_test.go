@@ -9,7 +9,8 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// This file says what one chat is if one call comes after the other: all that a history of calls that overlap may look like.
+// This file says what one chat is if one call comes after the other: all that a history of calls
+// that overlap may look like.
 
 const (
 	maxReaders  = 8
@@ -17,7 +18,8 @@ const (
 	maxBuffer   = 3
 )
 
-// chatState is the chat between two calls. It holds arrays and no pointers, so that a copy is a copy and == compares all of it.
+// chatState is the chat between two calls. It holds arrays and no pointers, so that a copy is a
+// copy and == compares all of it.
 type chatState struct {
 	phase    phase
 	head     int
@@ -25,7 +27,8 @@ type chatState struct {
 	readers  [maxReaders]readerState
 }
 
-// phase is how far the end of the broker has come. While it is closing, some are refused already and others not yet.
+// phase is how far the end of the broker has come. While it is closing, some are refused already
+// and others not yet.
 type phase int
 
 const (
@@ -110,11 +113,16 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 		}
 		s.phase = closed
 		for i := range s.readers {
-			s.end(&s.readers[i], broadcast.ErrClosed, false)
+			s.end(&s.readers[i], broadcast.ErrBrokerClosed, false)
 		}
+	case acted:
+		if r.full() {
+			s.end(r, broadcast.ErrSlow, false)
+		}
+		return r.reason != nil, s
 	case subscribe:
 		if a.err != nil || s.phase == closed {
-			return a.err == broadcast.ErrClosed && s.phase != stillOpen, s
+			return a.err == broadcast.ErrBrokerClosed && s.phase != stillOpen, s
 		}
 		for i := range s.readers {
 			if s.readers[i].device == c.device {
@@ -126,7 +134,7 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 		switch a.err {
 		case nil:
 			return c.cancel != alreadyDone && s.accept(c.message), s
-		case broadcast.ErrClosed:
+		case broadcast.ErrBrokerClosed:
 			return s.phase != stillOpen, s
 		case broadcast.ErrOverloaded:
 			return c.cancel != alreadyDone && (c.crowded || s.waitedFor(c)), s
@@ -152,10 +160,11 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 	return true, s
 }
 
-// waitedFor reports whether there is a reader for which a publisher would wait.
+// waitedFor reports whether there is a reader for which a publisher would wait, or that refuses
+// TryPublish.
 func (s *chatState) waitedFor(c *call) bool {
 	for i := range s.readers {
-		if r := &s.readers[i]; r.full() && (r.strategy == broadcast.Block || c.patience) {
+		if r := &s.readers[i]; r.full() && (r.strategy == broadcast.Block || c.patience && c.kind == publish) {
 			return true
 		}
 	}

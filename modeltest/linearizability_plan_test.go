@@ -37,7 +37,7 @@ type call struct {
 	message  int
 	cancel   cancel
 	patience bool // publishers are patient
-	waits    bool // a publisher, where publishers may have to wait
+	waits    bool // a publisher, where publishers may have to wait; of TryPublish, for a Block reader
 	crowded  bool // it may have found another publisher waiting
 }
 
@@ -53,6 +53,7 @@ const (
 	stats
 	closeBegins
 	closeEnds
+	acted // a publisher has ended a reader
 )
 
 // reads reports whether a call is about a subscription that there is.
@@ -67,7 +68,8 @@ const (
 	alreadyDone
 )
 
-// exact are the strategies whose answer is certain. A sampler's is not: while one is kept from its processor, publishers go on.
+// exact are the strategies whose answer is certain. A sampler's is not: while one is kept from its
+// processor, publishers go on.
 var exact = []broadcast.Sampling{broadcast.DropOldest, broadcast.DropNewest, broadcast.Disconnect, broadcast.Block}
 
 // answer is what a call returned.
@@ -103,14 +105,14 @@ func newPlan(seed uint64) *plan {
 
 // markWaits marks the publishers if there is anything that a publisher may have to wait for.
 func (p *plan) markWaits() {
-	waits := p.patience > 0
+	blocks := false
 	all := append(p.first, p.clients[0]...)
 	all = append(append(all, p.clients[1]...), p.clients[2]...)
 	for _, c := range all {
-		waits = waits || c.kind == subscribe && c.strategy == broadcast.Block
+		blocks = blocks || c.kind == subscribe && c.strategy == broadcast.Block
 	}
 	for _, c := range all {
-		c.waits = waits && (c.kind == publish || c.kind == tryPublish)
+		c.waits = c.kind == publish && (blocks || p.patience > 0) || c.kind == tryPublish && blocks
 	}
 }
 
@@ -188,6 +190,8 @@ func (c *call) String() string {
 		return fmt.Sprintf("reader %d.Stats()", c.reader)
 	case closeBegins:
 		return "Close() begins"
+	case acted:
+		return fmt.Sprintf("reader %d is ended", c.reader)
 	}
 	return "Close() ends"
 }

@@ -7,12 +7,14 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// This file says again, as plainly as can be, what a subscription gets of its chat where nothing waits and nothing overlaps.
+// This file says again, as plainly as can be, what a subscription gets of its chat where nothing
+// waits and nothing overlaps.
 
 // policy is what happens to a message that does not fit.
 type policy int
 
-// The policies whose outcome is certain, which are the strategies of those names, and an own sampler.
+// The policies whose outcome is certain, which are the strategies of those names, and an own
+// sampler.
 const (
 	oldest = policy(broadcast.DropOldest)
 	newest = policy(broadcast.DropNewest)
@@ -55,7 +57,8 @@ type oracleReader struct {
 	books  broadcast.SubscriberStats
 }
 
-// join adds a reader that begins after a Seq, at which it joins or from which it has missed all up to start.
+// join adds a reader that begins after a Seq, at which it joins or from which it has missed all up
+// to start.
 func (o *oracle) join(p policy, buffer, after, start int) *oracleReader {
 	r := &oracleReader{chat: o, policy: p, buffer: buffer, last: after}
 	for seq := start + 1; seq <= len(o.log); seq++ {

@@ -40,7 +40,8 @@ var table embed.FS
 // allFaults reads the table: the files in the folder faults, in their order. An entry is
 //
 //	fault: what is wrong, in words
-//	test: the test that must go red, with a folder before its name if it is not the root; -race in front if only that detects it
+//	test: the test that must go red, with a folder before its name if it is not the root; -race in front if only that detects it;
+//	      modeltest/laws is the only one outside of the library's module
 //	@@ the file; more such hunks for more edits
 //	 a line that stays
 //	-a line that goes
@@ -100,8 +101,9 @@ func parseFault(entry string) (f fault, err error) {
 	return f, nil
 }
 
-// plant returns the files of the library under root that the fault changes, with their new text. A text that is not found, or
-// more than once, is an error: then the library has changed, and the table must follow.
+// plant returns the files of the library under root that the fault changes, with their new text. A
+// text that is not found, or more than once, is an error: then the library has changed, and the
+// table must follow.
 func (f *fault) plant(root string) (map[string]string, error) {
 	changed := make(map[string]string)
 	for _, e := range f.edits {

@@ -10,13 +10,14 @@ import (
 	"time"
 )
 
-// leastLimit is how long a test may take with a fault, beyond many times what it takes without: a fault may make it hang.
+// leastLimit is how long a test may take with a fault, beyond many times what it takes without: a
+// fault may make it hang.
 const leastLimit = 10 * time.Second
 
 var passedTest = regexp.MustCompile(`(?m)^--- PASS: (\w+) \((.+)s\)$`)
 
-// sound runs the tests, given by package, without a fault: all of them must be there and pass. It returns the limit of each: a test
-// that takes longer with a fault hangs.
+// sound runs the tests, given by package, without a fault: all of them must be there and pass. It
+// returns the limit of each: a test that takes longer with a fault hangs.
 func (l *library) sound(ctx context.Context, tests map[pkg][]string) (limits map[test]time.Duration, err error) {
 	limits = make(map[test]time.Duration)
 	for p, names := range tests {
@@ -56,7 +57,8 @@ const (
 // found reports whether the verdict is one that is required.
 func found(verdict string) bool { return verdict == killed || verdict == hung }
 
-// try plants a fault and runs each of its tests count times. It is killed if they all fail each time.
+// try plants a fault and runs each of its tests count times. It is killed if they all fail each
+// time.
 func (l *library) try(ctx context.Context, f *fault, limits map[test]time.Duration, count int) (verdict, output string) {
 	changed, err := f.plant(l.root)
 	if err != nil {

@@ -1,14 +1,14 @@
-// Command mutants shows that the library's tests can fail: it plants known faults, one at a time, in a private copy of the library and
-// requires that the test which promises the opposite goes red.
+// Command mutants shows that the library's tests can fail: it plants known faults, one at a time,
+// in a private copy of the library and requires that the test which promises the opposite goes red.
 //
 //	go run ./modeltest/mutants                   all faults
 //	go run ./modeltest/mutants -run 'lock|woken' those whose names match
 //	go run ./modeltest/mutants -run lock -v      with what the tests say
 //	go run ./modeltest/mutants -list             the table
 //
-// Without any fault all those tests must pass first. A fault is killed when its test fails, panics or hangs. A fault that does not
-// compile, or whose lines the library has no longer, is an error in the table, in the folder faults. The exit code is 1 if a fault
-// survives or the table is wrong.
+// Without any fault all those tests must pass first. A fault is killed when its test fails, panics
+// or hangs. A fault that does not compile, or whose lines the library has no longer, is an error in
+// the table, in the folder faults. The exit code is 1 if a fault survives or the table is wrong.
 package main
 
 import (

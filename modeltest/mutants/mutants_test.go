@@ -12,9 +12,11 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// A change of the library that moves the lines of a fault is seen at once, and not when somebody plants the faults next.
+// A change of the library that moves the lines of a fault is seen at once, and not when somebody
+// plants the faults next.
 func TestEveryFaultCanBePlanted(t *testing.T) {
-	// All of the library is linked into this test, so that go test does not take a result from its cache when the library has changed.
+	// All of the library is linked into this test, so that go test does not take a result from its
+	// cache when the library has changed.
 	for _, linked := range []reflect.Type{reflect.TypeFor[*broadcast.Broker[int]](), reflect.TypeFor[*broadcast.Subscriber[int]]()} {
 		if linked.Method(linked.NumMethod()-1).Name == "" {
 			t.Fatal("a method without a name")
@@ -40,7 +42,8 @@ func TestEveryFaultCanBePlanted(t *testing.T) {
 	}
 }
 
-// answers is a library with a test, and with a test file that would not compile if it were not left out.
+// answers is a library with a test, and with a test file that would not compile if it were not left
+// out.
 var answers = map[string]string{
 	"go.mod": "module answers\n",
 	"answers.go": `package answers

@@ -10,10 +10,11 @@ import (
 	"strings"
 )
 
-// unneededFiles returns the files with external tests in a folder that some tests can do without. To compile them would be most
-// of the time that a fault costs.
+// unneededFiles returns the files with external tests in a folder that some tests can do without.
+// To compile them would be most of the time that a fault costs.
 //
-// A file is needed if it declares one of the tests, or TestMain, or anything that a needed file uses.
+// A file is needed if it declares one of the tests, or TestMain, or anything that a needed file
+// uses.
 func unneededFiles(dir string, tests []string) (unneeded []string, err error) {
 	fset := token.NewFileSet()
 	var files []*ast.File
@@ -33,7 +34,8 @@ func unneededFiles(dir string, tests []string) (unneeded []string, err error) {
 			files = append(files, file)
 		}
 	}
-	// What is imported is not known here, so that there are errors, but what is declared in the package itself is found.
+	// What is imported is not known here, so that there are errors, but what is declared in the
+	// package itself is found.
 	info := types.Info{Uses: make(map[*ast.Ident]types.Object)}
 	config := types.Config{Importer: empty{}, Error: func(error) {}}
 	pkg, _ := config.Check(dir, fset, files, &info)

@@ -20,8 +20,14 @@ type model struct {
 	subs  []*modelSub
 	calls []*modelCall // in flight
 
-	defaults refSub // what the options of the broker say about subscriptions
-	exits    bool   // there is a sampler that may exit the goroutine which calls it
+	// head is what the last Head returned.
+	head struct {
+		ref  refPosition
+		real broadcast.Position
+	}
+
+	strategy refStrategy // of the broker
+	exits    bool        // there is a sampler that may exit the goroutine which calls it
 
 	messages int  // how many were made: each is another number
 	steps    int  // how many operations were done
@@ -129,9 +135,10 @@ func (m *model) cleanUp() {
 	_ = m.real.Close()
 }
 
-// tenth of a millisecond: every duration in a sequence is a multiple of it. The nanoseconds below are the number of the
-// operation that began the wait, and no two kinds of wait differ by whole milliseconds, so that no two things that
-// have nothing to do with each other happen at the same nanosecond, in an order that nobody could predict.
+// tenth of a millisecond: every duration in a sequence is a multiple of it. The nanoseconds below
+// are the number of the operation that began the wait, and no two kinds of wait differ by whole
+// milliseconds, so that no two things that have nothing to do with each other happen at the same
+// nanosecond, in an order that nobody could predict.
 const tenth = 100 * time.Microsecond
 
 // step does one operation, at a moment of its own, and compares.
@@ -188,7 +195,8 @@ func (m *model) start(name string, cancel context.CancelFunc, f func(c *modelCal
 	return c
 }
 
-// expect says what the reference thinks of a call, and waits until it has returned, or lets it go on in the background.
+// expect says what the reference thinks of a call, and waits until it has returned, or lets it go
+// on in the background.
 func (m *model) expect(c *modelCall, want *refCall, background bool) {
 	c.want = want
 	m.calls = append(m.calls, c)
@@ -212,7 +220,8 @@ func (m *model) do(f func()) (returned bool) {
 	return c.returned
 }
 
-// sync lets everything come to rest, takes the reference to the same moment, and compares what has happened.
+// sync lets everything come to rest, takes the reference to the same moment, and compares what has
+// happened.
 func (m *model) sync() {
 	synctest.Wait()
 	for _, s := range m.subs {

@@ -19,6 +19,9 @@ func (m *model) opChan(o args) {
 	}
 	if s.ch == nil {
 		s.offered = len(r.chat.events)
+		r.buffer++ // what it offers does not count
+		r.comes()
+		m.ref.settle(r.chat)
 	}
 	s.ch = s.Chan()
 	synctest.Wait()
@@ -32,7 +35,9 @@ func (m *model) opChan(o args) {
 			m.fail("Chan(%s) is closed", s.name)
 		}
 		s.skipCovered(func(next refEvent) bool { return next.precedes(d) })
-		m.compareDelivery(m.received(s, d), d, "Chan "+s.name)
+		want := m.received(s, d)
+		m.ref.drained(r)
+		m.compareDelivery(want, d, "Chan "+s.name)
 		m.comparePosition(refPosition{r.chat, d.Seq}, d.Position(), s.name)
 	default:
 		if m.logging {
@@ -46,7 +51,8 @@ func (m *model) opChan(o args) {
 	s.offered = len(r.chat.events)
 }
 
-// skipCovered skips the events that a Resync from Chan may have covered, until one is as it must be.
+// skipCovered skips the events that a Resync from Chan may have covered, until one is as it must
+// be.
 func (s *modelSub) skipCovered(fits func(next refEvent) bool) {
 	for r := s.ref; r.told < s.covered; r.told++ {
 		next, ok := r.nextEvent() // a Resync, if it may be told none of those that were covered: but perhaps these were not
@@ -56,6 +62,9 @@ func (s *modelSub) skipCovered(fits func(next refEvent) bool) {
 	}
 }
 
+// uncertain reports whether it is open what a follower is told next, if anything: see skipCovered.
+func (s *modelSub) uncertain() bool { return s.ref.told < s.covered }
+
 // precedes reports whether a delivery may be what it is if this is the next event.
 func (e refEvent) precedes(d broadcast.Delivery[int]) bool {
 	if d.Kind == broadcast.Published {
@@ -64,22 +73,24 @@ func (e refEvent) precedes(d broadcast.Delivery[int]) bool {
 	return e.kind == d.Kind && (e.kind == broadcast.Resync || e.device == d.Device && e.seq == d.Seq)
 }
 
-// received returns what Chan should have given. It may be something that was dropped while it was offered.
+// received returns what Chan should have given. It may be something that was dropped while it was
+// offered.
 func (m *model) received(s *modelSub, d broadcast.Delivery[int]) broadcast.Delivery[int] {
 	r := s.ref
 	reached.countIf(toldByChan, d.Kind != broadcast.Published)
 	if !r.readable() {
 		m.fail("Chan(%s) gave %+v", s.name, d)
 	}
-	if e, _ := r.nextEvent(); e.kind == broadcast.Resync && d.Kind != broadcast.Resync {
+	e, _ := r.nextEvent()
+	if e.kind == broadcast.Resync && d.Kind != broadcast.Resync {
 		return m.beforeResync(r, d)
 	}
 	if d.Kind != broadcast.Published {
-		want := m.ref.take(r, d)
-		if want.Kind == broadcast.Resync {
-			r.told, s.covered = s.offered, r.told
+		if e.kind == broadcast.Resync && s.Err() == nil {
+			s.covered = len(r.chat.events)
+			return m.ref.told(r, r.last, e, s.offered)
 		}
-		return want
+		return m.ref.takeNext(r, d)
 	}
 	dropped := slices.IndexFunc(r.offered, func(i refItem) bool { return i.msg == d.Message })
 	if r.gone > 0 && s.Stats().Missed < r.missed {
@@ -91,22 +102,22 @@ func (m *model) received(s *modelSub, d broadcast.Delivery[int]) broadcast.Deliv
 		r.gone -= dropped + 1
 	}
 	if dropped < 0 {
-		return m.ref.take(r, d)
+		return m.ref.takeNext(r, d)
 	}
 	r.missed--
 	return m.ref.taken(r, r.offered[dropped])
 }
 
-// beforeResync returns what Chan should have given if that was on offer before so much happened that a Resync is due.
+// beforeResync returns what Chan should have given if that was on offer before so much happened
+// that a Resync is due.
 func (m *model) beforeResync(r *refSub, d broadcast.Delivery[int]) broadcast.Delivery[int] {
 	if e := r.chat.events[r.told]; d.Kind != broadcast.Published {
-		r.told++
-		return r.tell(e.seq, e)
+		return m.ref.told(r, e.seq, e, r.told+1)
 	}
 	r.follows = false
 	defer func() { r.follows = true }()
 	if r.count() == 0 {
 		m.fail("Chan gave %+v instead of a Resync", d)
 	}
-	return m.ref.take(r, d)
+	return m.ref.takeNext(r, d)
 }

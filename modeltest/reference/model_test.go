@@ -14,8 +14,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What the flags of rapid are unless the command line or the environment says otherwise: as many checks as take a few seconds, each of so
-// many operations on average. What fails is printed so that it can be pasted among the recorded ones, so there need be no files of it.
+// What the flags of rapid are unless the command line or the environment says otherwise: as many
+// checks as take a few seconds, each of so many operations on average. What fails is printed so
+// that it can be pasted among the recorded ones, so there need be no files of it.
 const defaultChecks, defaultSteps = 500, 60
 
 func init() {
@@ -26,9 +27,10 @@ func init() {
 	}
 }
 
-// A random sequence of operations runs against the real broker, on the fake clock of a bubble, and against the reference;
-// after every step all that can be seen of both must be equal: results, deliveries, positions, books, ends, and how long each call took.
-// There is one such property for each strategy, and one in which readers have different ones.
+// A random sequence of operations runs against the real broker, on the fake clock of a bubble, and
+// against the reference; after every step all that can be seen of both must be equal: results,
+// deliveries, positions, books, ends, and how long each call took. There is one such property for
+// each strategy, and one in which readers have different ones.
 func TestBrokerMatchesTheReference(t *testing.T) {
 	ran := 0
 	t.Run("strategy", func(t *testing.T) {
@@ -86,8 +88,9 @@ func TestRecordedOperationsMatchTheReference(t *testing.T) {
 	}
 }
 
-// FuzzBroker lets the fuzzer write the operations. Call it with -fuzzminimizetime 1x: which code a sequence reaches depends a little
-// on the scheduler, so that minimizing what is interesting never ends.
+// FuzzBroker lets the fuzzer write the operations. Call it with -fuzzminimizetime 1x: which code a
+// sequence reaches depends a little on the scheduler, so that minimizing what is interesting never
+// ends.
 func FuzzBroker(f *testing.F) {
 	for seed := range 8 {
 		f.Add(sequences([]byte{0, 1, 2, 3, 4, 5}).Example(seed).encode())
@@ -106,7 +109,8 @@ func FuzzBroker(f *testing.F) {
 	})
 }
 
-// run runs a sequence and returns the first difference from the reference, with a log of what was done.
+// run runs a sequence and returns the first difference from the reference, with a log of what was
+// done.
 func run(t *testing.T, ops sequence) (failure string) {
 	t.Helper()
 	if failure, _ = runInBubble(t, ops, false); failure == "" {
@@ -144,8 +148,9 @@ func runInBubble(t *testing.T, ops sequence, logging bool) (failure, log string)
 	return failure, ""
 }
 
-// watchdog ends the test binary, with the sequence, unless stop is called within a minute of real time: what spins, or waits for a
-// mutex, does not end by itself, and the clock of its bubble stands still.
+// watchdog ends the test binary, with the sequence, unless stop is called within a minute of real
+// time: what spins, or waits for a mutex, does not end by itself, and the clock of its bubble
+// stands still.
 func watchdog(ops sequence) (stop func()) {
 	timer := time.AfterFunc(time.Minute, func() {
 		debug.SetTraceback("all")

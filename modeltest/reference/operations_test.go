@@ -18,11 +18,12 @@ const newStrategy = 6
 // newModel makes a broker with the options that the arguments of opNew choose.
 func newModel(o args, logging bool) *model {
 	ref := &refBroker{
-		patience:       choose([]time.Duration{10, 0, 10, 3, 50, 0}, o[0]) * time.Millisecond,
 		publishTimeout: choose([]time.Duration{60, 200, 5000, 0}, o[1]) * time.Millisecond,
 		cleanInterval:  choose([]time.Duration{100, 20, 1000}, o[2])*time.Millisecond + 74*time.Microsecond,
-		chatIdle:       choose([]time.Duration{50, 0, 300, 5000}, o[3])*time.Millisecond + 4*tenth,
 	}
+	ref.patience = choose([]time.Duration{10, 0, 10, 3, 50, 0}, o[0]) * time.Millisecond
+	ref.chatIdle = choose([]time.Duration{50, 0, 300, 5000}, o[3])*time.Millisecond + 4*tenth
+	ref.buffer = choose(modelBuffers, o[5])
 	limits := choose([][2]int{{}, {}, {}, {}, {}, {}, {2, 2}, {}, {0, 2}, {}, {}, {0, 2}, {}, {}, {}, {1, 0}}, o[4])
 	ref.maxChats, ref.maxSubs = limits[0], limits[1]
 	history := choose([]struct {
@@ -33,11 +34,18 @@ func newModel(o args, logging bool) *model {
 		ref.age = history.age*time.Millisecond + 6*tenth
 	}
 	if grace := choose([]time.Duration{0, 0, 30, 120, 0, 1000}, o[8]); grace > 0 {
-		// The microseconds keep apart what begins by itself: a device leaves some time after another wait ended its subscription.
+		// The microseconds keep apart what begins by itself: a device leaves some time after
+		// another wait ended its subscription.
 		ref.grace = grace*time.Millisecond + 5*tenth + 7*time.Microsecond
 	}
 	m := &model{began: time.Now(), ref: ref, logging: logging}
-	m.defaults = refSub{buffer: choose(modelBuffers, o[5]), strategy: choose(modelStrategies, o[newStrategy])}
+	m.strategy = choose(modelStrategies, o[newStrategy])
+	if o[9]%2 > 0 {
+		ref.own = map[string]refSettings{"b": {
+			patience: 20 * time.Millisecond, chatIdle: 90*time.Millisecond + 4*tenth, buffer: 3, maxSubs: ref.maxSubs,
+			history: 5, age: 35*time.Millisecond + 6*tenth, grace: ref.grace,
+		}, "c": {patience: ref.patience, chatIdle: ref.chatIdle, buffer: 2, maxSubs: 2, history: 0, grace: 0}}
+	}
 	var err error
 	m.real, err = broadcast.New[int](
 		broadcast.WithPatience(ref.patience),
@@ -48,8 +56,22 @@ func newModel(o args, logging bool) *model {
 		broadcast.WithMaxSubscribers(ref.maxSubs),
 		broadcast.WithHistory(ref.history, ref.age),
 		broadcast.WithLeaveGrace(ref.grace),
-		broadcast.WithBuffer(m.defaults.buffer),
-		m.defaults.strategy.option(),
+		broadcast.WithBuffer(ref.buffer),
+		m.strategy.option(),
+		broadcast.WithChat(func(chat string) []broadcast.ChatOption {
+			own, ok := ref.own[chat]
+			if !ok {
+				return nil
+			}
+			return []broadcast.ChatOption{
+				broadcast.WithPatience(own.patience),
+				broadcast.WithChatIdle(own.chatIdle),
+				broadcast.WithMaxSubscribers(own.maxSubs),
+				broadcast.WithHistory(own.history, own.age),
+				broadcast.WithLeaveGrace(own.grace),
+				broadcast.WithBuffer(own.buffer),
+			}
+		}),
 		broadcast.WithLogger(slog.New(deafHandler{})),
 	)
 	if err != nil {
@@ -76,8 +98,9 @@ type modelContext struct {
 	name   string
 }
 
-// context returns a context that is done already, or after some time, or never. No two begin at the same moment, and so no two calls: which
-// of them gives up first, and whether that lets the other one in, would be for the scheduler to say.
+// context returns a context that is done already, or after some time, or never. No two begin at the
+// same moment, and so no two calls: which of them gives up first, and whether that lets the other
+// one in, would be for the scheduler to say.
 func (m *model) context(by byte) modelContext {
 	if m.contextAt == m.now() {
 		m.sleep(time.Microsecond)
@@ -140,6 +163,9 @@ func (m *model) publish(chat string, ctx modelContext, background bool) {
 
 // tryPublish calls TryPublish.
 func (m *model) tryPublish(chat string) {
+	if !m.roomForWaiter(chat) {
+		return
+	}
 	m.messages++
 	msg := m.messages
 	name := "TryPublish"
@@ -150,8 +176,9 @@ func (m *model) tryPublish(chat string) {
 	m.expect(c, m.ref.publish(chat, &refCall{msg: msg, expires: never}, true), false)
 }
 
-// roomForWaiter reports whether one more publisher may wait in a chat. If too many were let in at once, it would depend on the scheduler
-// whether they find a reader full that waits in a Next; and for whom a sampler is called that one of them is calling already.
+// roomForWaiter reports whether one more publisher may come to a chat. If too many were let in at
+// once, it would depend on the scheduler whether they find a reader full that waits in a Next; and
+// for whom a sampler is called that one of them is calling already.
 func (m *model) roomForWaiter(chat string) bool {
 	c := m.ref.chat(chat)
 	return c == nil || !slices.ContainsFunc(c.readers, func(s *refSub) bool {
@@ -180,13 +207,14 @@ func (m *model) opSleep(o args) {
 	}, o[0]))
 }
 
-// opSleepToMoment sleeps until the next thing happens in the reference, so that the next operation may be done at that very moment:
-// also when a message in a history is as old as it may be, or a nanosecond too old.
+// opSleepToMoment sleeps until the next thing happens in the reference, so that the next operation
+// may be done at that very moment: also when a message in a history is as old as it may be, or a
+// nanosecond too old.
 func (m *model) opSleepToMoment(o args) {
 	at := m.ref.nextMoment().at
 	for _, c := range m.ref.chats {
-		if kept := m.ref.kept(c); m.ref.age > 0 && kept < c.head() {
-			at = min(at, c.log[kept].at+m.ref.age+time.Duration(o[0]%2))
+		if kept := m.ref.kept(c); c.age > 0 && kept < c.head() {
+			at = min(at, c.log[kept].at+c.age+time.Duration(o[0]%2))
 		}
 	}
 	if at < m.now()+time.Minute {
@@ -204,6 +232,11 @@ func (m *model) opShutdown(o args) {
 	ctx := m.context(o[0])
 	ctx.ref.shutdown = true
 	c := m.call("Shutdown "+ctx.name, ctx.cancel, func(c *modelCall) { c.err = m.real.Shutdown(ctx) })
+	for _, s := range m.subs {
+		if s.uncertain() && s.Err() != nil {
+			s.ref.told = len(s.ref.chat.events)
+		}
+	}
 	m.expect(c, r.shutdown(&ctx.ref), true)
 }
 

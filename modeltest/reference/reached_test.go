@@ -25,15 +25,21 @@ const (
 	toldResync
 	toldByChan
 	cameBack
+	kickedInGrace
 	leftAfterGrace
 	chatMadeByPublish
+	lastWasKept
 	publishOverLimit
 	subscribeOverLimit
+	subscribedAnonymously
+	subscribedByName
 	chatForgotten
 	historyForgotten
 	missedSome
 	publisherWaited
 	publisherGaveUp
+	publisherOvertaken
+	spentBeforeOthers
 	samplerPanicked
 	samplerExited
 	samplerLied
@@ -41,7 +47,18 @@ const (
 	endedSlow
 	endedStalled
 	endedReplaced
+	replacedIdle
 	endedUntil
+	endedKicked
+	endedAgain
+	endedWhilePublishing
+	publishToEnded
+	drainsAfterEnd
+	subscribedToEnded
+	cutAtTheEnd
+	cutReplay
+	forgotChat
+	forgetInUse
 	shutdownDrained
 	shutdownExpired
 	shutdownClosed
@@ -49,39 +66,56 @@ const (
 )
 
 var situationNames = [situations]string{
-	resumedWhole:       "Resume of a position of which all is kept",
-	resumedCut:         "Resume of a position of which something is gone",
-	resumedForeign:     "Resume of a position of another log",
-	resumedFuture:      "Resume of a position that is not reached",
-	resumedFromNone:    "Resume of the zero position",
-	replayedWhole:      "Replay of as much as was asked for",
-	replayedCut:        "Replay of less",
-	replayExpired:      "Replay of less because the rest is too old",
-	toldJoined:         "Joined",
-	toldLeft:           "Left",
-	toldResync:         "Resync",
-	toldByChan:         "a coming or going from Chan",
-	cameBack:           "a device that came back in time",
-	leftAfterGrace:     "a device that did not come back in time",
-	chatMadeByPublish:  "a chat that Publish made",
-	publishOverLimit:   "a Publish over the limit of chats",
-	subscribeOverLimit: "a Subscribe over a limit",
-	chatForgotten:      "a chat that was forgotten",
-	historyForgotten:   "a chat that was forgotten with its history",
-	missedSome:         "Missed",
-	publisherWaited:    "a publisher that waited",
-	publisherGaveUp:    "a publisher that gave up",
-	samplerPanicked:    "a sampler that panicked",
-	samplerExited:      "a sampler that exited",
-	samplerLied:        "a sampler that answered nonsense",
-	endedClosed:        "ErrClosed",
-	endedSlow:          "ErrSlow",
-	endedStalled:       "ErrStalled",
-	endedReplaced:      "ErrReplaced",
-	endedUntil:         "the end of Until's context",
-	shutdownDrained:    "a Shutdown that drained",
-	shutdownExpired:    "a Shutdown whose ctx expired",
-	shutdownClosed:     "a Shutdown that Close ended",
+	resumedWhole:          "Resume of a position of which all is kept",
+	resumedCut:            "Resume of a position of which something is gone",
+	resumedForeign:        "Resume of a position of another log",
+	resumedFuture:         "Resume of a position that is not reached",
+	resumedFromNone:       "Resume of the zero position",
+	replayedWhole:         "Replay of as much as was asked for",
+	replayedCut:           "Replay of less",
+	replayExpired:         "Replay of less because the rest is too old",
+	toldJoined:            "Joined",
+	toldLeft:              "Left",
+	toldResync:            "Resync",
+	toldByChan:            "a coming or going from Chan",
+	cameBack:              "a device that came back in time",
+	kickedInGrace:         "a device that was kicked while it might come back",
+	leftAfterGrace:        "a device that did not come back in time",
+	chatMadeByPublish:     "a chat that Publish made",
+	lastWasKept:           "a Last that was kept",
+	publishOverLimit:      "a Publish over the limit of chats",
+	subscribeOverLimit:    "a Subscribe over a limit",
+	subscribedAnonymously: "a reader without a device",
+	subscribedByName:      "a reader of a chat with settings of its own",
+	chatForgotten:         "a chat that was forgotten",
+	historyForgotten:      "a chat that was forgotten with its history",
+	missedSome:            "Missed",
+	publisherWaited:       "a publisher that waited",
+	publisherGaveUp:       "a publisher that gave up",
+	publisherOvertaken:    "a publisher that TryPublish overtook",
+	spentBeforeOthers:     "a reader with less patience than another one",
+	samplerPanicked:       "a sampler that panicked",
+	samplerExited:         "a sampler that exited",
+	samplerLied:           "a sampler that answered nonsense",
+	endedClosed:           "ErrClosed",
+	endedSlow:             "ErrSlow",
+	endedStalled:          "ErrStalled",
+	endedReplaced:         "ErrReplaced",
+	replacedIdle:          "ErrReplaced of a reader that was waited for in vain",
+	endedUntil:            "the end of Until's context",
+	endedKicked:           "a Kick",
+	endedAgain:            "an EndChat after another",
+	endedWhilePublishing:  "an EndChat while a publisher waited",
+	publishToEnded:        "a Publish to a chat that has ended",
+	drainsAfterEnd:        "a reader that drains after EndChat",
+	subscribedToEnded:     "a Subscribe to a chat that has ended, with something to take",
+	cutAtTheEnd:           "a reader that had not drained when its chat was forgotten",
+	cutReplay:             "such a reader in a replay longer than its buffer",
+	forgotChat:            "a Forget of messages",
+	forgetInUse:           "a Forget of a chat in use",
+	shutdownDrained:       "a Shutdown that drained",
+	shutdownExpired:       "a Shutdown whose ctx expired",
+	shutdownClosed:        "a Shutdown that Close ended",
 }
 
 // reached counts how often sequences were in each situation.
@@ -111,6 +145,8 @@ func (r *tally) require(t *testing.T) {
 
 // subscribed counts where a subscription began.
 func (r *tally) subscribed(b *refBroker, s *refSub) {
+	r.countIf(subscribedAnonymously, s.device == "")
+	r.countIf(subscribedByName, s.chat.refSettings != b.refSettings)
 	start, head := s.joined+s.missed, s.chat.head()
 	switch p := s.resumes; {
 	case p.chat == s.chat && p.seq <= head:
@@ -123,7 +159,7 @@ func (r *tally) subscribed(b *refBroker, s *refSub) {
 	case s.replays > 0 && head > 0:
 		r.countIf(replayedWhole, s.recovered)
 		r.countIf(replayedCut, !s.recovered)
-		r.countIf(replayExpired, !s.recovered && b.age > 0 && head-start < uint64(min(b.history, s.replays, int(head))))
+		r.countIf(replayExpired, !s.recovered && s.chat.age > 0 && head-start < uint64(min(s.chat.history, s.replays, int(head))))
 	}
 }
 
@@ -136,7 +172,7 @@ func (r *tally) called(c *refCall) {
 		r.countIf(publishOverLimit, c.err == broadcast.ErrLimit)
 	case c.shutdown:
 		r.countIf(shutdownDrained, c.err == nil)
-		r.countIf(shutdownClosed, c.err == broadcast.ErrClosed)
+		r.countIf(shutdownClosed, c.err == broadcast.ErrBrokerClosed)
 		r.countIf(shutdownExpired, c.err == c.ctxErr && c.err != nil)
 	}
 }
@@ -159,7 +195,7 @@ func (r *tally) delivered(d broadcast.Delivery[int]) {
 func (r *tally) ended(err error) {
 	for s, reason := range map[situation]error{
 		endedClosed: broadcast.ErrClosed, endedSlow: broadcast.ErrSlow, endedStalled: broadcast.ErrStalled, endedReplaced: broadcast.ErrReplaced,
-		endedUntil: errModelUntil, samplerPanicked: errModelPanic, samplerExited: errModelExit, samplerLied: broadcast.ErrInvalid,
+		endedUntil: errModelUntil, endedKicked: errModelKick, samplerPanicked: errModelPanic, samplerExited: errModelExit, samplerLied: broadcast.ErrInvalid,
 	} {
 		r.countIf(s, errors.Is(err, reason))
 	}

@@ -67,6 +67,7 @@ func (m *model) tryNext(s *modelSub) bool {
 	var d, want broadcast.Delivery[int]
 	var ok bool
 	m.do(func() { d, ok = s.TryNext() })
+	s.ref.comes()
 	if m.logging {
 		m.logf("TryNext(%s): %v, %v", s.name, d, ok)
 	}
@@ -87,8 +88,8 @@ func (m *model) take(s *modelSub, d broadcast.Delivery[int]) broadcast.Delivery[
 	return want
 }
 
-// takes returns how many messages can be taken before a publisher may be let in: at that moment, what is read next
-// depends on the scheduler.
+// takes returns how many messages can be taken before a publisher may be let in: at that moment,
+// what is read next depends on the scheduler.
 func (s *modelSub) takes() int {
 	r := s.ref
 	switch {
@@ -96,7 +97,7 @@ func (s *modelSub) takes() int {
 		return r.count()
 	case slices.Contains(r.chat.queue[0].awaited, r):
 		return max(1, r.count()-r.buffer/2)
-	case r.full() && r.spent && r.strategy.Sampling == broadcast.Block:
+	case r.full() && r.spent && r.blocks():
 		return 1
 	}
 	return r.count()
@@ -251,8 +252,8 @@ func strategyOf(s *modelSub) byte {
 	return 0
 }
 
-// iterateInSteps runs a loop over Messages of a reader that reports what it has taken in steps: so nobody looks
-// before the loop is left.
+// iterateInSteps runs a loop over Messages of a reader that reports what it has taken in steps: so
+// nobody looks before the loop is left.
 func (m *model) iterateInSteps(s *modelSub, deliveries iter.Seq[broadcast.Delivery[int]], o args) {
 	left := min(s.takes(), choose([]int{1, 2, 3, 5, 9, 70}, o[1]))
 	if left == 0 {

@@ -5,6 +5,34 @@ var recorded = []struct {
 	name string
 	ops  sequence
 }{
+	{"Chan makes room at a reader that publishers have waited for, and another subscription replaces it", sequence{
+		{opNew, args{4, 3, 0, 0, 0, 0, 0, 0, 2}},
+		{opTryPublish, args{0}},
+		{opGoPublish, args{0, 0}},
+		{opSleepToMoment, args{0}},
+		{opReplay, args{0, 0}},
+		{opSubscribe, args{0, 3, 1, 0, 14, 1, 14, 0, 1}},
+		{opSubscribe, args{4, 1, 11, 0, 0, 7, 15, 1, 1}},
+		{opComeAndGo, args{12, 5}},
+		{opSleepToMoment, args{7}},
+		{opSubscribe, args{2, 3, 10, 0, 12, 14, 3, 1, 12}},
+		{opTryPublish, args{1}},
+		{opBurst, args{9, 15}},
+		{opChan, args{12}},
+		{opPublish, args{11, 15}},
+		{opSubscribe, args{7, 3, 2, 0, 2, 6, 5, 2, 11}},
+		{opBurst, args{11, 3}},
+	}},
+	{"a sampler is asked about a message that its reader has not come to yet, though it has taken all before", sequence{
+		{opNew, args{0, 0, 0, 0, 0, 0, 5, 0, 0}},
+		{opSubscribe, args{0, 0, 0, 5, 0, 0, 0, 0, 0}},
+		{opSubscribe, args{0, 1, 2, 5, 0, 0, 0, 0, 0}},
+		{opBurst, args{13, 7}},
+		{opPublish, args{0, 6}},
+		{opMessages, args{15, 5, 3, 8, 10}},
+		{opGoPublish, args{0, 1}},
+		{opBurst, args{0, 0}},
+	}},
 	{"a place freed at a Block reader is used at once, although another reader has used up its patience", sequence{
 		{opNew, args{}},
 		{opSubscribe, args{0, 0, 1, 1}},

@@ -12,7 +12,7 @@ import (
 // close predicts Close.
 func (b *refBroker) close() {
 	b.refuseAll()
-	b.over(b.draining, broadcast.ErrClosed)
+	b.over(b.draining, broadcast.ErrBrokerClosed)
 }
 
 // shutdown predicts Shutdown.
@@ -28,9 +28,7 @@ func (b *refBroker) shutdown(call *refCall) *refCall {
 	b.refuseAll()
 	b.draining = call
 	for _, s := range b.subs {
-		if s.count() == 0 {
-			b.end(s, broadcast.ErrClosed)
-		}
+		b.drained(s)
 	}
 	if b.open() == 0 && !call.done {
 		b.over(call, nil)
@@ -43,7 +41,7 @@ func (b *refBroker) refuseAll() {
 	b.closed = true
 	for _, c := range b.chats {
 		for _, call := range c.queue {
-			b.refuse(call, broadcast.ErrClosed)
+			b.refuse(call, broadcast.ErrBrokerClosed)
 		}
 		c.queue = nil
 	}
@@ -59,7 +57,7 @@ func (b *refBroker) over(waiting *refCall, reason error) {
 	}
 	b.lastDue = b.dueForCleaner()
 	for _, s := range b.subs {
-		b.end(s, broadcast.ErrClosed)
+		b.end(s, s.chat.endsWith())
 	}
 	b.chats = nil
 }
@@ -82,7 +80,8 @@ type refMoment struct {
 	happens func(b *refBroker, m refMoment)
 }
 
-// advance moves the clock. On its way everything happens that is due: first what the last operation made possible.
+// advance moves the clock. On its way everything happens that is due: first what the last operation
+// made possible.
 func (b *refBroker) advance(to time.Duration) {
 	for {
 		for _, c := range b.chats {
@@ -111,8 +110,10 @@ func (b *refBroker) nextMoment() refMoment {
 		for _, call := range c.queue {
 			consider(refMoment{call.expires, c, nil, call, func(b *refBroker, m refMoment) { b.giveUp(m.chat, m.call, m.call.ctxErr) }})
 		}
-		if len(c.queue) > 0 && len(c.queue[0].awaited) > 0 {
-			consider(refMoment{c.deadline, c, nil, nil, func(*refBroker, refMoment) {}})
+		if len(c.queue) > 0 {
+			for _, s := range c.queue[0].awaited {
+				consider(refMoment{c.deadline(s), c, nil, nil, func(*refBroker, refMoment) {}})
+			}
 		}
 		for _, call := range c.queue {
 			consider(refMoment{call.timeout, c, nil, call, func(b *refBroker, m refMoment) { b.giveUp(m.chat, m.call, broadcast.ErrOverloaded) }})
@@ -128,6 +129,9 @@ func (b *refBroker) nextMoment() refMoment {
 				}})
 			}
 			consider(refMoment{s.stallsAt, c, s, nil, func(b *refBroker, m refMoment) { b.clean(m.chat) }})
+		}
+		if c.ended != nil && len(c.readers) > 0 {
+			consider(refMoment{c.idleSince + c.chatIdle, c, nil, nil, func(b *refBroker, m refMoment) { b.cut(m.chat) }})
 		}
 		if len(c.absent) > 0 {
 			consider(refMoment{c.absent[0].until, c, nil, nil, func(b *refBroker, m refMoment) { b.clean(m.chat) }})
@@ -168,20 +172,26 @@ func (b *refBroker) stall(c *refChat) {
 	}
 }
 
-// stallsBetween returns the moments between which a reader has to stall if it goes on taking nothing.
+// stallsBetween returns the moments between which a reader has to stall if it goes on taking
+// nothing.
 func (b *refBroker) stallsBetween(s *refSub) (first, last time.Duration) {
-	if s.err != nil || s.stall == 0 || s.count() == 0 {
+	if s.err != nil || s.stall == 0 || !s.readable() {
 		return never, never
 	}
 	first = s.waiting + s.stall
 	return first, first + b.cleanInterval
 }
 
-// forgettable returns when the cleaner may forget a chat: it was idle, its history has expired, and nobody may come back.
+// forgettable returns when the cleaner may forget a chat: it was idle, its history has expired, and
+// nobody may come back. A chat that has ended is idle from then on, and neither its history nor who
+// left it matters.
 func (b *refBroker) forgettable(c *refChat) time.Duration {
-	at := max(c.idleSince+b.chatIdle, c.leftAt)
+	at := max(c.idleSince+c.chatIdle, c.leftAt)
 	if len(c.readers) > 0 {
 		return never
+	}
+	if c.ended != nil {
+		return c.idleSince + c.chatIdle
 	}
 	for _, a := range c.absent {
 		if a.until > b.now {
@@ -189,16 +199,17 @@ func (b *refBroker) forgettable(c *refChat) time.Duration {
 		}
 		at = max(at, a.until) // at this moment, perhaps in the same step as what we look at
 	}
-	if b.history > 0 && len(c.log) > 0 {
-		if b.age == 0 {
+	if c.history > 0 && len(c.log) > 0 {
+		if c.age == 0 {
 			return never
 		}
-		at = max(at, c.log[len(c.log)-1].at+b.age+1)
+		at = max(at, c.log[len(c.log)-1].at+c.age+1)
 	}
 	return at
 }
 
-// dueForCleaner returns the chats that the cleaner may forget by now, or could until the broker ended. Those that are due first come first.
+// dueForCleaner returns the chats that the cleaner may forget by now, or could until the broker
+// ended. Those that are due first come first.
 func (b *refBroker) dueForCleaner() []*refChat {
 	due := b.lastDue
 	for _, c := range b.chats {
@@ -206,24 +217,35 @@ func (b *refBroker) dueForCleaner() []*refChat {
 			due = append(due, c)
 		}
 	}
-	slices.SortStableFunc(due, func(x, y *refChat) int { return cmp.Compare(b.forgettable(x), b.forgettable(y)) })
+	slices.SortStableFunc(due, func(x, y *refChat) int { return cmp.Compare(b.forgottenBy(x), b.forgottenBy(y)) })
 	return due
 }
 
-// forget forgets n chats that are due for the cleaner, and returns an error if so many cannot be or more have to be.
+// forgottenBy returns when the cleaner has forgotten a chat at the latest: one that has ended as
+// soon as it may.
+func (b *refBroker) forgottenBy(c *refChat) time.Duration {
+	at := b.forgettable(c)
+	if c.ended != nil || at == never {
+		return at
+	}
+	return at + b.cleanInterval
+}
+
+// forget forgets n chats that are due for the cleaner, and returns an error if so many cannot be or
+// more have to be.
 func (b *refBroker) forget(n int) error {
 	due := b.dueForCleaner()
 	if n < 0 || n > len(due) {
 		return fmt.Errorf("%d chats were forgotten, %d could be", n, len(due))
 	}
-	if n < len(due) && !b.ended && b.now > b.forgettable(due[n])+b.cleanInterval {
+	if n < len(due) && !b.ended && b.now > b.forgottenBy(due[n]) {
 		return fmt.Errorf("chat %s should have been forgotten", due[n].name)
 	}
 	b.chats = slices.DeleteFunc(b.chats, func(c *refChat) bool { return slices.Contains(due[:n], c) })
 	b.counts.ChatsCleaned += uint64(n)
 	for _, c := range due[:n] {
 		reached.count(chatForgotten)
-		reached.countIf(historyForgotten, b.history > 0 && len(c.log) > 0)
+		reached.countIf(historyForgotten, c.history > 0 && len(c.log) > 0)
 	}
 	b.lastDue = nil
 	return nil
@@ -243,12 +265,34 @@ func (b *refBroker) stats() broadcast.Stats {
 	return sum
 }
 
-// devices predicts Devices.
+// chatStats predicts ChatStats, but for the counts of ends, which the reference has for the whole
+// broker alone.
+func (b *refBroker) chatStats(chat string) (sum broadcast.ChatStats, ok bool) {
+	c := b.chat(chat)
+	if c == nil {
+		return sum, false
+	}
+	sum.Subscribers, sum.Accepted = len(c.readers), uint64(len(c.log))
+	for _, s := range b.subs {
+		if s.chat == c {
+			books := s.books()
+			sum.Delivered += books.Delivered
+			sum.Missed += books.Missed
+			sum.Pending += books.Pending
+			sum.Discarded += books.Discarded
+		}
+	}
+	return sum, true
+}
+
+// devices predicts Devices. Nobody is present in a chat that has ended.
 func (b *refBroker) devices(chat string) []string {
 	devices := []string{}
-	if c := b.chat(chat); c != nil {
+	if c := b.chat(chat); c != nil && c.ended == nil {
 		for _, s := range c.readers {
-			devices = append(devices, s.device)
+			if s.device != "" {
+				devices = append(devices, s.device)
+			}
 		}
 		for _, a := range c.absent {
 			devices = append(devices, a.device)

@@ -7,7 +7,8 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// keptEvents is how many comings and goings wait for a follower at most: the larger of this and its buffer, which is smaller here.
+// keptEvents is how many comings and goings wait for a follower at most: the larger of this and its
+// buffer, which is smaller here.
 const keptEvents = 256
 
 // refEvent is a coming or going.
@@ -25,17 +26,14 @@ type refAbsence struct {
 	until  time.Duration
 }
 
-// nextEvent returns the next event that it is to be told: not those of its own device, and none but Resync if too many wait.
+// nextEvent returns the next event that it is to be told: none but Resync if too many wait.
 func (s *refSub) nextEvent() (e refEvent, ok bool) {
-	if !s.follows || s.err != nil {
+	if !s.follows || s.err != nil || s.chat.ended != nil {
 		return e, false
 	}
 	events := s.chat.events
 	if len(events)-s.told > keptEvents {
 		return refEvent{kind: broadcast.Resync}, true
-	}
-	for s.told < len(events) && events[s.told].device == s.device {
-		s.told++
 	}
 	if s.told == len(events) {
 		return e, false
@@ -43,8 +41,8 @@ func (s *refSub) nextEvent() (e refEvent, ok bool) {
 	return events[s.told], true
 }
 
-// orderEvents puts the event that was seen in front of those that happened at the same moment, if nobody was told of them yet: what ends
-// several subscriptions in one step does so in any order.
+// orderEvents puts the event that was seen in front of those that happened at the same moment, if
+// nobody was told of them yet: what ends several subscriptions in one step does so in any order.
 func (s *refSub) orderEvents(seen broadcast.Delivery[int]) {
 	if _, ok := s.nextEvent(); !ok || seen.Kind != broadcast.Left {
 		return
@@ -62,14 +60,19 @@ func (s *refSub) orderEvents(seen broadcast.Delivery[int]) {
 	}
 }
 
-// tell returns an event as it is delivered. It is in no books.
-func (s *refSub) tell(seq uint64, e refEvent) broadcast.Delivery[int] {
-	s.offered = nil
+// told takes an event and returns it as it is delivered; next is the number of the one that is told
+// after it. It is in no books.
+func (b *refBroker) told(s *refSub, seq uint64, e refEvent, next int) broadcast.Delivery[int] {
+	s.told, s.offered, s.waiting = next, nil, b.now
 	return broadcast.Delivery[int]{Chat: s.chat.name, Seq: seq, Kind: e.kind, Device: e.device}
 }
 
-// came tells that a device is there that was not.
+// came tells that a device is there that was not. Nobody is told of an anonymous reader, or in a
+// chat that has ended.
 func (b *refBroker) came(c *refChat, device string) {
+	if device == "" || c.ended != nil {
+		return
+	}
 	if i := slices.IndexFunc(c.absent, func(a refAbsence) bool { return a.device == device }); i >= 0 {
 		c.absent = slices.Delete(c.absent, i, i+1) // it never left
 		reached.count(cameBack)
@@ -78,19 +81,45 @@ func (b *refBroker) came(c *refChat, device string) {
 	b.tell(c, refEvent{seq: c.head(), kind: broadcast.Joined, device: device})
 }
 
-// went tells that a device is not there any more, unless it may come back. The end of the broker tells nobody.
+// went tells that a device is not there any more, unless it may come back. The end of the broker,
+// or of the chat, tells nobody.
 func (b *refBroker) went(s *refSub) {
 	switch {
-	case b.closed:
-	case b.grace > 0:
-		s.chat.absent = append(s.chat.absent, refAbsence{s.device, b.now + b.grace})
+	case b.closed, s.chat.ended != nil, s.device == "":
+	case s.chat.grace > 0:
+		s.chat.absent = append(s.chat.absent, refAbsence{s.device, b.now + s.chat.grace})
 	default:
 		b.tell(s.chat, refEvent{seq: s.head, kind: broadcast.Left, device: s.device})
 	}
 }
 
+// kick predicts Kick.
+func (b *refBroker) kick(chat, device string, reason error) (present bool) {
+	c := b.chat(chat)
+	if c == nil {
+		return false
+	}
+	if i := slices.IndexFunc(c.readers, func(s *refSub) bool { return s.device == device }); i >= 0 {
+		b.discard(c.readers[i], reason)
+		present = true
+	}
+	if i := slices.IndexFunc(c.absent, func(a refAbsence) bool { return a.device == device }); i >= 0 { // it has no grace
+		c.absent = slices.Delete(c.absent, i, i+1)
+		c.leftAt = b.now
+		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})
+		reached.countIf(kickedInGrace, !present)
+		present = true
+	}
+	return present
+}
+
 // tell adds an event. Who waits for it is woken when the step is complete.
 func (b *refBroker) tell(c *refChat, e refEvent) {
 	e.at = b.now
+	for _, s := range c.readers {
+		if !s.readable() {
+			s.waiting = b.now
+		}
+	}
 	c.events = append(c.events, e)
 }

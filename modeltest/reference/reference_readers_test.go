@@ -10,9 +10,10 @@ import (
 // refSub is one subscription.
 type refSub struct {
 	chat      *refChat
-	device    string
-	buffer    int
+	device    string // empty: it is anonymous
+	buffer    int    // one more than asked for with Chan
 	strategy  refStrategy
+	patience  time.Duration // how long publishers wait for it
 	stall     time.Duration // 0: never
 	until     *refCall      // nil: for ever
 	resumes   refPosition
@@ -31,6 +32,8 @@ type refSub struct {
 	delivered, missed, discarded uint64
 
 	spent    bool          // has used up the patience of publishers, and was not half empty since
+	awaited  bool          // publishers have waited for it
+	unproven bool          // spent like the one that it has replaced; until it takes something
 	waiting  time.Duration // since when something is pending and nothing is taken
 	reading  *refCall      // a Next that waits
 	failed   error         // how its sampler failed
@@ -56,11 +59,14 @@ type refPosition struct {
 func (s *refSub) count() int      { return len(s.pending) - s.gone }
 func (s *refSub) full() bool      { return s.count() >= s.buffer+s.replay }
 func (s *refSub) halfEmpty() bool { return s.count() <= s.buffer/2 }
+func (s *refSub) blocks() bool {
+	return s.strategy.pick == nil && s.strategy.Sampling == broadcast.Block
+}
 
 // kept returns the Seq after which messages are kept for those who come later.
 func (b *refBroker) kept(c *refChat) uint64 {
-	kept := max(0, len(c.log)-b.history)
-	for b.age > 0 && kept < len(c.log) && b.now-c.log[kept].at > b.age {
+	kept := max(0, len(c.log)-c.history)
+	for c.age > 0 && kept < len(c.log) && b.now-c.log[kept].at > c.age {
 		kept++
 	}
 	return uint64(kept)
@@ -71,7 +77,7 @@ func (b *refBroker) subscribe(chat string, s *refSub) (err error) {
 	c := b.chat(chat)
 	switch {
 	case b.closed:
-		return broadcast.ErrClosed
+		return broadcast.ErrBrokerClosed
 	case s.until != nil && s.until.expires <= b.now:
 		return s.until.ctxErr
 	case c == nil:
@@ -79,8 +85,8 @@ func (b *refBroker) subscribe(chat string, s *refSub) (err error) {
 			return err
 		}
 	}
-	i := slices.IndexFunc(c.readers, func(r *refSub) bool { return r.device == s.device })
-	if i < 0 && b.maxSubs > 0 && len(c.readers) >= b.maxSubs {
+	i := slices.IndexFunc(c.readers, func(r *refSub) bool { return r.device == s.device && s.device != "" })
+	if i < 0 && c.maxSubs > 0 && len(c.readers) >= c.maxSubs {
 		return broadcast.ErrLimit
 	}
 	s.chat, s.stallsAt = c, never
@@ -88,6 +94,9 @@ func (b *refBroker) subscribe(chat string, s *refSub) (err error) {
 	b.subs = append(b.subs, s)
 	if i >= 0 { // a takeover is neither coming nor going
 		old := c.readers[i]
+		s.spent = old.delivered == 0 && (old.awaited || old.spent)
+		s.unproven = s.spent
+		reached.countIf(replacedIdle, s.spent)
 		c.readers = append(c.readers, s)
 		b.counts.Replaced++
 		b.discard(old, broadcast.ErrReplaced)
@@ -96,6 +105,8 @@ func (b *refBroker) subscribe(chat string, s *refSub) (err error) {
 		c.readers = append(c.readers, s)
 	}
 	s.told = len(c.events)
+	reached.countIf(subscribedToEnded, c.ended != nil && s.readable())
+	b.drained(s)
 	return nil
 }
 
@@ -120,13 +131,15 @@ func (b *refBroker) start(s *refSub) {
 	s.replay = len(s.pending)
 }
 
-// readable reports whether something can be taken. Comings and goings are told while the subscription is open only.
+// readable reports whether something can be taken. Comings and goings are told while the
+// subscription is open only.
 func (s *refSub) readable() bool {
 	_, ok := s.nextEvent()
 	return ok || s.count() > 0
 }
 
-// next predicts Next: the reason of the end if there is nothing to read, then the ctx, then what is next.
+// next predicts Next: the reason of the end if there is nothing to read, then the ctx, then what is
+// next.
 func (b *refBroker) next(s *refSub, call *refCall) *refCall {
 	call.chat = s.chat
 	switch {
@@ -135,9 +148,17 @@ func (b *refBroker) next(s *refSub, call *refCall) *refCall {
 	case call.expires <= b.now:
 		return b.finish(call, call.ctxErr)
 	}
+	s.comes()
 	s.reading = call
 	b.read(s)
 	return call
+}
+
+// comes notes that somebody comes to read.
+func (s *refSub) comes() {
+	if s.halfEmpty() {
+		s.spent, s.awaited, s.unproven = false, false, false
+	}
 }
 
 // read lets a Next that waits take something, if there is something.
@@ -159,14 +180,22 @@ func (b *refBroker) wake(c *refChat) {
 	}
 }
 
-// take takes what is next: an event, if it comes before the next message, or that message. seen is what the real one returned; it says
-// which messages DropRandom dropped, and in which order those left that left together.
+// take takes what is next. With the last of it a subscription ends during Shutdown, or if its chat
+// has ended.
 func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Delivery[int] {
+	d := b.takeNext(s, seen)
+	b.drained(s)
+	return d
+}
+
+// takeNext takes an event, if it comes before the next message, or that message. seen is what the
+// real one returned; it says which messages DropRandom dropped, and in which order those left that
+// left together.
+func (b *refBroker) takeNext(s *refSub, seen broadcast.Delivery[int]) broadcast.Delivery[int] {
 	s.orderEvents(seen)
 	e, ok := s.nextEvent()
 	if ok && e.kind == broadcast.Resync {
-		s.told = len(s.chat.events)
-		return s.tell(s.last, e)
+		return b.told(s, s.last, e, len(s.chat.events))
 	}
 	wasNotDropped := func(first refItem) bool {
 		if seen.Kind == broadcast.Published {
@@ -180,8 +209,7 @@ func (b *refBroker) take(s *refSub, seen broadcast.Delivery[int]) broadcast.Deli
 	}
 	if ok && (s.count() == 0 || e.seq < s.pending[0].seq) {
 		s.chat.events[s.told].told = true
-		s.told++
-		return s.tell(e.seq, e)
+		return b.told(s, e.seq, e, s.told+1)
 	}
 	item := s.pending[0]
 	s.pending = s.pending[1:]
@@ -197,11 +225,17 @@ func (b *refBroker) taken(s *refSub, item refItem) broadcast.Delivery[int] {
 	d := broadcast.Delivery[int]{Chat: s.chat.name, Seq: item.seq, Missed: item.seq - s.last - 1, Message: item.msg}
 	s.last, s.waiting, s.offered = item.seq, b.now, nil
 	s.delivered++
-	s.spent = s.spent && !s.halfEmpty()
-	if b.draining != nil && s.err == nil && s.count() == 0 {
-		b.end(s, broadcast.ErrClosed)
-	}
+	s.spent = s.spent && !s.unproven
+	s.unproven = false
+	s.comes()
 	return d
+}
+
+// drained ends a subscription that has taken all, during Shutdown or if its chat has ended.
+func (b *refBroker) drained(s *refSub) {
+	if (b.draining != nil || s.chat.ended != nil) && s.err == nil && !s.readable() {
+		b.end(s, s.chat.endsWith())
+	}
 }
 
 // end ends a subscription; what is pending stays readable.
@@ -212,9 +246,7 @@ func (b *refBroker) end(s *refSub, err error) {
 	c := s.chat
 	s.err, s.endedAt, s.head = err, b.now, c.head()
 	c.readers = slices.DeleteFunc(c.readers, func(r *refSub) bool { return r == s })
-	if len(c.readers) == 0 {
-		c.idleSince = b.now
-	}
+	b.idle(c)
 	if s.reading != nil {
 		b.finish(s.reading, err)
 		s.reading = nil

@@ -8,15 +8,15 @@ import (
 	"pgregory.net/rapid"
 )
 
-// An op is one operation of a sequence: what to do, and numbers that choose to whom and how. Every list of them is valid, because numbers
-// are taken modulo what there is to choose from: a list can be cut anywhere, mutated by the fuzzer, and pasted from a failure into a
-// test.
+// An op is one operation of a sequence: what to do, and numbers that choose to whom and how. Every
+// list of them is valid, because numbers are taken modulo what there is to choose from: a list can
+// be cut anywhere, mutated by the fuzzer, and pasted from a failure into a test.
 type op struct {
 	kind opKind
 	args args
 }
 
-type args [9]byte
+type args [10]byte
 
 type opKind byte
 
@@ -44,6 +44,11 @@ const (
 	opBadInput
 	opShutdown
 	opClose
+	opHead
+	opLast
+	opKick
+	opEndChat
+	opForget
 )
 
 // operations says what the kinds of operations do, and how often they are chosen.
@@ -54,20 +59,20 @@ var operations = [...]struct {
 	instant bool // it begins no wait that others could end at the same moment, and may be done at the very moment of an event
 	do      func(m *model, o args)
 }{
-	opNew:             {"opNew", 0, 9, false, func(*model, args) {}},
-	opPublish:         {"opPublish", 20, 2, false, (*model).opPublish},
-	opTryNext:         {"opTryNext", 26, 1, true, (*model).opTryNext},
-	opSubscribe:       {"opSubscribe", 26, 9, false, (*model).opSubscribe},
+	opNew:             {"opNew", 0, 10, false, func(*model, args) {}},
+	opPublish:         {"opPublish", 18, 2, false, (*model).opPublish},
+	opTryNext:         {"opTryNext", 18, 1, true, (*model).opTryNext},
+	opSubscribe:       {"opSubscribe", 25, 10, false, (*model).opSubscribe},
 	opTryPublish:      {"opTryPublish", 18, 1, true, (*model).opTryPublish},
 	opGoPublish:       {"opGoPublish", 18, 2, false, (*model).opGoPublish},
 	opSleepToMoment:   {"opSleepToMoment", 12, 1, false, (*model).opSleepToMoment},
 	opSleep:           {"opSleep", 10, 1, false, (*model).opSleep},
 	opNext:            {"opNext", 12, 2, false, (*model).opNext},
-	opBurst:           {"opBurst", 14, 2, false, (*model).opBurst},
-	opAll:             {"opAll", 13, 5, false, (*model).opAll},
+	opBurst:           {"opBurst", 13, 2, false, (*model).opBurst},
+	opAll:             {"opAll", 12, 5, false, (*model).opAll},
 	opNextBatch:       {"opNextBatch", 12, 3, false, (*model).opNextBatch},
 	opMessages:        {"opMessages", 12, 5, false, (*model).opMessages},
-	opChan:            {"opChan", 14, 1, true, (*model).opChan},
+	opChan:            {"opChan", 13, 1, true, (*model).opChan},
 	opCloseSubscriber: {"opCloseSubscriber", 10, 1, true, (*model).opCloseSubscriber},
 	opGoNext:          {"opGoNext", 10, 2, false, (*model).opGoNext},
 	opCancel:          {"opCancel", 7, 1, true, (*model).opCancel},
@@ -77,6 +82,11 @@ var operations = [...]struct {
 	opBadInput:        {"opBadInput", 3, 3, false, (*model).opBadInput},
 	opShutdown:        {"opShutdown", 1, 1, false, (*model).opShutdown},
 	opClose:           {"opClose", 1, 0, true, (*model).opClose},
+	opHead:            {"opHead", 3, 1, true, (*model).opHead},
+	opLast:            {"opLast", 3, 1, true, (*model).opLast},
+	opKick:            {"opKick", 3, 3, true, (*model).opKick},
+	opEndChat:         {"opEndChat", 3, 2, true, (*model).opEndChat},
+	opForget:          {"opForget", 2, 1, true, (*model).opForget},
 }
 
 // sequence is a list of operations, of which the first is opNew.
@@ -93,7 +103,8 @@ func (ops sequence) GoString() string {
 	return strings.NewReplacer(" ", ", ", ", args", ", args").Replace(s.String())
 }
 
-// sequences generates sequences of as many operations as -rapid.steps says, on average, in which subscriptions have these strategies.
+// sequences generates sequences of as many operations as -rapid.steps says, on average, in which
+// subscriptions have these strategies.
 func sequences(strategies []byte) *rapid.Generator[sequence] {
 	arg := rapid.ByteRange(0, 15)
 	strategy := rapid.SampledFrom(strategies)
@@ -117,7 +128,8 @@ func sequences(strategies []byte) *rapid.Generator[sequence] {
 	})
 }
 
-// kinds generates kinds of operations as often as their weights say. It draws a number bit by bit, because rapid prefers small numbers.
+// kinds generates kinds of operations as often as their weights say. It draws a number bit by bit,
+// because rapid prefers small numbers.
 var kinds = rapid.Custom(func(t *rapid.T) opKind {
 	n := 0
 	for range 8 {
@@ -143,7 +155,8 @@ func (ops sequence) encode() (data []byte) {
 	return data
 }
 
-// decode reads a sequence from bytes. Every input is good for something; a long one is cut, because nothing new comes late.
+// decode reads a sequence from bytes. Every input is good for something; a long one is cut, because
+// nothing new comes late.
 func decode(data []byte) (ops sequence) {
 	for len(data) > 0 && len(ops) < 200 {
 		o := op{kind: opNew}

@@ -12,11 +12,16 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// How the samplers of sequences fail, on every third message; and why Until's contexts end.
+// How the samplers of sequences fail, on every third message; why Until's contexts end, and why
+// Kick and EndChat.
 var (
 	errModelPanic = errors.New("the sampler panicked")
 	errModelExit  = errors.New("the sampler exited")
 	errModelUntil = errors.New("the cause of Until's context")
+	errModelKick  = errors.New("the reason of Kick")
+
+	errModelDone   = errors.New("the reason of EndChat")
+	errModelFailed = errors.New("another reason of EndChat")
 )
 
 // modelStrategies are all strategies, those that fail last.
@@ -32,7 +37,8 @@ var modelStrategies = []refStrategy{
 	{pick: pickBySum, fails: errModelExit},
 }
 
-// pickBySum is a sampler that gives itself away if it is shown anything else than what is pending. It lets others run meanwhile.
+// pickBySum is a sampler that gives itself away if it is shown anything else than what is pending.
+// It lets others run meanwhile.
 func pickBySum(n int, at func(i int) int, next int) int {
 	runtime.Gosched()
 	runtime.Gosched()
@@ -84,11 +90,20 @@ const subscribeStrategy = 3
 
 func (m *model) opSubscribe(o args) {
 	chat, device := choose(mostlyChatA, o[0]), choose(modelDevices, o[1])
+	if o[1] > 12 {
+		device = ""
+	}
 	ref := &refSub{device: device, buffer: choose(modelBuffers, o[2]), strategy: choose(modelStrategies, o[3]), replays: -1}
 	ref.follows = o[8]%3 == 1
+	settings := m.ref.settings(chat)
+	ref.patience = settings.patience
 	opts := []broadcast.SubscribeOption{broadcast.WithBuffer(ref.buffer), ref.strategy.option()}
-	if o[8] == 15 { // those of the broker
-		ref.buffer, ref.strategy, opts = m.defaults.buffer, m.defaults.strategy, nil
+	if o[8] == 15 { // those of the chat
+		ref.buffer, ref.strategy, opts = settings.buffer, m.strategy, nil
+	}
+	if own := choose([]time.Duration{-1, -1, 0, -1, 5, -1, 30, -1}, o[9]) * time.Millisecond; own >= 0 {
+		ref.patience = own
+		opts = append(opts, broadcast.WithPatience(own))
 	}
 	if ref.follows {
 		opts = append(opts, broadcast.WithPresence())
@@ -138,11 +153,14 @@ func (m *model) startAt(ref *refSub, chat string, how, where byte) (opts []broad
 		}
 	case 11:
 		replay(0)
+	case 12:
+		resume(m.head.ref, m.head.real)
 	}
 	return opts
 }
 
-// choosePosition chooses a position that was seen: mostly where one of the last subscriptions of a chat is.
+// choosePosition chooses a position that was seen: mostly where one of the last subscriptions of a
+// chat is.
 func (m *model) choosePosition(chat string, by byte) (refPosition, broadcast.Position) {
 	any := by >= 12
 	skip := int(by % 4)
@@ -178,8 +196,8 @@ func cutPosition(p broadcast.Position) (epoch, seq string) {
 	return epoch, seq
 }
 
-// subscribe calls Subscribe. The context of Until ends by itself after a duration above 0, never if it is 0, is done if it is -2 ms; -1 ms
-// is no Until.
+// subscribe calls Subscribe. The context of Until ends by itself after a duration above 0, never if
+// it is 0, is done if it is -2 ms; -1 ms is no Until.
 func (m *model) subscribe(chat string, ref *refSub, until time.Duration, opts []broadcast.SubscribeOption) *modelSub {
 	if c := m.ref.chat(chat); c != nil && ref.strategy.pick != nil && len(c.queue) > 1 {
 		return nil // see roomForWaiter
@@ -207,7 +225,13 @@ func (m *model) subscribe(chat string, ref *refSub, until time.Duration, opts []
 		opts = append(opts, broadcast.Until(ctx))
 	}
 	var err error
-	m.do(func() { s.Subscriber, err = m.real.Subscribe(chat, ref.device, opts...) })
+	m.do(func() {
+		if ref.device == "" {
+			s.Subscriber, err = m.real.SubscribeAnonymous(chat, opts...)
+		} else {
+			s.Subscriber, err = m.real.Subscribe(chat, ref.device, opts...)
+		}
+	})
 	if m.logging {
 		m.logf("Subscribe(%s, stall %v, follows %v, replay %d, resume %+v): %v", s.name, ref.stall, ref.follows, ref.replays, ref.resumes.seq, err)
 	}
@@ -249,6 +273,44 @@ func (m *model) closeSubscriber(s *modelSub) {
 	m.ref.discard(s.ref, broadcast.ErrClosed)
 }
 
+// opKick ends the subscription of a device, or its grace.
+func (m *model) opKick(o args) {
+	chat, device, reason := choose(mostlyChatA, o[0]), choose(modelDevices, o[1]), choose([]error{errModelKick, nil}, o[2])
+	got := m.real.Kick(chat, device, reason)
+	if m.logging {
+		m.logf("Kick(%s, %s, %v): %v", chat, device, reason, got)
+	}
+	if reason == nil {
+		reason = broadcast.ErrKicked
+	}
+	if want := m.ref.kick(chat, device, reason); got != want {
+		m.fail("Kick(%s, %s): %v instead of %v", chat, device, got, want)
+	}
+}
+
+// opEndChat ends a chat.
+func (m *model) opEndChat(o args) {
+	chat, reason := choose(mostlyChatA, o[0]), choose([]error{errModelDone, errModelFailed, nil}, o[1])
+	got := m.real.EndChat(context.Background(), chat, reason)
+	if m.logging {
+		m.logf("EndChat(%s, %v): %v", chat, reason, got)
+	}
+	if reason == nil {
+		reason = broadcast.ErrEnded
+	}
+	m.compareError(m.ref.endChat(chat, reason), got, "EndChat "+chat)
+}
+
+// opForget forgets a chat.
+func (m *model) opForget(o args) {
+	chat := choose(mostlyChatA, o[0])
+	got := m.real.Forget(context.Background(), chat)
+	if m.logging {
+		m.logf("Forget(%s): %v", chat, got)
+	}
+	m.compareError(m.ref.forgetChat(chat), got, "Forget "+chat)
+}
+
 // opEndUntil cancels the context that was given to Until.
 func (m *model) opEndUntil(o args) {
 	s := m.sub(o[0])
@@ -262,13 +324,17 @@ func (m *model) opEndUntil(o args) {
 	s.ref.until.expires = min(s.ref.until.expires, m.now())
 }
 
-// opReplay looks at what is kept of a chat at this moment: a subscription replays it and is gone again.
+// opReplay looks at what is kept of a chat at this moment: a subscription replays it and is gone
+// again.
 func (m *model) opReplay(o args) {
-	ref := &refSub{device: "eve", buffer: 64, strategy: modelStrategies[0], replays: choose([]int{100, 2, 1}, o[1])}
+	chat := choose(mostlyChatA, o[0])
+	ref := &refSub{
+		device: "eve", buffer: 64, strategy: modelStrategies[0], patience: m.ref.settings(chat).patience, replays: choose([]int{100, 2, 1}, o[1]),
+	}
 	opts := []broadcast.SubscribeOption{
 		broadcast.WithBuffer(64), broadcast.WithSampling(broadcast.DropOldest), broadcast.WithStallTimeout(0), broadcast.Replay(ref.replays),
 	}
-	s := m.subscribe(choose(mostlyChatA, o[0]), ref, -time.Millisecond, opts)
+	s := m.subscribe(chat, ref, -time.Millisecond, opts)
 	if s == nil {
 		return
 	}
@@ -281,7 +347,7 @@ func (m *model) opReplay(o args) {
 func (m *model) opComeAndGo(o args) {
 	chat, subs := choose(mostlyChatA, o[0]), len(m.ref.subs)
 	for i := range choose([]int{150, 1, 128}, o[1]) {
-		ref := &refSub{device: "eve", buffer: 1, strategy: modelStrategies[0], replays: -1}
+		ref := &refSub{device: "eve", buffer: 1, strategy: modelStrategies[0], patience: m.ref.settings(chat).patience, replays: -1}
 		s, err := m.real.Subscribe(chat, ref.device, broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.DropOldest))
 		m.compareError(m.ref.subscribe(chat, ref), err, "Subscribe eve")
 		if err != nil {
@@ -294,4 +360,32 @@ func (m *model) opComeAndGo(o args) {
 		m.ref.discard(ref, broadcast.ErrClosed)
 	}
 	m.ref.subs = m.ref.subs[:subs] // there is nothing in their books
+}
+
+// opHead asks where a chat is now. A later subscription may resume there.
+func (m *model) opHead(o args) {
+	chat := choose(mostlyChatA, o[0])
+	got, err := m.real.Head(context.Background(), chat)
+	want, wantErr := m.ref.head(chat)
+	m.compareError(wantErr, err, "Head "+chat)
+	if err == nil {
+		m.comparePosition(want, got, "Head "+chat)
+		m.head.ref, m.head.real = want, got
+	}
+}
+
+// opLast asks for the last message of a chat.
+func (m *model) opLast(o args) {
+	chat := choose(mostlyChatA, o[0])
+	got, ok, err := m.real.Last(context.Background(), chat)
+	want, wantOK, wantErr := m.ref.last(chat)
+	m.compareError(wantErr, err, "Last "+chat)
+	if ok != wantOK {
+		m.fail("Last %s: %v instead of %v", chat, ok, wantOK)
+	}
+	if ok {
+		m.compareDelivery(want, got, "Last "+chat)
+		m.comparePosition(refPosition{m.ref.chat(chat), want.Seq}, got.Position(), "Last "+chat)
+		reached.count(lastWasKept)
+	}
 }
