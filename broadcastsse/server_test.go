@@ -1,0 +1,331 @@
+package broadcastsse_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastsse"
+)
+
+// both runs a test of streams that net/http writes, and of those that are hijacked.
+func both(t *testing.T, test func(t *testing.T, hijack func(*options))) {
+	t.Run("net/http", func(t *testing.T) { test(t, func(*options) {}) })
+	t.Run("hijacked", func(t *testing.T) { test(t, func(o *options) { o.Hijack = true }) })
+}
+
+// Promise 82.
+func TestEveryStreamOfAChatGetsItsMessagesInOrder(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, hijack)
+		one, two := s.dial("1"), s.dial("2")
+		s.publish("a", "b", "c\n\rid: forged\r\n\r\ndata: d")
+		for _, c := range []*client{one, two} {
+			assert.Equal(t, []string{"a", "b", "c\n\rid: forged\r\n\r\ndata: d"}, c.messages(3))
+		}
+		assert.Equal(t, "text/event-stream", one.res.Header.Get("Content-Type"))
+		assert.Equal(t, "no-store", one.res.Header.Get("Cache-Control"))
+		assert.Equal(t, "no", one.res.Header.Get("X-Accel-Buffering"))
+		assert.Equal(t, "nosniff", one.res.Header.Get("X-Content-Type-Options"))
+	})
+}
+
+func TestTheIdOfAMessageIsItsPosition(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial("1")
+	s.publish("a")
+	e := c.next()
+	assert.Equal(t, e.id, e.decoded(t).Position)
+	assert.NotEmpty(t, e.id)
+}
+
+// Promise 82.
+func TestAPayloadOfManyLinesArrivesWhole(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Encode = func(dst []byte, d broadcast.Delivery[string]) ([]byte, error) { return append(dst, d.Message...), nil }
+	})
+	c := s.dial("1")
+	s.publish("a\nb\r\nc\rd\n\ne\n", "", "\r")
+	assert.Equal(t, "a\nb\nc\nd\n\ne\n", c.next().data)
+	assert.Equal(t, "", c.next().data)
+	assert.Equal(t, "\n", c.next().data)
+}
+
+// Promise 83.
+func TestAStreamBeginsWithReadyAndATimeToRetry(t *testing.T) {
+	s := start(t, func(o *options) { o.Retry = 3 * time.Second })
+	seen := make(map[int]bool)
+	for range 10 {
+		e := s.connect("chat=c&device=1").next()
+		assert.Equal(t, "ready", e.name)
+		assert.NotEmpty(t, e.id, "a client that is interrupted in a quiet chat resumes from there")
+		retry, err := strconv.Atoi(e.retry)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, retry, 3000)
+		assert.Less(t, retry, 6000)
+		seen[retry] = true
+	}
+	assert.Greater(t, len(seen), 1, "not all at once")
+}
+
+// Promise 83.
+func TestAStreamResumesAfterTheLastEventID(t *testing.T) {
+	s := start(t, nil, broadcast.WithHistory(2, 0))
+	c := s.dial("1")
+	s.publish("a", "b")
+	first, last := c.next().id, c.next().id
+	_ = c.res.Body.Close()
+	require.ErrorIs(t, s.reason(), broadcastsse.ErrLeft)
+	s.publish("c", "d")
+
+	for _, request := range [][]string{
+		{"chat=c&device=1", "Last-Event-ID", last},
+		{"chat=c&device=1&after=" + last},
+		{"chat=c&device=1&after=" + first, "Last-Event-ID", last}, // the header wins
+	} {
+		c = s.connect(request[0], request[1:]...)
+		ready := c.next()
+		assert.Equal(t, "ready", ready.name)
+		assert.True(t, ready.decoded(t).Recovered)
+		assert.Equal(t, []string{"c", "d"}, c.messages(2))
+	}
+
+	c = s.connect("chat=c&device=1", "Last-Event-ID", first)
+	reset := c.next()
+	assert.Equal(t, "reset", reset.name)
+	assert.EqualValues(t, 1, reset.decoded(t).Missed)
+	missed := c.next()
+	assert.Equal(t, "missed", missed.name)
+	assert.Empty(t, missed.id, "a client that is interrupted here asks again for what is missing")
+	assert.Equal(t, []string{"c", "d"}, c.messages(2))
+
+	assert.Equal(t, "reset", s.connect("chat=c&device=1&after=nonsense").next().name)
+}
+
+// Promise 88.
+func TestABrowserWhoseStreamIsNotToBeResumedGivesUp(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, hijack)
+		c := s.dial("1")
+		s.dial("1")
+		e, d := c.ended()
+		assert.Equal(t, "replaced", e.id)
+		assert.Equal(t, 4001, d.Code)
+		require.ErrorIs(t, s.reason(), broadcast.ErrReplaced)
+
+		c = s.dial("2")
+		require.True(t, s.broker.Kick("c", "2", nil))
+		e, d = c.ended()
+		assert.Equal(t, "kicked", e.id)
+		assert.Equal(t, 4003, d.Code)
+		require.ErrorIs(t, s.reason(), broadcast.ErrKicked)
+
+		ended := s.connect("chat=d&device=1")
+		require.Equal(t, "ready", ended.next().name)
+		require.NoError(t, s.broker.EndChat(context.Background(), "d", errTest))
+		e, d = ended.ended()
+		assert.Equal(t, "ended", e.id)
+		assert.Equal(t, 1000, d.Code)
+		assert.Contains(t, d.Reason, errTest.Error())
+		require.ErrorIs(t, s.reason(), broadcast.ErrEnded)
+
+		for _, id := range []string{"replaced", "kicked", "ended"} {
+			for _, chat := range []string{"c", "forgotten", ""} {
+				assert.Equal(t, http.StatusNoContent, s.get("chat="+chat+"&device=1", "Last-Event-ID", id).StatusCode)
+			}
+		}
+		assert.EqualValues(t, 1, s.broker.Stats().Subscribers)
+	})
+}
+
+// Promise 89.
+func TestShutdownDeliversAndEndsTheStreamSoThatItMayResume(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, hijack)
+		c := s.dial("1")
+		s.publish("a", "b")
+		require.NoError(t, s.broker.Shutdown(context.Background()))
+		assert.Equal(t, []string{"a", "b"}, c.messages(2))
+		e, d := c.ended()
+		assert.Empty(t, e.id)
+		assert.Equal(t, 1001, d.Code)
+		require.ErrorIs(t, s.reason(), broadcast.ErrBrokerClosed)
+		require.NoError(t, s.server.Drain(context.Background()))
+		assert.Equal(t, http.StatusServiceUnavailable, s.get("chat=c&device=1").StatusCode)
+	})
+}
+
+// Promise 89.
+func TestDrainDeliversWhatWasAcceptedAndLeavesTheBrokerAlone(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, hijack)
+		c := s.dial("1")
+		s.publish("a", "b")
+		require.NoError(t, s.server.Drain(context.Background()))
+		assert.Equal(t, []string{"a", "b"}, c.messages(2))
+		_, d := c.ended()
+		assert.Equal(t, 1001, d.Code)
+		require.ErrorIs(t, s.reason(), broadcastsse.ErrDrained)
+		s.publish("c")
+		res := s.get("chat=c&device=1")
+		assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+		assert.NotEmpty(t, res.Header.Get("Retry-After"))
+	})
+}
+
+func TestAClientThatLeavesEndsItsSubscription(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, hijack)
+		c := s.dial("1")
+		_ = c.res.Body.Close()
+		require.ErrorIs(t, s.reason(), broadcastsse.ErrLeft)
+		assert.Zero(t, s.broker.Stats().Subscribers)
+	})
+}
+
+func TestATicketWithoutADeviceIsAnonymous(t *testing.T) {
+	s := start(t, nil)
+	one, two := s.dial(""), s.dial("")
+	s.publish("a")
+	assert.Equal(t, []string{"a"}, one.messages(1))
+	assert.Equal(t, []string{"a"}, two.messages(1))
+}
+
+func TestServeDeliversASubscriptionMadeElsewhere(t *testing.T) {
+	s := start(t, nil)
+	served := make(chan error, 1)
+	s.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.server.Check(w, r) {
+			return
+		}
+		sub, err := s.broker.Subscribe("c", "made elsewhere")
+		if assert.NoError(t, err) {
+			served <- s.server.Serve(w, r, broadcastsse.Ticket{}, sub)
+		}
+	}))
+	c := s.dial("1")
+	s.publish("a")
+	assert.Equal(t, []string{"a"}, c.messages(1))
+	require.NoError(t, s.server.Drain(context.Background()))
+	require.ErrorIs(t, <-served, broadcastsse.ErrDrained)
+}
+
+// Promise 81.
+func TestARefusedRequestLeavesTheConnectedDeviceAlone(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Hosts = []string{"127.0.0.1"}
+		o.Admit = func(r *http.Request) (broadcastsse.Ticket, error) {
+			switch ticket, _ := admit(r); r.Header.Get("Admit") {
+			case "":
+				return ticket, nil
+			case "panic":
+				panic("as the test wants")
+			case "error":
+				return ticket, errTest
+			default:
+				return ticket, &broadcastsse.Refusal{Status: http.StatusUnauthorized}
+			}
+		}
+	}, broadcast.WithMaxChats(1))
+	connected := s.dial("1")
+	for name, test := range map[string]struct {
+		query, header, value string
+		status               int
+	}{
+		"host":   {"chat=c&device=1", "Host", "evil.example", 421},
+		"origin": {"chat=c&device=1", "Origin", "https://evil.example", 403},
+		"site":   {"chat=c&device=1", "Sec-Fetch-Site", "cross-site", 403},
+		"who":    {"chat=c&device=1", "Admit", "no", 401},
+		"error":  {"chat=c&device=1", "Admit", "error", 500},
+		"panic":  {"chat=c&device=1", "Admit", "panic", 500},
+		"name":   {"chat=&device=1", "", "", 400},
+		"limit":  {"chat=d&device=1", "", "", 503},
+	} {
+		var headers []string
+		if test.header != "" {
+			headers = []string{test.header, test.value}
+		}
+		assert.Equal(t, test.status, s.get(test.query, headers...).StatusCode, name)
+	}
+	res, err := http.Post(s.http.URL+"/?chat=c&device=1", "text/plain", nil)
+	require.NoError(t, err)
+	_ = res.Body.Close()
+	assert.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
+	assert.Equal(t, "GET", res.Header.Get("Allow"))
+
+	s.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.server.ServeHTTP(struct{ http.ResponseWriter }{w}, r) // as careless middleware does
+	}))
+	assert.Equal(t, http.StatusNotImplemented, s.get("chat=c&device=1").StatusCode)
+	s.handle(s.server)
+
+	s.publish("still here")
+	assert.Equal(t, []string{"still here"}, connected.messages(1))
+	for _, want := range []string{"level=ERROR", errTest.Error(), "panic: as the test wants", "method=GET", "remote=127.0.0.1:"} {
+		assert.Contains(t, s.log.String(), want)
+	}
+}
+
+func TestAPageOfATrustedOriginMayRead(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, func(o *options) {
+			hijack(o)
+			o.Origins = []string{"https://example.org"}
+		})
+		res := s.get("chat=c&device=1", "Origin", "https://example.org", "Sec-Fetch-Site", "cross-site")
+		assert.Equal(t, http.StatusOK, res.StatusCode)
+		assert.Equal(t, "https://example.org", res.Header.Get("Access-Control-Allow-Origin"))
+		assert.Equal(t, "Origin", res.Header.Get("Vary"))
+		assert.Empty(t, s.get("chat=c&device=2").Header.Get("Access-Control-Allow-Origin"))
+	})
+}
+
+// Promise 90.
+func TestNewListsEveryBadOption(t *testing.T) {
+	_, err := broadcastsse.New[string](nil, options{
+		Retry: -1, Ping: -1, WriteTimeout: -1, Pace: -1, BatchBytes: -1, SendBuffer: -1, Replay: -1,
+		Origins: []string{"example.com"}, Hosts: []string{"http://x"},
+	})
+	require.ErrorIs(t, err, broadcast.ErrInvalid)
+	for _, want := range []string{
+		"broker", "Admit", "Retry", "Ping", "WriteTimeout", "Pace", "BatchBytes", "SendBuffer", "Replay", "Origins", "Hosts",
+	} {
+		assert.Contains(t, err.Error(), want)
+	}
+}
+
+// Promise 90.
+func TestAnObserverThatPanicsEndsNothing(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		s := start(t, func(o *options) {
+			hijack(o)
+			closed := o.Observe.Closed
+			o.Observe = broadcastsse.Observer{
+				Opened:  func() { panic("of Opened") },
+				Refused: func(int) { panic("of Refused") },
+				Batch:   func(int, int) { panic("of Batch") },
+				Closed: func(reason error) {
+					closed(reason)
+					panic("of Closed")
+				},
+			}
+		})
+		c := s.dial("1")
+		assert.Equal(t, http.StatusBadRequest, s.get("chat=").StatusCode)
+		s.publish("a")
+		assert.Equal(t, []string{"a"}, c.messages(1))
+		require.NoError(t, s.server.Drain(context.Background()))
+		_, d := c.ended()
+		assert.Equal(t, 1001, d.Code)
+		require.ErrorIs(t, s.reason(), broadcastsse.ErrDrained)
+		for _, want := range []string{"Opened", "Refused", "Batch", "Closed", "method=GET path=/ remote=127.0.0.1:"} {
+			assert.Contains(t, s.log.String(), want)
+		}
+	})
+}

@@ -1,0 +1,78 @@
+package broadcastws_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/coder/websocket"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastws"
+)
+
+// A service mounts an endpoint, says who may watch what, and ends in order.
+func Example() {
+	broker, err := broadcast.New[string]()
+	if err != nil {
+		log.Fatal(err)
+	}
+	sockets, err := broadcastws.New(broker, broadcastws.Options[string]{
+		Admit: func(r *http.Request) (broadcastws.Ticket, error) {
+			user, password, ok := r.BasicAuth() // or a cookie: whatever your login is
+			if !ok || password != "secret" {
+				return broadcastws.Ticket{}, &broadcastws.Refusal{Status: http.StatusUnauthorized}
+			}
+			return broadcastws.Ticket{Chat: r.PathValue("chat"), Device: user}, nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/chats/{chat}", sockets)
+	service := httptest.NewServer(mux)
+
+	ctx := context.Background()
+	client, _, err := websocket.Dial(ctx, service.URL+"/chats/general", nil)
+	fmt.Println("without a password:", client != nil, err != nil)
+	client, _, err = websocket.Dial(ctx, service.URL+"/chats/general", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Basic YW5uOnNlY3JldA=="}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			_, frame, err := client.Read(ctx)
+			if err != nil {
+				fmt.Println(websocket.CloseStatus(err))
+				return
+			}
+			fmt.Println(len(frame) > 0)
+		}
+	}()
+	if err := broker.Publish(ctx, "general", "hello"); err != nil {
+		log.Fatal(err)
+	}
+
+	// The end: everything accepted is delivered, then the sockets close, then the rest.
+	if err := broker.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := sockets.Drain(ctx); err != nil {
+		log.Fatal(err)
+	}
+	service.Close() // in a service: http.Server.Shutdown
+	<-ended
+	// Output:
+	// without a password: false true
+	// true
+	// true
+	// true
+	// StatusGoingAway
+}

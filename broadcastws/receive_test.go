@@ -1,0 +1,152 @@
+package broadcastws_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastsse"
+	"github.com/fbd86cad/broadcast/broadcastws"
+)
+
+// send sends a text message.
+func (c *client) send(text string) {
+	c.t.Helper()
+	require.NoError(c.t, c.conn.Write(context.Background(), websocket.MessageText, []byte(text)))
+}
+
+func TestReceiveGetsWhatAClientSendsAndMayAnswerItAlone(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Admit = func(r *http.Request) (broadcastws.Ticket, error) {
+			ticket, err := admit(r)
+			ticket.Value = "ticket of " + ticket.Device
+			return ticket, err
+		}
+		o.Receive = func(ctx context.Context, c *broadcastws.Conn, message []byte) error {
+			return c.Send(fmt.Appendf(nil, `{"message":"%v: %s"}`, c.Ticket().Value, message))
+		}
+	})
+	one, two := s.dial("1"), s.dial("2")
+	one.send("a")
+	one.send("b")
+	assert.Equal(t, []string{"ticket of 1: a", "ticket of 1: b"}, one.messages(2))
+	s.publish("to all")
+	assert.Equal(t, []string{"to all"}, two.messages(1))
+}
+
+func TestOneAdmitServesSocketsAndStreams(t *testing.T) {
+	both := func(*http.Request) (broadcastws.Ticket, error) {
+		return broadcastws.Ticket{Chat: "c", Device: "1"}, nil
+	}
+	b, err := broadcast.New[string]()
+	require.NoError(t, err)
+	defer func() { _ = b.Close() }()
+	_, err = broadcastws.New(b, broadcastws.Options[string]{Admit: both})
+	require.NoError(t, err)
+	_, err = broadcastsse.New(b, broadcastsse.Options[string]{Admit: both})
+	require.NoError(t, err)
+}
+
+// Promise 88.
+func TestAClientThatSendsWhereNothingIsReceivedIsClosedWith1008(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial("1")
+	c.send("a")
+	assert.Equal(t, websocket.StatusPolicyViolation, c.ended().Code)
+	assert.EqualError(t, s.reason(), "this socket only sends")
+}
+
+// Promises 88 and 90.
+func TestAnErrorOfReceiveClosesTheSocketAsTheTableSays(t *testing.T) {
+	for name, test := range map[string]struct {
+		receive func() error
+		code    websocket.StatusCode
+		text    string
+		logged  string
+	}{
+		"refusal":    {func() error { return &broadcastws.Refusal{Text: "not you"} }, 1008, "not you", ""},
+		"overloaded": {func() error { return fmt.Errorf("post: %w", broadcast.ErrOverloaded) }, 1013, "overloaded", ""},
+		"closed":     {func() error { return broadcast.ErrClosed }, 1001, "the server is shutting down", ""},
+		"error":      {func() error { return errTest }, 1011, "internal error", errTest.Error()},
+		"panic":      {func() error { panic(errTest) }, 1011, "internal error", "panic: " + errTest.Error()},
+	} {
+		s := start(t, func(o *options) {
+			o.Receive = func(context.Context, *broadcastws.Conn, []byte) error { return test.receive() }
+		})
+		c := s.dial("1")
+		c.send("a")
+		closed := c.ended()
+		assert.Equal(t, test.code, closed.Code, name)
+		assert.Equal(t, test.text, closed.Reason, name)
+		require.Error(t, s.reason(), name)
+		if test.logged == "" {
+			assert.Empty(t, s.log.String(), name)
+			continue
+		}
+		for _, want := range []string{test.logged, "level=ERROR", "method=GET", "path=/", "remote=127.0.0.1:"} {
+			assert.Contains(t, s.log.String(), want, name)
+		}
+	}
+}
+
+// Promise 90.
+func TestReceiveThatEndsItsGoroutineLeavesNothingBehind(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Receive = func(context.Context, *broadcastws.Conn, []byte) error {
+			runtime.Goexit()
+			return nil
+		}
+	})
+	c := s.dial("1")
+	c.send("a")
+	_, err := c.read()
+	require.Error(t, err)
+	require.ErrorIs(t, s.reason(), broadcastws.ErrLeft)
+	assert.Zero(t, s.broker.Stats().Subscribers)
+}
+
+func TestTheContextOfReceiveEndsWithTheSocketAndHasTheValuesOfTheRequest(t *testing.T) {
+	type key struct{}
+	received := make(chan any, 1)
+	s := start(t, func(o *options) {
+		o.Receive = func(ctx context.Context, _ *broadcastws.Conn, _ []byte) error {
+			received <- ctx.Value(key{})
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	s.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.server.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "value")))
+	}))
+	c := s.dial("1")
+	c.send("a")
+	assert.Equal(t, "value", <-received)
+	require.NoError(t, s.broker.Close())
+	assert.Equal(t, websocket.StatusGoingAway, c.ended().Code)
+	require.ErrorIs(t, s.reason(), broadcast.ErrClosed)
+	assert.Empty(t, s.log.String())
+}
+
+// Promise 87.
+func TestAMessageMayHaveMaxFrameBytesAndNoMore(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.MaxFrame = 10
+		o.Receive = func(_ context.Context, c *broadcastws.Conn, message []byte) error {
+			return c.Send(fmt.Appendf(nil, `{"message":"%s"}`, message))
+		}
+	})
+	c := s.dial("1")
+	c.send(strings.Repeat("x", 10))
+	assert.Equal(t, []string{strings.Repeat("x", 10)}, c.messages(1))
+	c.send(strings.Repeat("x", 11))
+	assert.Equal(t, websocket.StatusMessageTooBig, c.closed().Code)
+	assert.EqualError(t, s.reason(), "message too big")
+}

@@ -1,0 +1,108 @@
+package broadcastws
+
+import "github.com/fbd86cad/broadcast/internal/stream"
+
+// These types are also those of package broadcastsse, so that one function may serve both.
+
+// A Ticket says what a request may watch:
+//
+//	Chat string
+//	    the name of the chat
+//	Device string
+//	    the name of the client in the chat. A newer connection of a device takes over from the
+//	    older one, so begin it with the user's name from the login, and append an ID of the tab if
+//	    a user may open several. Empty makes the client anonymous
+//	Subscribe []broadcast.SubscribeOption
+//	    options of the subscription; they win over those of the server
+//	Value any
+//	    any value of yours, which Receive gets from Conn.Ticket
+//	Ended func()
+//	    called once when the connection has ended, or could not begin; may be nil
+type Ticket = stream.Ticket
+
+// A Refusal is an error that says how to answer a request, or with which text to close a socket:
+//
+//	Status int                the HTTP status, from 400 to 599
+//	Text string               the text for people; if empty, that of Status
+//	RetryAfter time.Duration  how long the client should wait; 0 if unknown
+type Refusal = stream.Refusal
+
+// An Event is a frame that is not a message. Fields that a kind does not name are zero:
+//
+//	Kind, Chat  every event
+//	Position    Ready, Reset: where to resume if no message comes before the end
+//	Recovered   Ready: whether the socket continues at the position that the client sent
+//	Heartbeat   Ready, Reset: the interval between heartbeats
+//	Missed      Missed: how many messages; Reset: how many the next Missed will report
+//	Device      Joined, Left: the device
+//	Seq         Joined, Left, Resync: the Seq of the last message before it
+//	Code        Ended: the close code
+//	Reason      Ended: the reason as text
+//	Err         Ended: the error that CloseCode was called with
+//	Present     a function that returns the devices present now; it visits all of the chat
+type Event = stream.Event
+
+// A Kind is the kind of an [Event].
+type Kind = stream.Kind
+
+// The kinds of events.
+const (
+	// Ready is the first frame of a socket. The messages that follow begin without a gap.
+	Ready = stream.Ready
+
+	// Reset comes in place of Ready if the client asked to resume and messages are missing, or may
+	// be. If Missed is above 0, that many messages are no longer kept. If it is 0, the position is
+	// of no use: the chat was forgotten in the meantime, and the client should clear what it shows.
+	Reset = stream.Reset
+
+	// Missed comes before the message that follows lost ones.
+	Missed = stream.Missed
+
+	// Joined and Left report, with [broadcast.WithPresence], that a device has joined or left.
+	Joined = stream.Joined
+	Left   = stream.Left
+
+	// Resync reports that the client has lost Joined or Left events.
+	Resync = stream.Resync
+
+	// Heartbeat tells a client, which cannot see pings, that the socket is alive.
+	Heartbeat = stream.Heartbeat
+
+	// Ended is the last frame, before the close frame.
+	Ended = stream.Ended
+)
+
+// An Observer is notified of what happens to the sockets of a server. Any of its functions may be
+// nil:
+//
+//	Opened()                 a socket has begun to deliver
+//	Refused(status int)      a request was answered with an error
+//	Closed(reason error)     a socket has ended
+//	Batch(frames, bytes int) a batch was written
+//	Short(bytes int)         the kernel took part of a batch: the bytes left
+//
+// The goroutines of the sockets call them concurrently, and block until they return.
+type Observer = stream.Observer
+
+// Why a socket ends, besides the reasons for which a subscription does. Test for them with
+// [errors.Is].
+var (
+	// ErrLeft means that the client has closed the socket, or that the connection broke.
+	ErrLeft = stream.ErrLeft
+
+	// ErrDrained means that Drain was called, and that the client got everything.
+	ErrDrained = stream.ErrDrained
+
+	// ErrTimeout means that the client did not read within the WriteTimeout.
+	ErrTimeout = stream.ErrTimeout
+
+	// ErrSilent means that the client did not answer pings.
+	ErrSilent = stream.ErrSilent
+)
+
+// CloseCode returns the close code and its text for the reason of an end, as in the package
+// documentation.
+func CloseCode(reason error) (code int, text string) { return stream.CodeOf(reason) }
+
+// AppendEvent appends an event as JSON. It is the default of Event.
+func AppendEvent(dst []byte, e Event) []byte { return stream.AppendEvent(dst, e) }

@@ -1,0 +1,124 @@
+package stream
+
+import (
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"slices"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// Check refuses what can be refused without knowing the client: a method other than GET, a foreign
+// host or origin, and everything during and after Drain. If it returns false, it has answered the
+// request.
+func (c *Core[T]) Check(w http.ResponseWriter, r *http.Request) bool {
+	refusal := c.guard.check(r)
+	switch {
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		refusal = &Refusal{Status: http.StatusMethodNotAllowed}
+	case refusal == nil && c.IsShut():
+		refusal = errDraining
+	}
+	if refusal != nil {
+		c.Refuse(w, r, refusal)
+	}
+	return refusal == nil
+}
+
+// Trusts reports whether an origin is one of Origins.
+func (c *Core[T]) Trusts(origin string) bool { return slices.Contains(c.guard.trusted, origin) }
+
+// Refuse answers a request that failed with err. If err is not meant as an answer, it is logged,
+// and the answer is 500.
+func (c *Core[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	refusal := refusalOf(err)
+	if refusal == nil {
+		c.Fail("request failed", aboutOf(r), err)
+		refusal = &Refusal{Status: http.StatusInternalServerError}
+	}
+	c.tellRefused(aboutOf(r), refusal.Status)
+	refusal.write(w)
+}
+
+func (c *Core[T]) askAdmit(r *http.Request) (t Ticket, err error) {
+	defer RecoverAs(&err)
+	return c.Admit(r)
+}
+
+// A Wish is a client's request to resume.
+type Wish struct {
+	After broadcast.Position
+	Given bool // the client asked for something, be it a position or not
+}
+
+// WishOf parses a wish. A text that is not a position is a wish that cannot be granted.
+func WishOf(text string) Wish {
+	w := Wish{Given: text != ""}
+	_ = w.After.UnmarshalText([]byte(text)) // remains none
+	return w
+}
+
+// Subscribe calls Admit and makes the subscription. If it returns nil, it has answered the request.
+func (c *Core[T]) Subscribe(
+	w http.ResponseWriter, r *http.Request, wish Wish,
+) (Ticket, *broadcast.Subscriber[T]) {
+	t, err := c.askAdmit(r)
+	if errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler) // which asks net/http to cut the connection
+	}
+	if err != nil {
+		c.Refuse(w, r, err)
+		return t, nil
+	}
+	options := append([]broadcast.SubscribeOption{
+		broadcast.Resume(wish.After), broadcast.Replay(c.Replay),
+	}, t.Subscribe...)
+	sub, err := c.subscribe(t, options)
+	if err != nil {
+		End(t)
+		c.Refuse(w, r, err)
+	}
+	return t, sub
+}
+
+func (c *Core[T]) subscribe(
+	t Ticket, options []broadcast.SubscribeOption,
+) (*broadcast.Subscriber[T], error) {
+	if t.Device == "" {
+		return c.broker.SubscribeAnonymous(t.Chat, options...)
+	}
+	return c.broker.Subscribe(t.Chat, t.Device, options...)
+}
+
+// EnterOrRefuse enters the doors. If they are shut, it answers the request and returns the reason.
+func (c *Core[T]) EnterOrRefuse(w http.ResponseWriter, r *http.Request) error {
+	if c.Enter() {
+		return nil
+	}
+	c.Refuse(w, r, errDraining)
+	return errDraining
+}
+
+// An About identifies a request in the log.
+type About struct{ method, path, remote string }
+
+func aboutOf(r *http.Request) About { return About{r.Method, r.URL.Path, r.RemoteAddr} }
+
+// Fail logs an unexpected error. Attributes are pairs, as in slog.
+func (c *Core[T]) Fail(text string, about About, err error, attributes ...any) {
+	attributes = append(attributes,
+		"method", about.method, "path", about.path, "remote", about.remote, "err", err)
+	if p := (*PanicError)(nil); errors.As(err, &p) {
+		attributes = append(attributes, "stack", string(p.Stack))
+	}
+	c.Logger.Error(text, attributes...)
+}
+
+// RecoverAs turns a panic into a [*PanicError]. It must be deferred.
+func RecoverAs(err *error) {
+	if p := recover(); p != nil {
+		*err = &PanicError{p, debug.Stack()}
+	}
+}

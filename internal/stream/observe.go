@@ -1,0 +1,66 @@
+package stream
+
+import (
+	"net/http"
+	"runtime/debug"
+)
+
+// An Observer is told what happens to the connections of a server. Any of its functions may be nil.
+// They are called concurrently, on the goroutines that serve the connections, and should be quick.
+type Observer struct {
+	Opened  func()                  // a connection delivers from now on
+	Refused func(status int)        // a request was answered with an error
+	Closed  func(reason error)      // a connection that was opened has ended
+	Batch   func(frames, bytes int) // a batch was written
+	Short   func(bytes int)         // the connection did not take a batch at once: what was left
+}
+
+// TellOpened tells the Observer. Like all that follow, it logs a panic.
+func (c *Core[T]) TellOpened(about About) {
+	if c.Observe.Opened != nil {
+		defer c.survive(about)
+		c.Observe.Opened()
+	}
+}
+
+func (c *Core[T]) tellRefused(about About, status int) {
+	if c.Observe.Refused != nil {
+		defer c.survive(about)
+		c.Observe.Refused(status)
+	}
+}
+
+// TellClosed tells the Observer.
+func (c *Core[T]) TellClosed(about About, reason error) {
+	if c.Observe.Closed != nil {
+		defer c.survive(about)
+		c.Observe.Closed(reason)
+	}
+}
+
+func (c *Core[T]) tellBatch(about About, frames, bytes int) {
+	if c.Observe.Batch != nil {
+		defer c.survive(about)
+		c.Observe.Batch(frames, bytes)
+	}
+}
+
+// ShortOf returns what tells the Observer of short writes to one connection. It may be nil.
+func (c *Core[T]) ShortOf(r *http.Request) func(bytes int) {
+	if c.Observe.Short == nil {
+		return nil
+	}
+	about := aboutOf(r)
+	return func(bytes int) {
+		defer c.survive(about)
+		c.Observe.Short(bytes)
+	}
+}
+
+// survive logs a panic of the Observer: on a goroutine of a connection it would end the program. It
+// must be deferred.
+func (c *Core[T]) survive(about About) {
+	if p := recover(); p != nil {
+		c.Fail("Observe failed", about, &PanicError{p, debug.Stack()})
+	}
+}

@@ -1,0 +1,114 @@
+package stream
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/internal/racedetector"
+)
+
+// Promise 82.
+func TestABatchIsOneWriteOf64Frames(t *testing.T) {
+	c := newCore(t, nil)
+	var s shelf
+	o := outlet(t, c, "1", &s)
+	for range 100 {
+		publish(t, c, "x")
+	}
+	o.deliver(t)
+	assert.Equal(t, []string{strings.Repeat("[x]", 64), strings.Repeat("[x]", 36)}, s.sent)
+}
+
+// Promise 82.
+func TestABatchEndsWithTheFrameThatFillsIt(t *testing.T) {
+	c := newCore(t, func(c *Config[string]) { c.BatchBytes = 10 })
+	var s shelf
+	o := outlet(t, c, "1", &s)
+	publish(t, c, "12345", "1", "2", "3", "a long one that does not fit", "4")
+	o.deliver(t)
+	assert.Equal(t, []string{"[12345][1]", "[2][3][a long one that does not fit]", "[4]"}, s.sent)
+}
+
+// Promise 83.
+func TestMissedStandsBeforeTheMessageAndCountsWhatCannotBeEncoded(t *testing.T) {
+	c := newCore(t, func(c *Config[string]) {
+		c.Event = func(dst []byte, e Event) []byte { return fmt.Append(dst, e.Kind, e.Missed) }
+		c.Encode = func(dst []byte, d broadcast.Delivery[string]) ([]byte, error) {
+			if d.Message == "bad" {
+				panic("as the test wants")
+			}
+			assert.Zero(t, d.Missed)
+			return append(dst, d.Message...), nil
+		}
+	}, broadcast.WithBuffer(2), broadcast.WithPatience(0))
+	var s, other shelf
+	o := outlet(t, c, "1", &s)
+	publish(t, c, "a", "b", "bad", "d")
+	o.deliver(t)
+	assert.Equal(t, []string{"(missed3)[d]"}, s.sent)
+
+	p := outlet(t, c, "2", &other)
+	publish(t, c, "a", "b", "bad", "d")
+	o.deliver(t)
+	p.deliver(t)
+	assert.Equal(t, []string{"(missed3)[d]"}, s.sent[1:])
+	assert.Equal(t, []string{"(missed3)[d]"}, other.sent)
+}
+
+func TestDeliveringAllocatesNothingForMessagesThatAreEncoded(t *testing.T) {
+	c := newCore(t, nil)
+	first := outlet(t, c, "1", discard{})
+	second := outlet(t, c, "2", discard{})
+	message := strings.Repeat("x", 100)
+	const runs = 30 // fewer than a ring has frames
+	for range 2 {   // pools are filled
+		for range runs + 1 {
+			publish(t, c, message)
+		}
+		first.deliver(t)
+		take := func() {
+			if d, ok := second.sub.TryNext(); ok {
+				_ = second.sendFrom(d, d.Seq) // each on its own
+			}
+		}
+		most := 0.0
+		if racedetector.Enabled {
+			most = 4 // a pool then forgets at random
+		}
+		assert.LessOrEqual(t, testing.AllocsPerRun(runs, take), most)
+	}
+}
+
+type discard struct{}
+
+func (discard) Send(b *Batch) error {
+	b.Release()
+	return nil
+}
+
+// Promise 90: a slice that a function of the options returns is its own, if it is not what it was
+// given.
+func TestWhatTheOptionsReturnIsNotWrittenTo(t *testing.T) {
+	cached := []byte("cached")
+	sink := new(shelf)
+	core := newCore(t, func(c *Config[string]) {
+		c.Encode = func(dst []byte, d broadcast.Delivery[string]) ([]byte, error) {
+			if d.Message == "cached" {
+				return cached, nil
+			}
+			return append(dst, d.Message...), nil
+		}
+		c.Event = func([]byte, Event) []byte { return []byte("!") }
+	}, broadcast.WithBuffer(3), broadcast.WithPatience(0))
+	o := outlet(t, core, "1", sink)
+	publish(t, core, "lost", "cached", "cached", "other")
+	o.deliver(t)
+	require.NoError(t, o.beat())
+	assert.Equal(t, []string{"(!)[cached][cached][other]", "!(!)"}, sink.sent)
+	assert.Equal(t, "cached", string(cached))
+}
