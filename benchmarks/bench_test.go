@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Benchmark is everything for go test and benchstat, with short samples; the mean of them is reported. It leaves what takes long to
-// go run ./benchmarks, which also lets all take turns.
+// Benchmark is everything for go test and benchstat, with short samples; the mean of them is
+// reported. It leaves what takes long to go run ./benchmarks, which also lets all take turns.
 func Benchmark(b *testing.B) {
 	for _, w := range workloads() {
 		for _, c := range w.Cases {

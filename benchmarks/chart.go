@@ -11,8 +11,8 @@ import (
 	"github.com/fbd86cad/broadcast/benchmarks/peers"
 )
 
-// A chart is drawn with a logarithmic axis for values: lines if its points have places on another one, else bars in groups. It is readable on a
-// light and on a dark page.
+// A chart is drawn with a logarithmic axis for values: lines if its points have places on another
+// one, else bars in groups. It is readable on a light and on a dark page.
 type chart struct {
 	title  string
 	unit   string   // of values
@@ -182,19 +182,23 @@ func (c chart) legend(b *strings.Builder) {
 	}
 }
 
-// colorOf returns the color of a contestant: that of a peer is the same in all charts.
+// colorOf returns the color of a contestant: that of a peer is the same in all charts. Others get
+// those that peers leave, and then those that nobody has in this chart; one that comes first is
+// ours, and has our color.
 func (c *chart) colorOf(name string) string {
 	all := peers.All[Message]()
 	if i := slices.IndexFunc(all, func(p peers.Peer[Message]) bool { return p.Name == name }); i >= 0 {
 		return chartColors[i]
 	}
-	others := 0
-	for _, s := range c.series {
-		if slices.Index(chartColors, s.color) >= len(all) {
-			others++
+	if len(c.series) == 0 {
+		return chartColors[0]
+	}
+	for _, color := range slices.Concat(chartColors[len(all):], chartColors[:len(all)]) {
+		if !slices.ContainsFunc(c.series, func(s series) bool { return s.color == color }) {
+			return color
 		}
 	}
-	return chartColors[len(all)+others%(len(chartColors)-len(all))]
+	return chartColors[len(c.series)%len(chartColors)]
 }
 
 func write(b *strings.Builder, x, y float64, anchor, class, text string) {

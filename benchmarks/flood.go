@@ -11,7 +11,8 @@ import (
 	"github.com/fbd86cad/broadcast/benchmarks/peers"
 )
 
-// A flood is messages published as fast as possible to readers that are expected to get them all the same.
+// A flood is messages published as fast as possible to readers that are expected to get them all
+// the same.
 type flood struct {
 	readers  int // that read
 	stuck    int // others that do not
@@ -35,8 +36,9 @@ type tally struct {
 	_         [128]byte
 }
 
-// run lets a peer work. All that is published must be delivered, unless the peer is lossy or has stuck readers; nothing may come twice or out
-// of order; and everybody gets at least what fits the buffer.
+// run lets a peer work. All that is published must be delivered, unless the peer is lossy or has
+// stuck readers; nothing may come twice or out of order; and everybody gets at least what fits the
+// buffer.
 func (f flood) run(p peers.Peer[Message], plan Plan) (outcome, error) {
 	bus := p.Open(peers.Config{Buffer: f.buffer, Stuck: f.stuck > 0})
 	all := names(f.readers + f.stuck)
@@ -121,8 +123,8 @@ func (t *tally) check(published, least int64, strict bool) error {
 	return nil
 }
 
-// sayEnd tells all readers that nothing more comes, and again, because it may be dropped too. It returns how often: each may have taken the
-// place of a message.
+// sayEnd tells all readers that nothing more comes, and again, because it may be dropped too. It
+// returns how often: each may have taken the place of a message.
 func sayEnd(publish func(Message), done <-chan struct{}) (ends int, err error) {
 	for wait := 50 * time.Millisecond; wait < roundDeadline; wait *= 2 {
 		publish(Message{wordSeq: finish})
@@ -136,7 +138,8 @@ func sayEnd(publish func(Message), done <-chan struct{}) (ends int, err error) {
 	return ends, fmt.Errorf("readers have not got to the end: %w", errOrder)
 }
 
-// hog starts goroutines that use processors until stop is called. It returns when all of them have begun.
+// hog starts goroutines that use processors until stop is called. It returns when all of them have
+// begun.
 func hog(n int, group *sync.WaitGroup) (stop func()) {
 	var stopped atomic.Bool
 	var begun sync.WaitGroup

@@ -55,15 +55,18 @@ type Case struct {
 type Contestant struct {
 	Name string
 	Kind peers.Kind
+	How  string // how it does the work, for the report
 	Skip string // why it is left out, if so
 	Run  func(Plan) (Sample, error)
 }
 
-// Sample is what one turn has given, by name of the metric. An error instead says that a message was lost or came twice.
+// Sample is what one turn has given, by name of the metric. An error instead says that a message
+// was lost or came twice.
 type Sample map[string]float64
 
-// measure gives everybody a turn, as often as the plan says: first every contestant of a case once, then every case, then again. So a machine
-// that is slow for a while is slow for all. Who comes first changes from turn to turn.
+// measure gives everybody a turn, as often as the plan says: first every contestant of a case once,
+// then every case, then again. So a machine that is slow for a while is slow for all. Who comes
+// first changes from turn to turn.
 func measure(ctx context.Context, selected []*Workload, plan Plan, p *progress) (results []*Result) {
 	for _, w := range selected {
 		r := newResult(w)
@@ -98,7 +101,7 @@ func measure(ctx context.Context, selected []*Workload, plan Plan, p *progress) 
 func contest(all []peers.Peer[Message], skip func(peers.Peer[Message]) string, run func(peers.Peer[Message], Plan) (Sample, error)) (c []Contestant) {
 	for _, p := range all {
 		c = append(c, Contestant{
-			Name: p.Name, Kind: p.Kind, Skip: skip(p),
+			Name: p.Name, Kind: p.Kind, How: p.How, Skip: skip(p),
 			Run: func(plan Plan) (Sample, error) { return run(p, plan) },
 		})
 	}

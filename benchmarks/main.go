@@ -1,14 +1,15 @@
-// Command benchmarks gives the same work to this library, to raw channels, to what people write by hand, and to other libraries: in
-// one process, by turns, several times. It prints medians and ratios, checks that everything arrived that had to, and says whether the library
-// is as fast as it set out to be.
+// Command benchmarks gives the same work to this library, to raw channels, to what people write by
+// hand, and to other libraries: in one process, by turns, several times. It prints medians and
+// ratios, checks that everything arrived that had to, and says whether the library is as fast as it
+// set out to be.
 //
 //	go run ./benchmarks                   everything
 //	go run ./benchmarks -short            a first impression, in less than two minutes
 //	go run ./benchmarks -run 'rounds/'    what matches: workload/case
 //	go run ./benchmarks -o results        also writes results/results.md and a chart for each workload
 //
-// The exit code is 1 if a message was lost, duplicated or out of order where it must not be, or if it was interrupted. A figure that falls short of its
-// target only says so.
+// The exit code is 1 if a message was lost, duplicated or out of order where it must not be, or if
+// it was interrupted. A figure that falls short of its target only says so.
 package main
 
 import (
@@ -59,6 +60,7 @@ func main() {
 
 // run measures, prints and writes. What was measured before ctx ended is shown all the same.
 func run(ctx context.Context, selected []*Workload, plan Plan, folder string) (exit int) {
+	defer socketProgram.Remove()
 	began := time.Now()
 	results := measure(ctx, selected, plan, newProgress(os.Stderr, selected, plan))
 	r := report{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"regexp"
 	"testing"
 
@@ -9,7 +10,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		socketProgram.Remove()
+		os.Exit(code)
+	}))
+}
 
 // glimpse is the plan for tests: as little as possible.
 var glimpse = Plan{Reps: 2, Sample: 1, Cap: 1, Short: true}

@@ -37,7 +37,8 @@ func (r report) write(folder string) error {
 
 func chartName(r *Result) string { return r.Workload.Name + ".svg" }
 
-// markdown returns the report as text that is readable as it is, too; with references to the charts, if they are written.
+// markdown returns the report as text that is readable as it is, too; with references to the
+// charts, if they are written.
 func (r report) markdown(charts bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\n")
@@ -48,14 +49,9 @@ func (r report) markdown(charts bool) string {
 	for _, line := range r.where.lines() {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
-	fmt.Fprintf(&b, "\nFigures are medians over the repetitions, in which all contestants had their turns one after the other in one process. In brackets: how many "+
-		"times this library's figure, as the median of the ratios in each repetition. Messages have 56 bytes.\n\n")
-	b.WriteString("Contestants:\n\n")
-	for _, p := range peers.All[Message]() {
-		fmt.Fprintf(&b, "- **%s**: %s.\n", p.Name, p.How)
-	}
-	b.WriteString("\nNot measured, because they could not be downloaded where this was written: cskr/pubsub/v2, dustin/go-broadcast, moby/pubsub, " +
-		"ThreeDotsLabs/watermill, asaskevich/EventBus, olahol/melody.\n")
+	fmt.Fprintf(&b, "\nFigures are medians over the repetitions, in which all contestants had their turns one after the other. In brackets: how many "+
+		"times this library's figure, as the median of the ratios in each repetition. Messages have 56 bytes, if it is not said otherwise.\n\n")
+	b.WriteString(contestantsSection(r.results))
 	for _, result := range r.results {
 		b.WriteString(section(result))
 		if charts {
@@ -64,6 +60,28 @@ func (r report) markdown(charts bool) string {
 	}
 	b.WriteString(targetsSection(r.results))
 	b.WriteString(failuresSection(r.results))
+	return b.String()
+}
+
+// contestantsSection says how each contestant does its work, and who could not be had.
+func contestantsSection(results []*Result) string {
+	var b strings.Builder
+	b.WriteString("Contestants:\n\n")
+	told := make(map[string]bool)
+	for _, r := range results {
+		for _, c := range r.Workload.Cases {
+			for _, who := range c.Contestants {
+				if who.How != "" && !told[who.Name] {
+					told[who.Name] = true
+					fmt.Fprintf(&b, "- **%s**: %s.\n", who.Name, who.How)
+				}
+			}
+		}
+	}
+	if told[peers.NameRaw] {
+		b.WriteString("\nNot measured, because they could not be downloaded where this was written: cskr/pubsub/v2, dustin/go-broadcast, moby/pubsub, " +
+			"ThreeDotsLabs/watermill, asaskevich/EventBus.\n")
+	}
 	return b.String()
 }
 
@@ -165,8 +183,9 @@ func cell(r *Result, c, contestant, metric string) string {
 	if !ok {
 		return "–"
 	}
-	times, ok := r.Ratio(turns{c, contestant}, turns{c, peers.NameOurs}, metric)
-	if !ok || contestant == peers.NameOurs {
+	ours := r.ours(c)
+	times, ok := r.Ratio(turns{c, contestant}, turns{c, ours}, metric)
+	if !ok || contestant == ours {
 		return figure(m)
 	}
 	return fmt.Sprintf("%s (%s×)", figure(m), figure(times))

@@ -58,8 +58,8 @@ func (r *Result) Median(c, contestant, metric string) (float64, bool) {
 	return median(r.values(c, contestant, metric))
 }
 
-// Ratio returns how many times the figure of b that of a is. It is the median of the ratios in each repetition, when both had their turns one soon
-// after the other.
+// Ratio returns how many times the figure of b that of a is. It is the median of the ratios in each
+// repetition, when both had their turns one soon after the other.
 func (r *Result) Ratio(a, b turns, metric string) (float64, bool) {
 	if r.failed(a.c, a.contestant) || r.failed(b.c, b.contestant) {
 		return 0, false
@@ -84,6 +84,20 @@ func (r *Result) Spread(c, contestant, metric string) float64 {
 		return 0
 	}
 	return (values[len(values)-1] - values[0]) / m
+}
+
+// ours returns the contestant of a case with which the others are compared: the first that is this
+// library.
+func (r *Result) ours(c string) string {
+	for _, one := range r.Workload.Cases {
+		if one.Name != c {
+			continue
+		}
+		if i := slices.IndexFunc(one.Contestants, func(who Contestant) bool { return who.Kind == peers.Ours }); i >= 0 {
+			return one.Contestants[i].Name
+		}
+	}
+	return ""
 }
 
 // best returns the contestant of a kind with the lowest median.

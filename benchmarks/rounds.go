@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A crowd is readers that work in rounds: somebody publishes a number of messages, and the round is over when every reader has got its
-// share. Each checks that its messages are the next ones.
+// A crowd is readers that work in rounds: somebody publishes a number of messages, and the round is
+// over when every reader has got its share. Each checks that its messages are the next ones.
 type crowd struct {
 	left  atomic.Int64  // who has not finished the round
 	token chan struct{} // the round is over, or has failed
@@ -25,7 +25,8 @@ const roundDeadline = time.Minute
 
 func newCrowd() *crowd { return &crowd{token: make(chan struct{}, 1)} }
 
-// add adds a reader whose share of each round is so many messages. It is called before the first round.
+// add adds a reader whose share of each round is so many messages. It is called before the first
+// round.
 func (c *crowd) add(seq iter.Seq[Message], share int) { c.addWith(seq, share, nil) }
 
 // addWith is add with something that the reader does with each message.
@@ -83,7 +84,8 @@ func (c *crowd) round(say func()) {
 	<-c.token
 }
 
-// time returns how long a round takes: it warms up, at least so many rounds, then measures for as long as the plan says.
+// time returns how long a round takes: it warms up, at least so many rounds, then measures for as
+// long as the plan says.
 func (c *crowd) time(plan Plan, warm int, say func()) (perRound time.Duration, err error) {
 	rounds, err := c.warmUp(plan, warm, say)
 	if err != nil {

@@ -2,7 +2,7 @@ package main
 
 // workloads returns all of them, in the order of the report.
 func workloads() []*Workload {
-	return []*Workload{
+	return append([]*Workload{
 		roundsWorkload(),
 		shortRoundsWorkload(),
 		singlesWorkload(),
@@ -20,5 +20,5 @@ func workloads() []*Workload {
 		tinyWorkload(),
 		millionWorkload(),
 		messengerWorkload(),
-	}
+	}, socketWorkloads()...)
 }

@@ -59,8 +59,8 @@ func lagging(p peers.Peer[Message], plan Plan) (Sample, error) {
 	return Sample{nsPerDelivery: float64(perRound.Nanoseconds()) / float64(burst*readers)}, cmp.Or(err, crowd.leave())
 }
 
-// addLagging adds a reader that takes so many messages a round as it is allowed, which are in order, and not more. When its loop ends, it has
-// nothing to do any more.
+// addLagging adds a reader that takes so many messages a round as it is allowed, which are in
+// order, and not more. When its loop ends, it has nothing to do any more.
 func (c *crowd) addLagging(seq iter.Seq[Message]) (allowance chan int) {
 	c.size++
 	allowance = make(chan int, 1)

@@ -153,7 +153,8 @@ const textAt = len(`{"text":"`)
 
 var errFrame = errors.New("a frame without a number")
 
-// numbered returns the messages that come to a client. The loop ends with the connection, or with a frame that is not a message.
+// numbered returns the messages that come to a client. The loop ends with the connection, or with a
+// frame that is not a message.
 func numbered(c *messenger.Client) iter.Seq[Message] {
 	return func(yield func(Message) bool) {
 		for frame := range c.Frames() {

@@ -18,7 +18,10 @@ func TestEveryWorkloadGivesAllOfItsFigures(t *testing.T) {
 	for _, w := range workloads() {
 		t.Run(w.Name, func(t *testing.T) {
 			ours := w.Cases[0].Contestants[0]
-			require.Equal(t, peers.NameOurs, ours.Name, "comes first")
+			require.Equal(t, peers.Ours, ours.Kind, "comes first")
+			if ours.Skip != "" {
+				t.Skip(ours.Skip)
+			}
 			sample, err := ours.Run(glance)
 			require.NoError(t, err)
 			for _, m := range w.Metrics {

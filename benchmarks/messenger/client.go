@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// Client is a WebSocket that only reads text frames, with as little work as possible, so that what is measured is the server.
+// Client is a WebSocket that only reads text frames, with as little work as possible, so that what
+// is measured is the server.
 type Client struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -55,7 +56,8 @@ func (c *Client) shakeHands(addr, query string) error {
 	return nil
 }
 
-// Frames returns a loop over the texts that come, until the connection ends. Each is good until the next.
+// Frames returns a loop over the texts that come, until the connection ends. Each is good until the
+// next.
 func (c *Client) Frames() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for {

@@ -71,7 +71,8 @@ func TestEveryClientGetsEveryPost(t *testing.T) {
 	}
 }
 
-// The library drops for a client that has stopped reading, the hub cuts it off: the others get everything from both.
+// The library drops for a client that has stopped reading, the hub cuts it off: the others get
+// everything from both.
 func TestAClientThatDoesNotReadStopsNobody(t *testing.T) {
 	for name, room := range rooms(t) {
 		if name == "loop" {

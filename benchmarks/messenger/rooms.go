@@ -43,8 +43,8 @@ func (r broadcastRoom) Join(device string) func(*websocket.Conn) {
 func (r broadcastRoom) Send(frame []byte) { _ = r.broker.Publish(context.Background(), "chat", frame) } // fails when closed
 func (r broadcastRoom) Close()            { _ = r.broker.Close() }                                      // never fails
 
-// hubRoom is the hub of WebSocket tutorials: a goroutine that owns the set of clients, and a channel for each. A client whose channel is full is cut
-// off.
+// hubRoom is the hub of WebSocket tutorials: a goroutine that owns the set of clients, and a
+// channel for each. A client whose channel is full is cut off.
 type hubRoom struct {
 	join, leave chan *hubClient
 	frames      chan []byte
@@ -125,7 +125,8 @@ func (h *hubRoom) Close() {
 	<-h.closed
 }
 
-// loopRoom writes to one socket after the other, without any goroutine in between: what the writing alone costs.
+// loopRoom writes to one socket after the other, without any goroutine in between: what the writing
+// alone costs.
 type loopRoom struct {
 	mu      sync.Mutex
 	clients []*loopClient

@@ -1,5 +1,6 @@
-// Package messenger is one small messenger, JSON in by POST and out through WebSockets, with exchangeable insides: what hands a frame to
-// the sockets is this library, or the hub of channels that WebSocket tutorials show, or a plain loop.
+// Package messenger is one small messenger, JSON in by POST and out through WebSockets, with
+// exchangeable insides: what hands a frame to the sockets is this library, or the hub of channels
+// that WebSocket tutorials show, or a plain loop.
 package messenger
 
 import (
@@ -14,8 +15,8 @@ import (
 
 // Room hands frames to the sockets of a chat.
 type Room interface {
-	// Join makes a place for a client. The function that it returns writes what is sent from now on to the client's socket, until
-	// that is closed or the room is.
+	// Join makes a place for a client. The function that it returns writes what is sent from now on
+	// to the client's socket, until that is closed or the room is.
 	Join(device string) (serve func(*websocket.Conn))
 
 	// Send hands one frame to everybody.
@@ -105,7 +106,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	<-closed.Done()
 }
 
-// Close ends everything: the room, the sockets, also those whose clients do not read, and the handlers.
+// Close ends everything: the room, the sockets, also those whose clients do not read, and the
+// handlers.
 func (s *Server) Close() {
 	s.room.Close()
 	_ = s.http.Close()

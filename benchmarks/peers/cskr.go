@@ -6,7 +6,8 @@ import (
 	"github.com/cskr/pubsub"
 )
 
-// cskrPubsub is a goroutine that owns a map of topics to channels, and gets commands through a channel.
+// cskrPubsub is a goroutine that owns a map of topics to channels, and gets commands through a
+// channel.
 func cskrPubsub[T any]() Peer[T] {
 	return Peer[T]{
 		Name: "cskr-pubsub",

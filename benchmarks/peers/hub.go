@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// hub is what many services write by hand: a map of channels under a lock, copied for each message so that the lock is not held while sending;
-// a reader that is full loses its oldest message.
+// hub is what many services write by hand: a map of channels under a lock, copied for each message
+// so that the lock is not held while sending; a reader that is full loses its oldest message.
 func hub[T any]() Peer[T] {
 	return Peer[T]{
 		Name:        NameHub,

@@ -8,7 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// kubernetesWatch is the broadcaster behind the events of Kubernetes: a goroutine that owns a map of channels.
+// kubernetesWatch is the broadcaster behind the events of Kubernetes: a goroutine that owns a map
+// of channels.
 func kubernetesWatch[T any]() Peer[T] {
 	return Peer[T]{
 		Name: "k8s-watch",

@@ -1,5 +1,6 @@
-// Package peers puts ways to broadcast inside a process behind one interface, so that the same work can be given to each. Every one
-// is used as its documentation recommends: each in its own way to publish, and read with its own kind of loop.
+// Package peers puts ways to broadcast inside a process behind one interface, so that the same work
+// can be given to each. Every one is used as its documentation recommends: each in its own way to
+// publish, and read with its own kind of loop.
 package peers
 
 import (
@@ -7,14 +8,17 @@ import (
 	"iter"
 )
 
-// Bus carries the messages of chats to those who joined them. Join and Close are not called while somebody publishes.
+// Bus carries the messages of chats to those who joined them. Join and Close are not called while
+// somebody publishes.
 type Bus[T any] interface {
-	// Join subscribes a device to a chat. What it returns is the loop in which one goroutine reads: it waits for messages, and ends after
-	// Close. A reader that is never ranged over is one that is stuck.
+	// Join subscribes a device to a chat. What it returns is the loop in which one goroutine reads:
+	// it waits for messages, and ends after Close. A reader that is never ranged over is one that
+	// is stuck.
 	Join(chat, device string) iter.Seq[T]
 
-	// Publisher returns the function that publishes in a chat. It is asked for once, after all have joined. The function may be called by
-	// one goroutine at a time; those of different chats by several.
+	// Publisher returns the function that publishes in a chat. It is asked for once, after all have
+	// joined. The function may be called by one goroutine at a time; those of different chats by
+	// several.
 	Publisher(chat string) func(T)
 
 	// Close ends the loops of all readers, and may drop what they have not read.
@@ -26,7 +30,8 @@ type Config struct {
 	Buffer int  // how many messages a reader may be behind
 	Stuck  bool // some readers stop reading for good, and the others are to get something all the same
 
-	// Context is what loops are to end with as well; nil if nothing. Only peers that say so heed it.
+	// Context is what loops are to end with as well; nil if nothing. Only peers that say so heed
+	// it.
 	Context context.Context
 }
 
@@ -55,7 +60,8 @@ type Peer[T any] struct {
 	Kind Kind
 	How  string // how it is used here
 
-	// Lossy says that readers which keep reading may lose messages when the publisher is faster than they are.
+	// Lossy says that readers which keep reading may lose messages when the publisher is faster
+	// than they are.
 	Lossy bool
 
 	MaxReaders int // how many readers it can be given in reasonable time; 0 if any number

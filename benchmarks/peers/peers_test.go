@@ -85,7 +85,8 @@ func TestEveryReaderGetsEveryMessageOfItsChatOnceAndInOrder(t *testing.T) {
 	}
 }
 
-// A peer that says it can live with stuck readers does: the publisher goes on, and the healthy reader gets what fits its buffer.
+// A peer that says it can live with stuck readers does: the publisher goes on, and the healthy
+// reader gets what fits its buffer.
 func TestAStuckReaderStopsNobody(t *testing.T) {
 	const buffer = 8
 	for _, p := range all() {

@@ -2,7 +2,8 @@ package peers
 
 import "iter"
 
-// rawChannels is a loop over channels, one for each reader: no lock, no registry, nobody may join or leave.
+// rawChannels is a loop over channels, one for each reader: no lock, no registry, nobody may join
+// or leave.
 func rawChannels[T any]() Peer[T] {
 	return Peer[T]{
 		Name:        NameRaw,
