@@ -1,0 +1,141 @@
+package broadcastdebug_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastdebug"
+	"github.com/fbd86cad/broadcast/broadcasttest"
+)
+
+// get returns the body of an answer that must be 200.
+func get(t *testing.T, h http.Handler, query string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/debug/broadcast"+query, nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	return w.Body.String()
+}
+
+func report(t *testing.T, h http.Handler, query string) (r broadcastdebug.Report) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(get(t, h, "?format=json"+query)), &r))
+	return r
+}
+
+// slowReader returns a broker with 1 000 subscribers of chat 7, of which one has stopped reading.
+func slowReader(t *testing.T) *broadcast.Broker[int] {
+	b := broadcasttest.New[int](t, broadcast.WithBuffer(16))
+	var subs []*broadcast.Subscriber[int]
+	for i := range 1000 {
+		s, err := b.Subscribe("7", fmt.Sprintf("device %d", i))
+		require.NoError(t, err)
+		subs = append(subs, s)
+	}
+	for i := range 40 {
+		require.NoError(t, b.Publish(t.Context(), "7", i))
+		for j, s := range subs {
+			if j != 321 {
+				s.TryNext()
+			}
+		}
+	}
+	return b
+}
+
+// Promise 57.
+func TestTheOneSlowReaderOfAThousandIsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := slowReader(t)
+		h := broadcastdebug.Handler(b)
+		time.Sleep(time.Minute)
+		r := report(t, h, "")
+		require.Equal(t, b.Stats(), r.Stats)
+		require.Len(t, r.Laggards, 1)
+		found := r.Laggards[0]
+		require.Equal(t, "device 321", found.Device)
+		require.Equal(t, "losing", found.State)
+		require.EqualValues(t, 24, found.Missed)
+		require.Equal(t, time.Minute, r.Time.Sub(found.StuckSince))
+		stats, _ := b.ChatStats("7")
+		require.Equal(t, []broadcastdebug.Chat{{Name: "7", ChatStats: stats}}, r.Chats)
+
+		page := get(t, h, "")
+		for _, text := range []string{"device 321", "losing", "16 of 16", "1m0s", `href="?chat=7"`} {
+			require.Contains(t, page, text)
+		}
+		require.Equal(t, 1, strings.Count(page, "device "))
+		require.Contains(t, get(t, h, "?chat=7"), "Subscriptions")
+		require.Len(t, report(t, h, "&chat=7").Laggards, 200)
+		require.Contains(t, get(t, h, "?chat=8"), "no such chat")
+		require.True(t, report(t, h, "&chat=8").Unknown)
+	})
+}
+
+// Promise 57.
+func TestAReportIsUsedForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcasttest.New[int](t)
+		h := broadcastdebug.Handler(b)
+		accepted := func() uint64 { return report(t, h, "").Stats.Accepted }
+		require.Zero(t, accepted())
+		require.NoError(t, b.Publish(t.Context(), "7", 1))
+		time.Sleep(time.Second - 1)
+		require.Zero(t, accepted())
+		time.Sleep(time.Nanosecond)
+		require.EqualValues(t, 1, accepted())
+	})
+}
+
+// Promise 57. Names come from clients.
+func TestNamesAreShownAndNeverMarkup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcasttest.New[int](t)
+		name := `"><script>alert(1)</script>&chat=8`
+		_, err := b.Subscribe(name, name)
+		require.NoError(t, err)
+		require.NoError(t, b.Publish(t.Context(), name, 1))
+		page := get(t, broadcastdebug.Handler(b), "")
+		require.NotContains(t, page, "<script>")
+		require.Contains(t, page, "&lt;script&gt;")
+		require.Contains(t, page, "%26chat%3D8")
+	})
+}
+
+// Promise 57.
+func TestOnlyGetIsAnswered(t *testing.T) {
+	b := broadcasttest.New[int](t)
+	w := httptest.NewRecorder()
+	broadcastdebug.Handler(b).ServeHTTP(w, httptest.NewRequest("POST", "/", nil))
+	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+}
+
+// Promise 57.
+func TestAReportListsABoundedNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcasttest.New[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(1))
+		for i := range 300 {
+			name := fmt.Sprint(i)
+			_, err := b.Subscribe(name, "reader")
+			require.NoError(t, err)
+			for range 1 + i {
+				require.NoError(t, b.Publish(t.Context(), name, 1))
+			}
+		}
+		r := report(t, broadcastdebug.Handler(b), "")
+		require.Len(t, r.Chats, 50)
+		for i, c := range r.Chats {
+			require.Equal(t, fmt.Sprint(299-i), c.Name, "the chats in which most was missed")
+		}
+		require.Len(t, r.Laggards, 50)
+	})
+}

@@ -1,0 +1,127 @@
+package broadcastdebug
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// The most that a report lists.
+const (
+	mostChats         = 50
+	mostLaggards      = 50
+	mostSubscriptions = 200
+)
+
+// A Report is what the page shows.
+type Report struct {
+	Time  time.Time       // when the report was made
+	Stats broadcast.Stats // of the broker
+
+	// Chats are the chats with subscribers, at most 50 of them: those with the most waiting
+	// publishers first, then those with the most missed, then those with the most pending messages.
+	Chats []Chat
+
+	// Laggards are the 50 subscriptions that are furthest behind. In the report of one chat they are
+	// its subscriptions, at most 200, in no particular order.
+	Laggards []broadcast.SubscriptionInfo
+
+	Chat    string // the chat that was asked for, if any
+	Unknown bool   // there is no such chat
+}
+
+// A Chat is a chat and its counters.
+type Chat struct {
+	Name string
+	broadcast.ChatStats
+}
+
+// source is what a report is made of: a broker of any type.
+type source interface {
+	Stats() broadcast.Stats
+	Chats() []string
+	ChatStats(chat string) (broadcast.ChatStats, bool)
+	Subscriptions(chat string) iter.Seq[broadcast.SubscriptionInfo]
+	Laggards(n int) []broadcast.SubscriptionInfo
+}
+
+// reporter makes reports, and reuses each for a while.
+type reporter struct {
+	source source
+
+	mu   sync.Mutex // held while a report is made, so that those who want it wait for one
+	made map[string]made
+}
+
+// made is a report that may be reused until a given time.
+type made struct {
+	report *Report
+	until  time.Time
+}
+
+// mostMade is the number of reports that are kept.
+const mostMade = 16
+
+// report returns a report of a chat, or of the broker if chat is empty.
+func (r *reporter) report(chat string) *Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	began := time.Now()
+	if m := r.made[chat]; began.Before(m.until) {
+		return m.report
+	}
+	report := &Report{Time: began, Stats: r.source.Stats(), Chat: chat}
+	if chat == "" {
+		report.Chats = r.chats()
+		report.Laggards = r.source.Laggards(mostLaggards)
+	} else {
+		r.describe(report)
+	}
+	now := time.Now()
+	if len(r.made) >= mostMade {
+		clear(r.made)
+	}
+	r.made[chat] = made{report, now.Add(max(time.Second, 10*now.Sub(began)))}
+	return report
+}
+
+// describe fills the report of one chat.
+func (r *reporter) describe(report *Report) {
+	stats, ok := r.source.ChatStats(report.Chat)
+	if report.Unknown = !ok; ok {
+		report.Chats = []Chat{{report.Chat, stats}}
+	}
+	for info := range r.source.Subscriptions(report.Chat) {
+		if len(report.Laggards) == mostSubscriptions {
+			break
+		}
+		report.Laggards = append(report.Laggards, info)
+	}
+}
+
+// chats returns the chats that a report lists.
+func (r *reporter) chats() (chats []Chat) {
+	for _, name := range r.source.Chats() {
+		if stats, ok := r.source.ChatStats(name); ok {
+			chats = append(chats, Chat{name, stats})
+		}
+		if len(chats) == 2*mostChats {
+			chats = first(chats)
+		}
+	}
+	return first(chats)
+}
+
+// first sorts chats, and returns the first of them.
+func first(chats []Chat) []Chat {
+	slices.SortStableFunc(chats, func(a, b Chat) int {
+		return cmp.Or(
+			cmp.Compare(b.PublishersWaiting, a.PublishersWaiting),
+			cmp.Compare(b.Missed, a.Missed), cmp.Compare(b.Pending, a.Pending))
+	})
+	return chats[:min(mostChats, len(chats))]
+}

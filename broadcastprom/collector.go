@@ -1,0 +1,164 @@
+// Package broadcastprom exports the counters of a broker to Prometheus.
+//
+//	registry.MustRegister(broadcastprom.NewCollector(broker))
+//
+// A scrape calls [broadcast.Broker.Stats], and ChatStats for the chats that [WithChats] names.
+// Nothing is counted a second time, and nothing happens between scrapes. No metric has a label for
+// a device: to find a reader that is behind, use package broadcastdebug or
+// [broadcast.Broker.Laggards]. To tell several brokers apart, register each collector with
+// prometheus.WrapRegistererWith.
+package broadcastprom
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fbd86cad/broadcast"
+)
+
+// An Option configures a collector.
+type Option func(*config)
+
+type config struct {
+	chats func() []string
+}
+
+// WithChats also exports the counters of the chats that names returns, with the label chat. The
+// function is called for each scrape, possibly by several scrapes at once. Each name costs a few
+// series: return a short, known list, and never names that clients make up. Names without a chat
+// and repeated names are skipped.
+func WithChats(names func() []string) Option {
+	return func(c *config) { c.chats = names }
+}
+
+// source is a broker of any type.
+type source interface {
+	Stats() broadcast.Stats
+	ChatStats(chat string) (broadcast.ChatStats, bool)
+}
+
+// NewCollector returns a collector for a broker. It still works after the broker is closed: the
+// counters stay.
+func NewCollector[T any](b *broadcast.Broker[T], opts ...Option) prometheus.Collector {
+	c := &collector{source: b}
+	for _, o := range opts {
+		o(&c.config)
+	}
+	return c
+}
+
+type collector struct {
+	config
+	source source
+}
+
+// A metric is a figure of Stats, or of ChatStats.
+type metric[S any] struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(s *S) float64
+}
+
+func counter[S any](name, help string, value func(s *S) float64, labels ...string) metric[S] {
+	return metric[S]{
+		prometheus.NewDesc("broadcast_"+name, help, labels, nil), prometheus.CounterValue, value,
+	}
+}
+
+func gauge[S any](name, help string, value func(s *S) float64, labels ...string) metric[S] {
+	return metric[S]{
+		prometheus.NewDesc("broadcast_"+name, help, labels, nil), prometheus.GaugeValue, value,
+	}
+}
+
+type (
+	stats = broadcast.Stats
+	chat  = broadcast.ChatStats
+)
+
+var brokerMetrics = []metric[stats]{
+	gauge("chats", "Chats in memory.", func(s *stats) float64 { return float64(s.Chats) }),
+	gauge("subscribers", "Open subscriptions.",
+		func(s *stats) float64 { return float64(s.Subscribers) }),
+	gauge("pending_messages", "Messages that subscriptions can still take.",
+		func(s *stats) float64 { return float64(s.Pending) }),
+	gauge("publishers_waiting", "Calls of Publish that are waiting for a reader.",
+		func(s *stats) float64 { return float64(s.PublishersWaiting) }),
+	counter("accepted_messages_total", "Messages accepted.",
+		func(s *stats) float64 { return float64(s.Accepted) }),
+	counter("rejected_messages_total", "Calls of Publish and TryPublish that returned an error.",
+		func(s *stats) float64 { return float64(s.Rejected) }),
+	counter("delivered_messages_total", "Messages taken, counted once for each subscription.",
+		func(s *stats) float64 { return float64(s.Delivered) }),
+	counter("missed_messages_total", "Messages dropped by strategies or gone at a resume.",
+		func(s *stats) float64 { return float64(s.Missed) }),
+	counter("discarded_messages_total", "Messages discarded when their subscription ended.",
+		func(s *stats) float64 { return float64(s.Discarded) }),
+	counter("replaced_subscriptions_total", "Subscriptions ended by a takeover.",
+		func(s *stats) float64 { return float64(s.Replaced) }),
+	counter("disconnected_subscriptions_total", "Subscriptions ended by the strategy Disconnect.",
+		func(s *stats) float64 { return float64(s.Disconnected) }),
+	counter("stalled_subscriptions_total", "Subscriptions ended by the stall timeout.",
+		func(s *stats) float64 { return float64(s.Stalled) }),
+	counter("cleaned_chats_total", "Chats forgotten by the cleaner.",
+		func(s *stats) float64 { return float64(s.ChatsCleaned) }),
+	counter("publish_waits_total", "Calls of Publish that have waited for a reader.",
+		func(s *stats) float64 { return float64(s.PublishersWaited) }),
+	counter("publish_wait_seconds_total", "How long calls of Publish have waited for readers.",
+		func(s *stats) float64 { return s.PublishWait.Seconds() }),
+	counter("out_of_patience_total", "How often a reader was still full when its patience was over.",
+		func(s *stats) float64 { return float64(s.OutOfPatience) }),
+}
+
+var chatMetrics = []metric[chat]{
+	gauge("chat_subscribers", "Open subscriptions of a chat.",
+		func(s *chat) float64 { return float64(s.Subscribers) }, "chat"),
+	gauge("chat_pending_messages", "Messages that subscriptions of a chat can still take.",
+		func(s *chat) float64 { return float64(s.Pending) }, "chat"),
+	gauge("chat_publishers_waiting", "Calls of Publish that are waiting for a reader of a chat.",
+		func(s *chat) float64 { return float64(s.PublishersWaiting) }, "chat"),
+	counter("chat_accepted_messages_total", "Messages accepted in a chat.",
+		func(s *chat) float64 { return float64(s.Accepted) }, "chat"),
+	counter("chat_delivered_messages_total", "Messages of a chat taken.",
+		func(s *chat) float64 { return float64(s.Delivered) }, "chat"),
+	counter("chat_missed_messages_total", "Messages of a chat that subscriptions have lost.",
+		func(s *chat) float64 { return float64(s.Missed) }, "chat"),
+	counter("chat_publish_wait_seconds_total", "How long Publish has waited for readers of a chat.",
+		func(s *chat) float64 { return s.PublishWait.Seconds() }, "chat"),
+	counter("chat_out_of_patience_total", "How often a reader of a chat ran out of patience.",
+		func(s *chat) float64 { return float64(s.OutOfPatience) }, "chat"),
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
+	for _, m := range brokerMetrics {
+		descs <- m.desc
+	}
+	if c.chats == nil {
+		return
+	}
+	for _, m := range chatMetrics {
+		descs <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	s := c.source.Stats()
+	for _, m := range brokerMetrics {
+		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
+	}
+	if c.chats == nil {
+		return
+	}
+	seen := make(map[string]bool)
+	for _, name := range c.chats() {
+		s, ok := c.source.ChatStats(name)
+		if !ok || seen[name] {
+			continue
+		}
+		seen[name] = true
+		for _, m := range chatMetrics {
+			metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s), name)
+		}
+	}
+}
