@@ -13,8 +13,11 @@ require (
 	github.com/chromedp/chromedp v0.23.0
 	github.com/coder/websocket v1.8.15
 	github.com/fbd86cad/broadcast v0.0.0-00010101000000-000000000000
+	github.com/fbd86cad/broadcast/broadcastws v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
+	golang.org/x/text v0.44.0
+	golang.org/x/time v0.16.0
 )
 
 require (
@@ -31,8 +34,11 @@ require (
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/xo/terminfo v0.0.0-20220910002029-abceb7e1c41e // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/sync v0.25.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 )
 
-replace github.com/fbd86cad/broadcast => ../
+replace (
+	github.com/fbd86cad/broadcast => ../
+	github.com/fbd86cad/broadcast/broadcastws => ../broadcastws
+)

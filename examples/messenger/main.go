@@ -1,56 +1,77 @@
-// Messenger is the library in an HTTP service: devices post messages to chats, and everybody who watches a chat over a
-// WebSocket gets them. README.md lists its endpoints, its close codes and the order in which it shuts down.
+// Messenger is a production reference of a service on the library: people post messages to chats
+// over HTTP, and watch chats over WebSockets. Its README maps it to the library.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
+	"strings"
 
 	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/program"
+	"github.com/fbd86cad/broadcast/examples/messenger/server"
 )
 
-// What the process ends with.
-const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
-)
+func main() { os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdout, os.Stderr)) }
 
-func main() {
-	os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// run is main with everything given to it: it serves until ctx ends and returns the exit code.
+// run serves until ctx ends, and returns the exit code: 2 for a bad flag, 1 for any other error.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	addr, cfg, err := parseFlags(args, stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return exitOK
+	cfg := server.DefaultConfig()
+	p := program.New("messenger", "127.0.0.1:8080", stderr)
+	var name string
+	f := p.Flags
+	f.Func("secret", "32 random `bytes` or more, which sign the tokens of people; better as MESSENGER_SECRET.\nEmpty, on a local address only: anybody may come in under any name", func(v string) error {
+		cfg.Secret = []byte(v)
+		return nil
+	})
+	f.StringVar(&name, "token-for", "", "print a token with which a person of this `name` logs in, and exit")
+	f.Func("hosts", "`names` of the server, between commas (default any, or without a secret those of this machine)", func(v string) error {
+		cfg.Hosts = strings.Split(v, ",")
+		return nil
+	})
+	f.BoolVar(&cfg.Proxy, "proxy", false, "a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto")
+	f.Float64Var(&cfg.PostRate, "post-rate", cfg.PostRate, "posts of a person a second")
+	f.Float64Var(&cfg.HandshakeRate, "handshake-rate", cfg.HandshakeRate, "logins and sockets of an address a second")
+	f.IntVar(&cfg.Burst, "burst", cfg.Burst, "how many of either at once")
+	f.IntVar(&cfg.Connections, "connections", cfg.Connections, "connections of an address")
+	f.IntVar(&cfg.Buffer, "buffer", cfg.Buffer, "`messages` that a socket may be behind")
+	f.IntVar(&cfg.History, "history", cfg.History, "`messages` kept of each chat; 0 for none")
+	f.IntVar(&cfg.HistoryBytes, "history-bytes", cfg.HistoryBytes, "`bytes` of the messages kept of all chats")
+	f.IntVar(&cfg.MaxChats, "max-chats", cfg.MaxChats, "`chats` in all")
+	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", cfg.DrainTimeout, "how long the end may take")
+	if code, ok := p.Parse(args); !ok {
+		return code
 	}
+	cfg.Log = p.Log()
+	s, err := server.New(cfg)
 	if err != nil {
-		return exitUsage // the flag package has said why
+		return p.Fail(2, err)
 	}
-	cfg.Log = log
-	server, err := NewServer(cfg)
+	defer s.Close()
+	if name != "" {
+		token, err := s.Token(name)
+		if err != nil || cfg.Secret == nil {
+			return p.Fail(2, errors.Join(err, errors.New("a token needs a -secret and a good name")))
+		}
+		fmt.Fprintln(stdout, token)
+		return 0
+	}
+	ln, url, err := p.Listen()
 	if err != nil {
-		fmt.Fprintln(stderr, "messenger:", err)
-		return exitUsage
+		return p.Fail(1, err)
 	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		log.Error("cannot listen", "err", errors.Join(err, server.Close()))
-		return exitError
+	if cfg.Secret == nil && !program.IsLocal(ln) {
+		return p.Fail(2, errors.New("others can reach this address: set MESSENGER_SECRET (openssl rand -hex 32)"))
 	}
-	fmt.Fprintf(stdout, "listening on http://%s\n", ln.Addr())
-	if err := server.Serve(ctx, ln); err != nil {
-		log.Error("did not end cleanly", "err", err)
-		return exitError
+	fmt.Fprintln(stdout, "listening on", url)
+	if cfg.Secret == nil {
+		fmt.Fprintln(stdout, "anybody on this machine may come in under any name: open it in two tabs")
 	}
-	return exitOK
+	if err := s.Serve(ctx, ln); err != nil {
+		return p.Fail(1, err)
+	}
+	return 0
 }

@@ -3,16 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"strconv"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
-	"time"
 
-	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -21,184 +19,96 @@ import (
 
 func TestMain(m *testing.M) { exampletest.Main(m, main) }
 
-const within = exampletest.Within
+const secret = "0123456789abcdef0123456789abcdef"
 
-// service is a Server that runs on a port of its own.
-type service struct {
-	*exampletest.Service
-	*Server
-}
-
-// start runs a Server with the default configuration after change, on any port, until the test ends, and wants it to end cleanly.
-func start(t testing.TB, change func(*Config)) *service {
-	t.Helper()
-	return serve(t, newServer(t, change), exampletest.Listen(t))
-}
-
-func newServer(t testing.TB, change func(*Config)) *Server {
-	t.Helper()
-	cfg := DefaultConfig()
-	cfg.LeaveGrace = 0 // who leaves has left
-	if change != nil {
-		change(&cfg)
+func TestTheFirstLineSaysWhereItListensAndASignalEndsItWithCode0(t *testing.T) {
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
+			p, at := exampletest.Launch(t)
+			assert.True(t, strings.HasPrefix(p.Addr, "127.0.0.1:"), p.Addr)
+			a := at.Do(http.MethodPost, "/login", `{"name":"ann"}`, "Content-Type", "application/json")
+			assert.Equal(t, http.StatusOK, a.Status, "%s", a.Body)
+			require.NoError(t, p.Process.Signal(sig))
+			require.NoError(t, p.Wait(exampletest.Within), p.Stderr)
+			assert.Empty(t, p.Stderr.String())
+		})
 	}
-	server, err := NewServer(cfg)
+}
+
+func TestASecondSignalForcesTheEnd(t *testing.T) {
+	t.Parallel()
+	p, at := exampletest.Launch(t)
+	conn := at.Connect() // whose request does not arrive, which holds up the end
+	_, err := io.WriteString(conn, "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
 	require.NoError(t, err)
-	return server
-}
-
-// serve runs a Server until the test ends, and wants it to end cleanly.
-func serve(t testing.TB, server *Server, ln net.Listener) *service {
-	t.Helper()
-	t.Cleanup(func() { assert.Zero(t, server.conns.Len(), "a socket has outlived the server") })
-	return &service{exampletest.Serve(t, server.Serve, ln), server}
-}
-
-// present returns who is in a chat, as the server tells it.
-func (s *service) present(chat int) []int {
-	s.T.Helper()
-	var body struct{ Devices []int }
-	a := s.Do(http.MethodGet, fmt.Sprintf("/devices?chat=%d", chat), "")
-	require.Equal(s.T, http.StatusOK, a.Status)
-	require.NoError(s.T, json.Unmarshal([]byte(a.Body), &body))
-	return body.Devices
-}
-
-// frame is one message as a socket gets it.
-type frame struct {
-	Text     string    `json:"text"`
-	At       time.Time `json:"at"`
-	By       int       `json:"by"`
-	Chat     int       `json:"chat"`
-	Seq      uint64    `json:"seq"`
-	Missed   uint64    `json:"missed"`
-	Position string    `json:"position"`
-}
-
-// event is a frame that is no message.
-type event struct {
-	Event     string `json:"event"`
-	Chat      int    `json:"chat"`
-	Device    int    `json:"device"`
-	Seq       uint64 `json:"seq"`
-	Recovered bool   `json:"recovered"`
-	Missed    uint64 `json:"missed"`
-	Position  string `json:"position"`
-	Devices   []int  `json:"devices"`
-}
-
-// isEvent tells what kind of frame this is, as any client can.
-func isEvent(t testing.TB, payload []byte) bool {
-	t.Helper()
-	var kind struct{ Event *string }
-	require.NoError(t, json.Unmarshal(payload, &kind), "%s", payload)
-	return kind.Event != nil
-}
-
-func parse[F frame | event](t testing.TB, payload []byte) (f F) {
-	t.Helper()
-	dec := json.NewDecoder(bytes.NewReader(payload))
-	dec.DisallowUnknownFields()
-	require.NoError(t, dec.Decode(&f), "%s", payload)
-	return f
-}
-
-// watcher is a WebSocket client made with the library that the server uses too.
-type watcher struct {
-	t    testing.TB
-	conn *websocket.Conn
-}
-
-func (s *service) watch(chat, device int) *watcher {
-	s.T.Helper()
-	return s.resume(chat, device, "")
-}
-
-// resume is watch from a position on.
-func (s *service) resume(chat, device int, after string) *watcher {
-	s.T.Helper()
-	conn, _, err := s.dial(chat, device, "&events=1&after="+after)
-	require.NoError(s.T, err)
-	s.T.Cleanup(func() { _ = conn.CloseNow() })
-	return &watcher{t: s.T, conn: conn}
-}
-
-// dial opens a WebSocket; more is added to the query.
-func (s *service) dial(chat, device int, more string) (*websocket.Conn, *http.Response, error) {
-	url := "ws://" + s.Addr + "/ws?chat=" + strconv.Itoa(chat) + "&device=" + strconv.Itoa(device) + more
-	return websocket.Dial(context.Background(), url, &websocket.DialOptions{HTTPClient: s.HTTP})
-}
-
-// payload returns the next frame of any kind, or the error that ended the socket.
-func (w *watcher) payload() ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	kind, payload, err := w.conn.Read(ctx)
-	if err == nil {
-		assert.Equal(w.t, websocket.MessageText, kind)
-	}
-	return payload, err
-}
-
-// read returns the next message, or the error that ended the socket.
-func (w *watcher) read() (frame, error) {
-	for {
-		payload, err := w.payload()
-		if err != nil {
-			return frame{}, err
+	require.Equal(t, http.StatusOK, at.Do(http.MethodGet, "/readyz", "").Status)
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	exampletest.Soon(t, "the end begins", func() bool {
+		c, err := net.Dial("tcp", at.Addr)
+		if err == nil {
+			c.Close()
 		}
-		if !isEvent(w.t, payload) {
-			return parse[frame](w.t, payload), nil
-		}
+		return err != nil
+	})
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	err = p.Wait(exampletest.Within)
+	require.Error(t, err, "the end did not wait")
+	assert.True(t, p.ProcessState.Sys().(syscall.WaitStatus).Signaled(), "%v", err)
+}
+
+func TestBadSettingsAreSaidClearlyAndEndWithCode2(t *testing.T) {
+	for _, tt := range []struct{ args, says string }{
+		{"-buffer ten", "-buffer"},
+		{"-buffer 0", "buffer 0"},
+		{"-nonsense", "-nonsense"},
+		{"stray", "stray"},
+		{"-log-format xml", "xml"},
+		{"-secret short", "32 bytes"},
+		{"-addr 0.0.0.0:0", "MESSENGER_SECRET"},
+		{"-proxy", "secret"},
+		{"-token-for ann", "-secret"},
+		{"-token-for \u200b -secret " + secret, "name"},
+	} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, 2, run(context.Background(), strings.Fields(tt.args), &stdout, &stderr), tt.args)
+		assert.Contains(t, stderr.String(), tt.says, tt.args)
+		assert.Empty(t, stdout.String(), tt.args)
 	}
 }
 
-// event returns the next frame, which must be an event.
-func (w *watcher) event() event {
-	w.t.Helper()
-	payload, err := w.payload()
-	require.NoError(w.t, err)
-	require.True(w.t, isEvent(w.t, payload), "%s", payload)
-	return parse[event](w.t, payload)
+func TestWhatCannotBeDoneEndsWithCode1(t *testing.T) {
+	var out bytes.Buffer
+	ln := exampletest.Listen(t)
+	defer ln.Close()
+	assert.Equal(t, 1, run(context.Background(), []string{"-addr", ln.Addr().String()}, &out, &out))
+	assert.Contains(t, out.String(), "address already in use")
+	assert.Equal(t, 1, run(context.Background(), []string{"-addr", "127.0.0.1:0", "-tls-cert", "absent", "-tls-key", "absent"}, &out, &out))
+	assert.Contains(t, out.String(), "absent")
+	assert.Equal(t, 0, run(context.Background(), []string{"-h"}, &out, &out))
 }
 
-// told returns the next n frames as text: messages as they are, comings and goings as +2 and -2, the others as their name and
-// who is there.
-func (w *watcher) told(n int) (all []string) {
-	w.t.Helper()
-	for range n {
-		payload, err := w.payload()
-		require.NoError(w.t, err, "after %q", all)
-		if !isEvent(w.t, payload) {
-			all = append(all, parse[frame](w.t, payload).Text)
-			continue
-		}
-		switch e := parse[event](w.t, payload); e.Event {
-		case eventJoined:
-			all = append(all, fmt.Sprintf("+%d", e.Device))
-		case eventLeft:
-			all = append(all, fmt.Sprintf("-%d", e.Device))
-		default:
-			all = append(all, fmt.Sprint(e.Event, e.Devices))
-		}
-	}
-	return all
+func TestTheEnvironmentSetsFlagsAndFlagsWin(t *testing.T) {
+	t.Setenv("MESSENGER_MAX_CHATS", "many")
+	t.Setenv("MESSENGER_BUFFER", "ten")
+	var out bytes.Buffer
+	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
+	assert.Contains(t, out.String(), "MESSENGER_MAX_CHATS")
+	assert.NotContains(t, out.String(), "MESSENGER_BUFFER")
 }
 
-// next returns the next message, which must come.
-func (w *watcher) next() frame {
-	w.t.Helper()
-	f, err := w.read()
-	require.NoError(w.t, err)
-	return f
-}
-
-// closed returns how the socket was closed, which must happen next.
-func (w *watcher) closed() (websocket.StatusCode, string) {
-	w.t.Helper()
-	f, err := w.read()
-	require.Error(w.t, err, "got %+v instead of a closing frame", f)
-	closing, ok := errors.AsType[websocket.CloseError](err)
-	require.True(w.t, ok, "%v", err)
-	return closing.Code, closing.Reason
+func TestASecretOpensOtherAddressesAndPrintsTokens(t *testing.T) {
+	t.Setenv("MESSENGER_SECRET", secret)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	var out, errs bytes.Buffer
+	require.Equal(t, 0, run(ended, []string{"-addr", "0.0.0.0:0"}, &out, &errs), errs.String())
+	assert.NotContains(t, out.String(), "anybody")
+	out.Reset()
+	require.Equal(t, 0, run(ended, []string{"-token-for", "ann"}, &out, &errs), errs.String())
+	p, at := exampletest.Launch(t)
+	a := at.Do(http.MethodPost, "/login", `{"token":"`+strings.TrimSpace(out.String())+`"}`, "Content-Type", "application/json")
+	assert.Equal(t, http.StatusOK, a.Status)
+	assert.Contains(t, a.Body, `"name":"ann"`)
+	p.Kill()
 }

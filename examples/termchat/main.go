@@ -1,5 +1,6 @@
-// Termchat is a chat for the terminal, and the library in a service that people talk through: rooms, presence, history, clients
-// that come back and resume, and files. README.md tells how it works.
+// Termchat is a chat for the terminal, and the library in a service that people talk through:
+// rooms, presence, history, clients that come back and resume, and files. README.md explains how it
+// works.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// What the process ends with.
+// Exit codes.
 const (
 	exitOK    = 0
 	exitError = 1
@@ -47,7 +48,7 @@ type command struct {
 	stderr io.Writer
 }
 
-// errUsage means that what is wrong with the arguments has been said.
+// errUsage means that the arguments are bad, and that the user has been told why.
 var errUsage = errors.New("usage")
 
 // run is main with everything given to it. It returns the exit code.
@@ -100,7 +101,7 @@ func (c command) parse(args []string, n int) ([]string, error) {
 
 const defaultAddr = "127.0.0.1:7777"
 
-// clientFlags are those of all commands that talk to a server.
+// clientFlags are the flags that all commands that talk to a server have.
 func (c command) clientFlags() *client.Options {
 	o := &client.Options{}
 	c.flags.StringVar(&o.Addr, "addr", defaultAddr, "`address` of the server")

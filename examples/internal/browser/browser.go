@@ -1,4 +1,5 @@
-// Package browser drives a real browser: the tests of the pages are written with it, and their pictures are taken with it.
+// Package browser drives a real browser: the tests of the pages are written with it, and their
+// pictures are taken with it.
 package browser
 
 import (
@@ -62,8 +63,8 @@ func find() (path string, err error) {
 // Close ends the browser with all its tabs, and returns when it has ended.
 func (b *Browser) Close() { b.close() }
 
-// Tab is one tab. What goes wrong in it is given to the function that fails, which must not return, as FailNow of a test. A Tab is not
-// safe for concurrent use; others may be used meanwhile.
+// Tab is one tab. What goes wrong in it is given to the function that fails, which must not return,
+// as FailNow of a test. A Tab is not safe for concurrent use; others may be used meanwhile.
 type Tab struct {
 	Ctx     context.Context // for chromedp; actions under it have no deadline
 	browser *Browser
@@ -120,7 +121,8 @@ func run[T any](t *Tab, what string, action chromedp.Action[T]) T {
 	return v
 }
 
-// Until returns when an expression is true. When that takes too long it fails with the text of the page.
+// Until returns when an expression is true. When that takes too long it fails with the text of the
+// page.
 func (t *Tab) Until(expression string) {
 	for deadline := time.Now().Add(within); !Value[bool](t, "!!("+expression+")"); time.Sleep(poll) {
 		if time.Now().After(deadline) {

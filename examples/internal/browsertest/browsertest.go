@@ -34,7 +34,8 @@ func Tab(t testing.TB, b *browser.Browser) *browser.Tab {
 	return tab
 }
 
-// OwnPage checks that a service has a page that runs its own script and style only, and sets text as text.
+// OwnPage checks that a service has a page that runs its own script and style only, and sets text
+// as text.
 func OwnPage(t testing.TB, s *exampletest.Service) {
 	t.Helper()
 	a := s.Do(http.MethodGet, "/", "")

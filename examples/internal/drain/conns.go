@@ -5,13 +5,14 @@ import (
 	"sync"
 )
 
-// Conns are connections that can be cut all at once. The zero Conns are none. All methods may be called from any goroutine.
+// Conns is a set of connections that can be cut all at once. The zero Conns is empty. All methods
+// may be called from any goroutine.
 type Conns struct {
 	mu   sync.Mutex
 	open map[io.Closer]struct{}
 }
 
-// Add makes c one of those that Cut closes, until the function that it returns is called.
+// Add adds c to the connections that Cut closes, until the function that it returns is called.
 func (s *Conns) Add(c io.Closer) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,7 +27,8 @@ func (s *Conns) Add(c io.Closer) (remove func()) {
 	}
 }
 
-// Cut closes them without a word. It is not for good: what is added later is open.
+// Cut closes all connections at once, without a closing handshake. Connections that are added later
+// stay open.
 func (s *Conns) Cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,7 +37,7 @@ func (s *Conns) Cut() {
 	}
 }
 
-// Len returns how many there are.
+// Len returns the number of connections.
 func (s *Conns) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

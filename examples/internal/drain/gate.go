@@ -1,18 +1,18 @@
-// Package drain is what a server with streams needs to end in order, because [http.Server.Shutdown] neither ends streams nor knows
-// the connections that were taken over from it.
+// Package drain provides what a server with streams needs to shut down in order, because
+// [http.Server.Shutdown] neither ends streams nor knows the connections that were hijacked from it.
 package drain
 
 import "sync"
 
-// Gate counts who is inside, until it is shut: from then on nobody enters. The zero Gate is open. All methods may be called from any
-// goroutine, and none blocks.
+// Gate counts those inside. Once it is shut, nobody can enter. The zero Gate is open. All methods
+// may be called from any goroutine, and none blocks.
 type Gate struct {
 	mu     sync.Mutex
 	inside int
 	empty  chan struct{} // made by the first Shut, closed by the last who leaves after that
 }
 
-// Enter reports whether the gate is open; whoever entered must [Gate.Leave].
+// Enter enters the gate, and returns true, if it is open; the caller must then call [Gate.Leave].
 func (g *Gate) Enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -33,7 +33,8 @@ func (g *Gate) Leave() {
 	}
 }
 
-// Shut shuts the gate, if it is open, and returns a channel that is closed when nobody is inside any more.
+// Shut shuts the gate, if it is open, and returns a channel that is closed when nobody is inside
+// any more.
 func (g *Gate) Shut() (empty <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -46,7 +47,7 @@ func (g *Gate) Shut() (empty <-chan struct{}) {
 	return g.empty
 }
 
-// IsShut tells whether Shut was called.
+// IsShut reports whether the gate is shut.
 func (g *Gate) IsShut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

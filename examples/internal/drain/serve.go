@@ -7,12 +7,13 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// UntilSignal returns a context that ends with the first SIGINT or SIGTERM. By then the signals have their usual effect back, so that
-// a second one ends the process at once.
+// UntilSignal returns a context that ends with the first SIGINT or SIGTERM. From then on the
+// signals have their usual effect again, so a second one ends the process at once.
 func UntilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -25,10 +26,19 @@ func UntilSignal() context.Context {
 	return ctx
 }
 
-// Serve runs a server on ln until ctx ends, or the listener fails. Then it calls shutdown, which has as long as timeout to refuse
-// whatever is new and to end the streams. The listener stays open meanwhile, so that whoever comes then is told to come back, not turned
-// away without a word. Serve returns when the server has ended, with the errors of the listener and of shutdown. It closes ln.
+// Serve runs a server on ln until ctx ends, or the listener fails. Then it calls shutdown, which
+// has until timeout to refuse new requests and to end the streams. The listener stays open
+// meanwhile, so that new clients are told to come back and are not just refused a connection. Serve
+// returns when the server has ended, with the errors of the listener and of shutdown. It closes ln.
 func Serve(ctx context.Context, server *http.Server, ln net.Listener, timeout time.Duration, shutdown func(context.Context) error) error {
+	fresh := unused{conns: make(map[net.Conn]struct{})}
+	also := server.ConnState
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		fresh.note(conn, state)
+		if also != nil {
+			also(conn, state)
+		}
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	var failed error
@@ -40,18 +50,49 @@ func Serve(ctx context.Context, server *http.Server, ln net.Listener, timeout ti
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err := shutdown(ctx)
-	closeHTTP(ctx, server)
+	fresh.close()
+	err = errors.Join(err, closeHTTP(ctx, server))
 	<-served // says that it was closed
 	return errors.Join(failed, err)
 }
 
-// closeHTTP ends a server that refuses everything by now, which takes each request a moment. What is left after a second, or at the end
-// of ctx, it closes: browsers open connections in advance, on which nothing was ever asked, and [http.Server.Shutdown] would give
-// each of them five seconds.
-func closeHTTP(ctx context.Context, server *http.Server) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+// closeHTTP ends a server that already refuses all requests: each gets its answer, also one whose
+// body is still arriving. What has not ended with ctx is cut.
+func closeHTTP(ctx context.Context, server *http.Server) error {
+	err := server.Shutdown(ctx)
+	if err != nil {
 		_ = server.Close() // only repeats what the closed listener says
+	}
+	return err
+}
+
+// unused are the connections on which nothing was asked yet. Browsers open some in advance, and
+// [http.Server.Shutdown] would give each of them five seconds.
+type unused struct {
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	closed bool // by close, after which new ones are closed at once
+}
+
+// note is part of the ConnState of a server.
+func (u *unused) note(conn net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(u.conns, conn)
+	case u.closed:
+		_ = conn.Close()
+	default:
+		u.conns[conn] = struct{}{}
+	}
+}
+
+func (u *unused) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	for conn := range u.conns {
+		_ = conn.Close()
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/launch"
 )
 
-// asProgram in the environment makes a test binary the program itself, for the tests that need a process.
+// asProgram in the environment makes a test binary the program itself, for the tests that need a
+// process.
 const asProgram = "EXAMPLE_TEST_PROCESS"
 
 // Main runs the tests of a program, which must leave no goroutine; or its main, for [Command].

@@ -123,7 +123,7 @@ func (s *Service) Post(body string) Answer {
 }
 
 // Say posts a text.
-func (s *Service) Say(text string, by, chat int) Answer {
+func (s *Service) Say(text string, by, chat int64) Answer {
 	s.T.Helper()
 	body, err := json.Marshal(map[string]any{"text": text, "by": by, "chat": chat})
 	require.NoError(s.T, err)
@@ -131,12 +131,13 @@ func (s *Service) Say(text string, by, chat int) Answer {
 }
 
 // MustSay posts a text that must be accepted.
-func (s *Service) MustSay(text string, by, chat int) {
+func (s *Service) MustSay(text string, by, chat int64) {
 	s.T.Helper()
 	require.Equal(s.T, http.StatusAccepted, s.Say(text, by, chat).Status)
 }
 
-// Connect opens a connection and sends nothing. Little fits into its buffer: what it does not read soon blocks the server.
+// Connect opens a connection and sends nothing. Little fits into its buffer: what it does not read
+// soon blocks the server.
 func (s *Service) Connect() *net.TCPConn {
 	s.T.Helper()
 	conn, err := net.Dial("tcp", s.Addr)

@@ -1,5 +1,6 @@
-// Package exampletest is what the tests of the examples have in common: waiting for what must happen, requests and their answers,
-// servers that run until the test ends, and the rules of POST /message. What fails fails the test.
+// Package exampletest is what the tests of the examples have in common: waiting for what must
+// happen, requests and their answers, servers that run until the test ends, and the rules of POST
+// /message. What fails fails the test.
 package exampletest
 
 import (
@@ -10,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Within is how long a test waits for what must happen: far longer than that takes on a busy machine.
+// Within is how long a test waits for what must happen: far longer than that takes on a busy
+// machine.
 const Within = 20 * time.Second
 
-// Soon returns when cond has become true, or fails the test Within; what says what did not happen, and state, if given, what is there
-// instead.
+// Soon returns when cond has become true, or fails the test Within; what says what did not happen,
+// and state, if given, what is there instead.
 func Soon(t testing.TB, what string, cond func() bool, state ...func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(Within); !cond(); time.Sleep(time.Millisecond) {
@@ -28,7 +30,8 @@ func Soon(t testing.TB, what string, cond func() bool, state ...func() string) {
 	}
 }
 
-// Receive returns what comes next from a channel, the zero value if that is its end, or fails the test Within.
+// Receive returns what comes next from a channel, the zero value if that is its end, or fails the
+// test Within.
 func Receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 	t.Helper()
 	select {

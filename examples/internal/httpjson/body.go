@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// ReadBody returns the body of a request that is declared as JSON. It blocks until all of that is there: the ReadTimeout of the
-// [http.Server] is the limit. The errors are an [Error] with 415 for another type, 413 for more than limit bytes, 408 after the
-// deadline, 400 for a body that breaks off.
+// ReadBody returns the body of a request that is declared as JSON. It blocks until the whole body
+// has arrived; the ReadTimeout of the [http.Server] bounds that. The error is an [Error] with
+// status 415 for another type, 413 for more than limit bytes, 408 after the deadline, and 400 for a
+// body that breaks off.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if !isJSON(r.Header) {
 		return nil, Errorf(http.StatusUnsupportedMediaType, "body must be application/json in UTF-8, not encoded")
@@ -37,4 +38,18 @@ func isJSON(header http.Header) bool {
 	}
 	charset, given := params["charset"]
 	return !given || strings.EqualFold(charset, "utf-8")
+}
+
+// ReadText returns the text of a body that is an object with one field: see [ReadBody],
+// [DecodeObject] and [Object.Text].
+func ReadText(w http.ResponseWriter, r *http.Request, field string, maxBody int64, maxText int) (string, error) {
+	body, err := ReadBody(w, r, maxBody)
+	if err != nil {
+		return "", err
+	}
+	o, err := DecodeObject(body, []string{field})
+	if err != nil {
+		return "", err
+	}
+	return o.Text(field, maxText)
 }

@@ -12,8 +12,8 @@ import (
 // Handler either answers a request, or returns an error and leaves the answer to ServeHTTP.
 type Handler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP answers with the error that h returns. An error that is no [Error] is nothing that a client could understand or mend: it
-// learns no more than 500.
+// ServeHTTP answers with the error that h returns. If that is not an [Error], the client gets a
+// bare 500, because it could neither understand nor fix the cause.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := h(w, r)
 	if err == nil {
@@ -29,7 +29,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	Write(w, told.Status, told)
 }
 
-// Only returns a Handler that is h for some methods. All others get 405 and are told which.
+// Only returns a Handler that calls h for some methods. All others get 405 and a list of those.
 func Only(h Handler, methods ...string) Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if !slices.Contains(methods, r.Method) {
@@ -40,12 +40,12 @@ func Only(h Handler, methods ...string) Handler {
 	}
 }
 
-// Refuse returns a Handler that only ever returns err.
+// Refuse returns a Handler that always returns err.
 func Refuse(err error) Handler {
 	return func(http.ResponseWriter, *http.Request) error { return err }
 }
 
-// Write answers with v as JSON, which nobody may keep. It blocks as long as the connection does.
+// Write answers with v as JSON, which must not be cached. It blocks as long as the connection does.
 func Write(w http.ResponseWriter, status int, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

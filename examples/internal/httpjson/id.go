@@ -14,7 +14,7 @@ const MaxID = 1<<53 - 1
 // String returns the number as the library's name for the chat or the device.
 func (n ID) String() string { return strconv.FormatInt(int64(n), 10) }
 
-// parseID reads a number as JSON and a query give it: digits, nothing else.
+// parseID parses a number as JSON and queries write it: digits and nothing else.
 func parseID(field, text string) (ID, error) {
 	n, err := strconv.ParseUint(text, 10, 53)
 	if err != nil || n == 0 {
@@ -23,7 +23,7 @@ func parseID(field, text string) (ID, error) {
 	return ID(n), nil
 }
 
-// QueryID returns the ID that a query gives exactly once, or an [Error] with 400.
+// QueryID returns an ID from a query, which must have it exactly once, or an [Error] with 400.
 func QueryID(query url.Values, field string) (ID, error) {
 	if len(query[field]) > 1 {
 		return 0, Bad(field, "%s is given twice; it must be one integer from 1 to %d", field, int64(MaxID))
@@ -31,7 +31,8 @@ func QueryID(query url.Values, field string) (ID, error) {
 	return parseID(field, query.Get(field))
 }
 
-// Query returns what a query gives at most once, or an [Error] with 400; without it the value is empty.
+// Query returns a value from a query, which may have it at most once, or an [Error] with 400. The
+// value is empty if it is absent.
 func Query(query url.Values, field string) (string, error) {
 	if len(query[field]) > 1 {
 		return "", Bad(field, "%s is given twice", field)

@@ -1,4 +1,5 @@
-// Package launch runs the examples as processes of their own, as people run them. Tests and the programs that take pictures use it.
+// Package launch runs the examples as processes of their own, as people run them. Tests and the
+// programs that take pictures use it.
 package launch
 
 import (
@@ -12,7 +13,8 @@ import (
 	"time"
 )
 
-// Build builds the example of that name into a directory and returns the path of the program. It blocks until it is built.
+// Build builds the example of that name into a directory and returns the path of the program. It
+// blocks until it is built.
 func Build(dir, example string) (program string, err error) {
 	program = filepath.Join(dir, example)
 	out, err := exec.Command("go", "build", "-o", program, "github.com/fbd86cad/broadcast/examples/"+example).CombinedOutput()
@@ -22,7 +24,8 @@ func Build(dir, example string) (program string, err error) {
 	return program, nil
 }
 
-// Process is a server that says on its first line where it listens. All methods may be called from any goroutine.
+// Process is a server that says on its first line where it listens. All methods may be called from
+// any goroutine.
 type Process struct {
 	*exec.Cmd
 	Addr   string        // where it listens
@@ -32,8 +35,8 @@ type Process struct {
 	err  error         // how; written before done is closed
 }
 
-// Start starts a command and returns when it listens; or an error, with what the command says, when it ends or takes longer than
-// within. Nothing of it runs then.
+// Start starts a command and returns when it listens; or an error, with what the command says, when
+// it ends or takes longer than within. Nothing of it runs then.
 func Start(cmd *exec.Cmd, within time.Duration) (*Process, error) {
 	p := &Process{Cmd: cmd, Stderr: new(bytes.Buffer), done: make(chan struct{})}
 	cmd.Stderr = p.Stderr
@@ -60,7 +63,8 @@ func Start(cmd *exec.Cmd, within time.Duration) (*Process, error) {
 	return p, nil
 }
 
-// Wait returns when the process has ended, and how: nil with code 0. One that takes longer than within is killed.
+// Wait returns when the process has ended, and how: nil with code 0. One that takes longer than
+// within is killed.
 func (p *Process) Wait(within time.Duration) error {
 	select {
 	case <-p.done:

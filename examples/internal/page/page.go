@@ -10,8 +10,9 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
-// Handler returns what answers with a page, which has one script and one style element. The browser may run these two, known by
-// their hashes, and talk to this server, and nothing else: a text that found its way into the page as markup would stay without effect.
+// Handler returns a handler that serves a page with one script and one style element. The browser
+// may run only these two, which it knows by their hashes, and may talk only to this server: text
+// that got into the page as markup would have no effect.
 func Handler(html string) httpjson.Handler {
 	policy := strings.Join([]string{
 		"default-src 'none'",

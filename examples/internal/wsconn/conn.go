@@ -1,4 +1,5 @@
-// Package wsconn is the connection under a WebSocket: what net/http has no deadline, no limit and no end for once it is taken over.
+// Package wsconn provides the connection under a WebSocket. Once a connection is hijacked, net/http
+// neither sets deadlines on it, nor limits it, nor closes it.
 package wsconn
 
 import (
@@ -9,8 +10,9 @@ import (
 	"time"
 )
 
-// Conn is a connection on which every write has a deadline of its own, and every read too: frames, and also the pings, pongs and
-// closing frames that the WebSocket library writes by itself. It costs no memory per write, unlike a context.
+// Conn is a connection on which each write and each read has a deadline of its own. That includes
+// the pings, pongs and closing frames that the WebSocket library writes by itself. Unlike a
+// context, a deadline allocates nothing per write.
 type Conn struct {
 	net.Conn
 	ReadTimeout, WriteTimeout time.Duration // 0: none
@@ -19,9 +21,11 @@ type Conn struct {
 	end time.Time // no read goes on after it; zero: not set
 }
 
-// Write writes p within the timeout; otherwise the error is an [os.ErrDeadlineExceeded], and nothing can follow the half of p that may
-// be on its way: closing the connection then drops what the kernel still holds and resets it. Otherwise the kernel would go on offering
-// that for minutes, less and less often, and a client that reads again would learn of the end with the next offer.
+// Write writes p within the timeout; otherwise the error is an [os.ErrDeadlineExceeded], and
+// nothing can be written after it, because half of p may have been sent. Closing the connection
+// then drops what the kernel still holds and resets it. Without that the kernel would retransmit
+// for minutes, less and less often, and a client that reads again would learn of the end only with
+// the next retransmission.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.WriteTimeout > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.WriteTimeout)); err != nil {
@@ -55,7 +59,8 @@ func (c *Conn) beforeRead() error {
 	return nil
 }
 
-// EndReading bounds all reading from now on, also that which waits already: what is left is the closing handshake.
+// EndReading bounds all reading from now on, including a read in progress, for when only the
+// closing handshake is left.
 func (c *Conn) EndReading(within time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
-// CheckHandshake returns nil for a request that asks for a WebSocket; otherwise an [httpjson.Error] with 426, and w has its headers.
+// CheckHandshake returns nil for a request that asks for a WebSocket. Otherwise it sets the headers
+// of the answer and returns an [httpjson.Error] with 426.
 func CheckHandshake(w http.ResponseWriter, r *http.Request) error {
 	if hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket") {
 		return nil
@@ -20,7 +21,7 @@ func CheckHandshake(w http.ResponseWriter, r *http.Request) error {
 	return httpjson.Errorf(http.StatusUpgradeRequired, "this address is for WebSockets")
 }
 
-// hasToken tells whether a comma-separated header contains token, in any case.
+// hasToken reports whether a comma-separated header contains token, in any case.
 func hasToken(header http.Header, name, token string) bool {
 	for _, line := range header.Values(name) {
 		for part := range strings.SplitSeq(line, ",") {
@@ -32,8 +33,8 @@ func hasToken(header http.Header, name, token string) bool {
 	return false
 }
 
-// Hijacker is a ResponseWriter that gives its connection away as a [Conn] and keeps it: closing the connection itself is the only
-// thing that ends a WebSocket at once, whatever it is doing.
+// Hijacker is a ResponseWriter that hands over its connection as a [Conn], and also keeps it,
+// because only closing the connection ends a WebSocket at once, whatever it is doing.
 type Hijacker struct {
 	http.ResponseWriter
 	WriteTimeout time.Duration
@@ -47,8 +48,9 @@ func (h *Hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// What the kernel buffers is a buffer too, beside the broker's, and one in which nothing is dropped or counted. By
-	// default it grows to megabytes: thousands of messages between a slow client and the first sign that it is slow.
+	// What the kernel buffers is a buffer too, beside the broker's, and one in which nothing is
+	// dropped or counted. By default it grows to megabytes: thousands of messages between a slow
+	// client and the first sign that it is slow.
 	if tcp, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = tcp.SetWriteBuffer(h.SendBuffer) // without it, a slow client is noticed later
 	}

@@ -1,5 +1,5 @@
-// Picture takes the picture of the messenger's page that its README shows: a messenger and three people in a real browser, one of
-// whom is away for a while. From the root of the repository:
+// Picture takes the picture of the messenger's page that its README shows: a messenger and three
+// people in a real browser, one of whom is away for a while. From the root of the repository:
 //
 //	go run ./examples/messenger/internal/picture -o examples/messenger/messenger.png
 //

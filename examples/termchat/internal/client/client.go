@@ -10,7 +10,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Options say where a client goes, who it is there, and how patient it is. Zero durations have defaults.
+// Options say which server and room a client joins, under which name, and how long it waits. Zero
+// durations mean the defaults.
 type Options struct {
 	Addr string // host:port of the server
 	Room string
@@ -49,8 +50,9 @@ var (
 	ErrStopping = errors.New("the server is stopping")
 )
 
-// A Client is somebody in a room, who comes back by itself when the connection is lost, and resumes where it was. All methods may be called
-// from anywhere. Somebody must read Events: a client whose events are not read stops reading from the server, which then cuts it off.
+// A Client is a person's presence in a room. It reconnects by itself when the connection is lost,
+// and resumes where it was. All methods are safe for concurrent use. The caller must read Events: a
+// client whose events are not read stops reading from the server, which then cuts it off.
 type Client struct {
 	options Options
 	events  chan Event
@@ -67,7 +69,7 @@ type Client struct {
 	failure error // why the state is Offline or Closed
 }
 
-// New returns a client that is on its way into its room. The error is what is wrong with the options.
+// New returns a client that is joining its room. It returns an error if the options are invalid.
 func New(o Options) (*Client, error) {
 	if err := errors.Join(wire.CheckName("room", o.Room), wire.CheckName("name", o.Name)); err != nil {
 		return nil, err
@@ -89,19 +91,21 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Events is what happens, in order. The channel is closed after the event that says Closed.
+// Events returns a channel of what happens, in order. It is closed after the event that says
+// Closed.
 func (c *Client) Events() <-chan Event { return c.events }
 
-// Room returns the room that the client is in, or on its way to.
+// Room returns the room that the client is in, or is joining.
 func (c *Client) Room() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.room
 }
 
-// Send writes text to the current room. It waits for the server's answer, and while the client is connecting: nil means that the message
-// is in the room's log. ErrOffline and a refusal mean that it is not and never will be, ErrUnsure and the error of ctx that nobody
-// knows. The answer comes in line with the events: somebody must be reading those.
+// Send writes text to the current room. It waits for the server's answer, and while the client is
+// connecting: nil means that the message is in the room's log. ErrOffline and a refusal mean that
+// it is not and never will be; ErrUnsure and the error of ctx mean that this is unknown. The answer
+// comes in order with the events, so somebody must be reading those.
 func (c *Client) Send(ctx context.Context, text string) error {
 	if err := wire.CheckText(text); err != nil {
 		return err
@@ -135,8 +139,9 @@ func (c *Client) online(ctx context.Context) (*session, error) {
 	}
 }
 
-// Join goes to another room, or begins anew in the same one. It returns when the client is there. After an error that is not about the
-// name the client goes on trying to get there, unless it is closed.
+// Join moves the client to another room, or joins the same one again. It returns when the client is
+// in the room. After an error that is not about the name, the client keeps trying, unless it is
+// closed.
 func (c *Client) Join(ctx context.Context, room string) error {
 	if err := wire.CheckName("room", room); err != nil {
 		return err
@@ -169,21 +174,22 @@ func (c *Client) lastFailure() error {
 	return c.failure
 }
 
-// Close leaves the room and returns when nothing of the client is left. It returns nil, any number of times.
+// Close leaves the room, and returns when no goroutine of the client is left. It returns nil and
+// may be called any number of times.
 func (c *Client) Close() error {
 	c.close()
 	<-c.done
 	return nil
 }
 
-// setLocked is how the state changes.
+// setLocked changes the state. All changes go through it.
 func (c *Client) setLocked(state State, s *session, failure error) {
 	c.state, c.session, c.failure = state, s, failure
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-// emit hands out an event; once ctx has ended nobody need take it.
+// emit sends an event. It gives up when ctx ends.
 func (c *Client) emit(ctx context.Context, e Event) {
 	select {
 	case c.events <- e:

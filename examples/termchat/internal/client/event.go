@@ -1,10 +1,11 @@
-// Package client is the client's side of termchat: a connection that comes back by itself and resumes where it
-// was, and the transfer of files. What is on the screen is somebody else's business: it reads Events.
+// Package client is the client's side of termchat: a connection that reconnects by itself and
+// resumes where it was, and the transfer of files. It knows nothing of the screen: a user interface
+// reads Events.
 package client
 
 import "time"
 
-// A State tells how the connection is.
+// A State is the state of the connection.
 type State int
 
 // The states of a connection.
@@ -15,7 +16,7 @@ const (
 	Closed                  // final; Event.Err tells why
 )
 
-// String names the state in one word.
+// String returns the state as one word.
 func (s State) String() string {
 	switch s {
 	case Connecting:
@@ -30,7 +31,7 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// An EventKind tells what an Event is about, and which of its fields mean something.
+// An EventKind says what an Event is about, and which of its fields are set.
 type EventKind int
 
 // The kinds of events.
@@ -45,8 +46,8 @@ const (
 	Notice                        // Text is something to know about the room
 )
 
-// An Event is something to show. Its texts have been sanitised: they are one line each, without anything that
-// a terminal would obey.
+// An Event is something to show. Its texts are sanitised: each is one line, without anything that a
+// terminal would interpret.
 type Event struct {
 	Kind    EventKind
 	Room    string

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// run stays in one room after the other until the client is closed or may not go on.
+// run stays in one room after another until the client is closed or must not reconnect.
 func (c *Client) run() {
 	defer close(c.done)
 	defer close(c.events)
@@ -31,7 +31,8 @@ func (c *Client) run() {
 	c.close() // frees the context
 }
 
-// stay is in one room, however often the connection is lost, until Join or Close end that: nil is the former.
+// stay stays in one room, however often the connection is lost, until Join or Close ends that. It
+// returns nil if Join did.
 func (c *Client) stay() error {
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
@@ -64,8 +65,9 @@ func (c *Client) stay() error {
 	}
 }
 
-// backoff returns how long to wait after so many failures in a row: twice as long on average after each, spread out so that the clients
-// of a server that was restarted do not come all at once.
+// backoff returns how long to wait after the given number of failures in a row. The average doubles
+// with each, and the waits are random, so that the clients of a restarted server do not reconnect
+// all at once.
 func backoff(least, most time.Duration, failures int) time.Duration {
 	mean := most
 	if failures < 30 && least<<failures < most {
@@ -74,7 +76,7 @@ func backoff(least, most time.Duration, failures int) time.Duration {
 	return mean/2 + rand.N(mean)
 }
 
-// finalError is the reason not to come back.
+// finalError is the reason not to reconnect.
 type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }

@@ -40,8 +40,8 @@ const (
 	receiveBuffer  = 64 << 10        // bytes that the kernel holds: more would only hide that a client is behind
 )
 
-// dial connects to a room, after a place in its log, and returns the connection with the hello. It is closed when ctx ends, and must be
-// ended in any case.
+// dial connects to a room, resuming after a position in its log, and returns the session and the
+// hello. The connection is closed when ctx ends; the caller must call end in any case.
 func dial(ctx context.Context, o Options, room, after string) (*session, wire.Frame, error) {
 	s := &session{answers: make(map[uint64]chan error)}
 	dialing, cancel := context.WithTimeout(ctx, o.DialTimeout)
@@ -89,7 +89,8 @@ func dial(ctx context.Context, o Options, room, after string) (*session, wire.Fr
 	return s, hello, nil
 }
 
-// refused returns what a handshake that failed means. What a client has got wrong it will get wrong again.
+// refused returns what a failed handshake means. If the request was at fault, trying again would
+// not help.
 func refused(res *http.Response, err error) error {
 	if res == nil {
 		if urlErr, ok := errors.AsType[*url.Error](err); ok {
@@ -104,7 +105,7 @@ func refused(res *http.Response, err error) error {
 	return why
 }
 
-// statusError returns what a server says in an answer that is not what was asked for.
+// statusError returns the error that an answer with an unexpected status describes.
 func statusError(res *http.Response) error {
 	var said httpjson.Error
 	if body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)); err == nil {
@@ -165,7 +166,7 @@ func closed(err error) error {
 	return fmt.Errorf("closed by the server: %s (%d)", reason, closing.Code)
 }
 
-// lost returns why a connection ended without a word, in words for people.
+// lost returns why a connection ended without a closing frame, worded for people.
 func lost(err error) error {
 	switch op, ok := errors.AsType[*net.OpError](err); {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -224,7 +225,7 @@ func (s *session) answer(id uint64, err error) {
 	}
 }
 
-// part closes the connection as somebody does who leaves. The reader meets the end.
+// part closes the connection as a client does that leaves. The reader then sees the end.
 func (s *session) part() {
 	defer s.left.Done()
 	s.conn.EndReading(partingTimeout)

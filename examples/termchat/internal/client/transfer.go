@@ -22,15 +22,16 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Upload sends a file to the current room, which is told when the server has all of it. progress, if not nil, is called now and then, on
-// one goroutine. When ctx ends, or the file cannot be read to its end, nothing of it is left on the server.
+// Upload sends a file to the current room, which is told when the server has all of it. progress,
+// if not nil, is called from time to time, on one goroutine. If ctx ends, or the file cannot be
+// read to its end, nothing of it is left on the server.
 func (c *Client) Upload(ctx context.Context, path string, progress func(sent, total int64)) (File, error) {
 	o := c.options
 	o.Room = c.Room()
 	return Upload(ctx, o, path, progress)
 }
 
-// Download fetches a file into path, which must not exist. progress is as that of Upload.
+// Download fetches a file into path, which must not exist. progress is as for Upload.
 func (c *Client) Download(ctx context.Context, id, path string, progress func(got, total int64)) error {
 	return Download(ctx, c.options, id, path, progress)
 }
@@ -59,7 +60,7 @@ type source struct {
 	size int64
 }
 
-// Read reads from the source. Its errors are told from those of the connection that it is copied to.
+// Read reads from the source. It marks its errors, to tell them from those of the connection.
 func (s source) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -73,7 +74,8 @@ type sourceError struct{ error }
 
 func (e *sourceError) Unwrap() error { return e.error }
 
-// send streams a source to the server. The file is read as the connection takes it, through a pipe: nothing is kept but one buffer.
+// send streams a source to the server. The file is read as the connection takes it, through a pipe:
+// nothing is kept but one buffer.
 func send(ctx context.Context, o Options, src source, progress func(sent, total int64)) (File, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -137,7 +139,8 @@ func write(form *multipart.Writer, src source, progress func(sent, total int64))
 	return form.Close()
 }
 
-// formLength returns how long the upload of a source is with all around it, so that the server can refuse it before anything is sent.
+// formLength returns the length of the whole body of an upload, so that the server can refuse it
+// before anything is sent.
 func formLength(boundary string, src source) int64 {
 	var around counter
 	form := multipart.NewWriter(&around)
@@ -223,7 +226,7 @@ func save(body io.Reader, res *http.Response, path string, progress func(got, to
 	return os.Rename(partial, path)
 }
 
-// writerFunc is a writer that only notices that something is written.
+// writerFunc is a writer that calls a function at each write and discards the bytes.
 type writerFunc func()
 
 func (f writerFunc) Write(p []byte) (int, error) {
@@ -261,7 +264,7 @@ func do(o Options, req *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(req)
 }
 
-// cause returns why something failed: the end of ctx, if that was it.
+// cause returns why ctx has ended, or err if it has not.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

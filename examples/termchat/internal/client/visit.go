@@ -10,7 +10,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// visit is a stay in one room, over as many connections as it takes. It belongs to the goroutine of run.
+// visit is a stay in one room, over as many connections as it takes. It belongs to the goroutine of
+// run.
 type visit struct {
 	client *Client
 	ctx    context.Context // ends when the client leaves the room
@@ -22,7 +23,8 @@ type visit struct {
 	slow    bool                // the client knows that it was cut off
 }
 
-// connect connects and hands out events until the connection is lost. greeted says whether it got into the room.
+// connect connects and emits events until the connection is lost. greeted reports whether it got
+// into the room.
 func (v *visit) connect() (greeted bool, err error) {
 	c := v.client
 	s, hello, err := dial(v.ctx, c.options, v.room, v.after)
@@ -44,7 +46,8 @@ func (v *visit) connect() (greeted bool, err error) {
 	}
 }
 
-// state changes the state of the client and tells it, unless the client has left the room already.
+// state changes the state of the client and emits an event for that, unless the client has already
+// left the room.
 func (v *visit) state(state State, s *session, err error, retry time.Duration) {
 	c := v.client
 	c.mu.Lock()
@@ -62,7 +65,7 @@ func (v *visit) emit(e Event) {
 	v.client.emit(v.ctx, e)
 }
 
-// greet hands out what the first frame of a connection says.
+// greet emits the events for the first frame of a connection.
 func (v *visit) greet(f wire.Frame) {
 	v.after = f.Pos
 	v.start(f.Members)
@@ -92,7 +95,7 @@ func (v *visit) start(names []string) {
 	v.emit(Event{Kind: Members, Members: slices.Sorted(maps.Keys(v.members))})
 }
 
-// handle hands out what a frame says.
+// handle emits the events for a frame.
 func (v *visit) handle(f wire.Frame) {
 	name := wire.Line(f.Name)
 	if lost := f.Missed - min(f.Missed, v.told); lost > 0 {

@@ -148,7 +148,8 @@ func indexed(n int) string {
 	return fmt.Sprintf("#%02x%02x%02x", steps[n/36], steps[n/6%6], steps[n%6])
 }
 
-// runs divides a piece into what is drawn in one go, with the cells of each: words, and characters that are no letters.
+// runs divides a piece into what is drawn in one go, with the cells of each: words, and characters
+// that are no letters.
 func (p piece) runs() iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		start, kind := 0, rune(0)

@@ -1,9 +1,10 @@
-// Picture takes the picture of termchat that its README shows: a server and four people in real terminals, one of which is
-// written as SVG. From the root of the repository:
+// Picture takes the picture of termchat that its README shows: a server and four people in real
+// terminals, one of which is written as SVG. From the root of the repository:
 //
 //	go run ./examples/termchat/internal/picture -o examples/termchat/termchat.svg
 //
-// It needs tmux. Only the times, the identifier of the file and how far the upload has come differ from one picture to the next.
+// It needs tmux. Only the times, the identifier of the file and how far the upload has come differ
+// from one picture to the next.
 package main
 
 import (

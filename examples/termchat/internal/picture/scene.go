@@ -46,7 +46,8 @@ func newScene() (*scene, error) {
 	return s, nil
 }
 
-// files makes what is uploaded. The large one has no content on the disk: it is to be on its way for a while.
+// files makes what is uploaded. The large one has no content on the disk: it is to be on its way
+// for a while.
 func (s *scene) files() error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(s.dir, "floorplan.pdf"), make([]byte, 1_834_211), 0o600),

@@ -48,7 +48,8 @@ func frame(b *strings.Builder, width, height float64, title string) {
 	fmt.Fprintf(b, `<text x="%.0f" y="21.5" fill="#8a93a5" font-size="13" text-anchor="middle">%s</text>`+"\n", width/2, html.EscapeString(title))
 }
 
-// draw draws a piece at a place. What fills its cell, or joins the line above, is drawn as such: letters would leave gaps.
+// draw draws a piece at a place. What fills its cell, or joins the line above, is drawn as such:
+// letters would leave gaps.
 func (p piece) draw(b *strings.Builder, x, y float64) {
 	fore, back := p.colours()
 	if back != "" {

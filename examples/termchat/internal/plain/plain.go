@@ -1,4 +1,4 @@
-// Package plain is termchat for scripts, tests and terminals that can do nothing: lines in, lines out.
+// Package plain is the line interface of termchat, for scripts, tests and dumb terminals.
 package plain
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Chat is what there is to be shown; a [client.Client] is one.
+// Chat is the connection that is shown. A [client.Client] is one.
 type Chat interface {
 	Events() <-chan client.Event
 	Send(ctx context.Context, text string) error
@@ -26,9 +26,10 @@ type Chat interface {
 	Close() error
 }
 
-// Run sends what it reads from in, line by line, and writes what happens to out, one line each. It ends, and closes chat, when in ends, with
-// /quit, when ctx ends, and when chat is closed: only then with an error, which is the reason. A read from in that waits when Run
-// returns goes on waiting.
+// Run sends what it reads from in, line by line, and writes what happens to out, one line each. It
+// returns, and closes chat, when in ends, after /quit, when ctx ends, or when chat is closed; only
+// in the last case does it return an error, the reason. A read from in that is blocked when Run
+// returns stays blocked.
 func Run(ctx context.Context, chat Chat, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -51,7 +52,7 @@ func Run(ctx context.Context, chat Chat, in io.Reader, out io.Writer) error {
 	return <-shown
 }
 
-// readLines hands out the lines of in until it ends or ctx does.
+// readLines sends the lines of in until in or ctx ends.
 func readLines(ctx context.Context, in io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {
@@ -120,7 +121,8 @@ func (t *terminal) print(line string) {
 	_, _ = fmt.Fprintln(t.out, line) // a reader who has gone ends the program by other means
 }
 
-// format returns the line for an event. What people say begins with a name, everything else with an asterisk.
+// format returns the line for an event. What people say begins with a name, everything else with an
+// asterisk.
 func format(e client.Event) string {
 	switch e.Kind {
 	case client.Message:
@@ -154,7 +156,7 @@ func formatState(e client.Event) string {
 	return fmt.Sprintf("* %s%s", e.State, why)
 }
 
-// obey does what a line says; false is the end.
+// obey handles a line of input. It returns false if Run is to end.
 func (t *terminal) obey(ctx context.Context, line string) bool {
 	command, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
@@ -188,7 +190,7 @@ func (t *terminal) obey(ctx context.Context, line string) bool {
 
 const help = "* /join ROOM  /who  /upload FILE  /download ID FILE  /quit  //text that begins with a slash"
 
-// say sends a message, and waits for the connection if there is none: a script does not look whether there is.
+// say sends a message. If there is no connection it waits for one, because a script does not check.
 func (t *terminal) say(ctx context.Context, text string) error {
 	for {
 		t.mu.Lock()

@@ -17,7 +17,8 @@ var (
 	errCrowded  = httpjson.Later(5*time.Second, "too many rooms, or too many people in this one")
 )
 
-// roomRefusal returns what a client is told when the broker did not take its subscription or its message.
+// roomRefusal returns what a client is told when the broker did not take its subscription or its
+// message.
 func roomRefusal(err error) error {
 	switch {
 	case errors.Is(err, broadcast.ErrLimit):

@@ -7,7 +7,7 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// Config is everything about a server that somebody may want to set. Begin with [DefaultConfig].
+// Config has all settings of a server. Begin with [DefaultConfig].
 type Config struct {
 	Addr string // to listen on; port 0 picks a free one
 	Dir  string // where uploads are kept; made if there is none
@@ -46,7 +46,7 @@ type Config struct {
 	create   func(name string) (partial, error) // nil: in Dir; tests have disks that fail
 }
 
-// DefaultConfig returns what the flags start from.
+// DefaultConfig returns the defaults of the flags.
 func DefaultConfig() Config {
 	return Config{
 		Addr:          "127.0.0.1:7777",
@@ -76,7 +76,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// brokerOptions returns the part of the configuration that the library looks after.
+// brokerOptions returns the settings that are options of the library.
 func (c Config) brokerOptions() []broadcast.Option {
 	return []broadcast.Option{
 		broadcast.WithBuffer(c.Buffer),

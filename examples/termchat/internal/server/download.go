@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// download answers GET /files/{id}: the file as something to save, whatever it is and whatever it is called.
+// download answers GET /files/{id} with the file, always as an attachment to be saved, whatever its
+// type and name.
 func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.identity(r, "", ""); err != nil {
 		return err
@@ -40,7 +41,7 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// downloadWriter gives each write a deadline, and none when the server gives up.
+// downloadWriter sets a deadline for each write, and refuses to write once the server gives up.
 type downloadWriter struct {
 	http.ResponseWriter
 	response *http.ResponseController

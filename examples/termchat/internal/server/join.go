@@ -12,11 +12,13 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// join answers GET /ws?room=general&name=ann&after=POSITION with a WebSocket: the client sends posts, and gets a hello and then everything that
-// happens in the room. Without after it begins with the last messages, with it with what came since.
+// join answers GET /ws?room=general&name=ann&after=POSITION with a WebSocket: the client sends
+// posts, and gets a hello and then everything that happens in the room. Without after, it begins
+// with the last messages; with after, with what came since.
 //
-// The subscription exists before the upgrade is answered: a client that has seen the answer misses nothing from then on. Because a
-// subscription takes over from an older one of the same name, whatever a browser could be made to send is judged before it.
+// The subscription exists before the upgrade is answered: a client that has seen the answer misses
+// nothing from then on. Because a subscription takes over from an older one of the same name,
+// requests that a foreign page could make a browser send are refused before it.
 func (s *server) join(w http.ResponseWriter, r *http.Request) error {
 	who, after, err := s.admit(w, r)
 	if err != nil {
@@ -39,14 +41,15 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.conns.Add(upgrade.Conn)()
 	hello.Was = s.takeCut(who)
-	// From here on r.Context() means nothing: it belongs to a connection that is no longer net/http's.
+	// From here on r.Context() means nothing: it belongs to a connection that is no longer
+	// net/http's.
 	k := &socket{server: s, who: who, ws: ws, conn: upgrade.Conn, sub: sub}
 	k.log = s.log.With("room", who.room, "name", who.name)
 	k.run(hello)
 	return nil
 }
 
-// admit returns who wants to join what from where on, or why they may not.
+// admit returns who wants to join which room, from which position on, or why they may not.
 func (s *server) admit(w http.ResponseWriter, r *http.Request) (who member, after broadcast.Position, err error) {
 	if err := s.origins.CheckAsPost(r); err != nil {
 		return who, after, err
@@ -65,7 +68,7 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request) (who member, afte
 	return who, after, err
 }
 
-// position returns where the client wants to resume; the zero Position if it does not.
+// position returns where the client wants to resume, or the zero Position if it does not.
 func position(query url.Values) (p broadcast.Position, err error) {
 	if !query.Has("after") {
 		return p, nil
@@ -95,7 +98,8 @@ func (s *server) subscribe(who member, after broadcast.Position) (*broadcast.Sub
 		case hello.Missed > 0:
 			hello.Resumed = wire.Gone
 		case !sub.Recovered():
-			// The room was forgotten meanwhile, or the server began anew: all that there is is news. The device takes over from itself.
+			// The room was forgotten meanwhile, or the server restarted: everything that is kept is
+			// new to the client. The device takes over from itself.
 			hello.Resumed = wire.Unknown
 			sub, err = s.broker.Subscribe(who.room, who.name, broadcast.WithPresence(), broadcast.Replay(s.cfg.Replay))
 			if err != nil {
@@ -103,7 +107,8 @@ func (s *server) subscribe(who member, after broadcast.Position) (*broadcast.Sub
 			}
 		}
 	}
-	// In this order: what happens in between is told as well, and twice does no harm.
+	// In this order, so that nothing that happens in between is missed; to be told twice does no
+	// harm.
 	hello.Members = s.broker.Devices(who.room)
 	hello.Pos = sub.Position().String()
 	return sub, hello, nil

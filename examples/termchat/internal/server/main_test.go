@@ -35,7 +35,8 @@ type service struct {
 	dir string
 }
 
-// start runs a server with the default configuration after change until the test ends, and wants it to end cleanly.
+// start runs a server with the default configuration after change until the test ends, and wants it
+// to end cleanly.
 func start(t testing.TB, change func(*Config)) *service {
 	t.Helper()
 	s := begin(t, context.Background(), change)

@@ -8,9 +8,9 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// message is what the broker carries: a frame as JSON, marshalled once, without its closing brace. The place in the log and the brace are
-// appended for each socket, which takes no encoder. It is a string because what is published is shared by all
-// readers and must not change.
+// message is what the broker carries: a frame as JSON, marshalled once, without its closing brace.
+// For each socket the position and the brace are appended, which takes no encoder. It is a string
+// because all readers share what is published, so it must not change.
 type message string
 
 func newMessage(f wire.Frame) (message, error) {
@@ -34,7 +34,8 @@ func appendFrame(frame []byte, d broadcast.Delivery[message]) []byte {
 	return append(frame, '}')
 }
 
-// presence returns the frame for a delivery that is not a message. members is asked only if it has to be.
+// presence returns the frame for a delivery that is not a message. members is called only if it is
+// needed.
 func presence(d broadcast.Delivery[message], members func() []string) wire.Frame {
 	switch d.Kind {
 	case broadcast.Joined:

@@ -111,7 +111,8 @@ func TestTheHelloSaysWhatBecameOfAPosition(t *testing.T) {
 	assert.Equal(t, wire.Unknown, foreign.Resumed)
 }
 
-// patiently makes a server that cuts off who is behind, but not who only takes long: the machine may be busy.
+// patiently makes a server that cuts off who is behind, but not who only takes long: the machine
+// may be busy.
 func patiently(c *Config) { c.WriteTimeout, c.PingInterval = within, time.Hour }
 
 // flood posts big messages until stop says so.

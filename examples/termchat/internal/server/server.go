@@ -1,7 +1,9 @@
-// Package server is the server of termchat: rooms over WebSockets, files over HTTP, around one broker.
+// Package server is the server of termchat: rooms over WebSockets, files over HTTP, around one
+// broker.
 //
-// A room is a chat of the broker, somebody in it is a device of that chat, by name. What is said and what is uploaded is in the
-// room's one log, so everybody sees it in the same order, and who comes back resumes where they were.
+// A room is a chat of the broker, and a person in it is a device of that chat, by name. Messages
+// and uploads are in the room's one log, so everybody sees them in the same order, and those who
+// come back resume where they were.
 package server
 
 import (
@@ -19,7 +21,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
 )
 
-// ServerHandle is a server that runs. [Start] makes it.
+// ServerHandle is a running server. [Start] makes it.
 type ServerHandle struct {
 	server *server
 	ln     net.Listener
@@ -30,8 +32,8 @@ type ServerHandle struct {
 	err  error         // how it ended; written before done is closed
 }
 
-// Start listens and serves until ctx ends or Stop is called. The error is what is wrong with cfg, the address or the directory;
-// nothing is left running then.
+// Start listens and serves until ctx ends or Stop is called. It returns an error, and leaves
+// nothing running, if cfg, the address or the directory is bad.
 func Start(ctx context.Context, cfg Config) (*ServerHandle, error) {
 	ln, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
@@ -56,9 +58,10 @@ func Start(ctx context.Context, cfg Config) (*ServerHandle, error) {
 // Addr returns where the server listens.
 func (h *ServerHandle) Addr() string { return h.ln.Addr().String() }
 
-// Stop refuses whatever comes from its first moment, gives uploads that are on their way a moment to end, delivers what was accepted,
-// closes each connection with 1001 when it has got everything, and returns when nothing of the server is left. If ctx
-// ends first it cuts what is left and returns ctx.Err(). It may be called any number of times, from anywhere.
+// Stop refuses new requests at once, gives transfers a moment to finish, delivers what was
+// accepted, closes each connection with 1001 when it has received everything, and returns when
+// nothing of the server is left. If ctx ends first, Stop cuts what is left and returns ctx.Err().
+// It may be called any number of times, from any goroutine.
 func (h *ServerHandle) Stop(ctx context.Context) error {
 	h.stop()
 	select {
@@ -71,8 +74,8 @@ func (h *ServerHandle) Stop(ctx context.Context) error {
 	}
 }
 
-// Wait returns when nothing of the server is left, and how it ended: nil if it was stopped, by Stop or by its context, and
-// nobody had to be cut off.
+// Wait returns when nothing of the server is left. It returns nil if the server was stopped, by
+// Stop or by its context, and nobody had to be cut off.
 func (h *ServerHandle) Wait() error {
 	<-h.done
 	return h.err
@@ -128,7 +131,7 @@ func newServer(cfg Config) (*server, error) {
 	return s, nil
 }
 
-// close frees what newServer took.
+// close releases what newServer acquired.
 func (s *server) close() error {
 	s.abandon()
 	return errors.Join(s.broker.Close(), s.store.close())
@@ -144,7 +147,8 @@ func (s *server) handler() http.Handler {
 	return s.origins.Handler(mux)
 }
 
-// serve answers requests on ln until stopping ends. Then it drains, until cutting ends or the DrainTimeout is over.
+// serve answers requests on ln until stopping ends. Then it drains, until cutting ends or the
+// DrainTimeout is over.
 func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error {
 	httpServer := &http.Server{
 		Handler:           s.handler(),
@@ -177,7 +181,7 @@ func (s *server) drain(ctx context.Context) error {
 	}
 }
 
-// endTransfers gives uploads and downloads a moment and then ends them.
+// endTransfers gives uploads and downloads a moment to finish, and then ends them.
 func (s *server) endTransfers(ctx context.Context, ended <-chan struct{}) {
 	grace, cancel := context.WithTimeout(ctx, s.cfg.UploadGrace)
 	defer cancel()
@@ -189,10 +193,11 @@ func (s *server) endTransfers(ctx context.Context, ended <-chan struct{}) {
 	}
 }
 
-// maxCuts is how many reasons are kept for those who could not be told.
+// maxCuts is how many reasons are kept, at most, for those who could not be told.
 const maxCuts = 1024
 
-// noteCut keeps why somebody was cut off whose connection had no place for a closing frame. They are told when they come back.
+// noteCut keeps why somebody was cut off to whom no closing frame could be sent. They are told when
+// they come back.
 func (s *server) noteCut(who member, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +207,7 @@ func (s *server) noteCut(who member, reason string) {
 	s.cuts[who] = reason
 }
 
-// takeCut returns what noteCut has kept, once.
+// takeCut returns what noteCut has kept, and forgets it.
 func (s *server) takeCut(who member) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,8 +19,9 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// socket is one open WebSocket. Three goroutines share it: the handler's own writes what the subscription delivers, one reads what the
-// client posts, and one pings. Whatever ends first closes the subscription or the connection, which ends the others.
+// socket is one open WebSocket. Three goroutines share it: the handler's own writes what the
+// subscription delivers, one reads what the client posts, and one pings. Whatever ends first closes
+// the subscription or the connection, which ends the others.
 type socket struct {
 	server *server
 	who    member
@@ -30,7 +31,7 @@ type socket struct {
 	log    *slog.Logger
 }
 
-// farewell is how a socket is closed.
+// farewell says how a socket is to be closed.
 type farewell struct {
 	code   websocket.StatusCode // 0: the client has closed it, or there is nobody to tell
 	reason string
@@ -38,7 +39,7 @@ type farewell struct {
 
 var tooSlow = farewell{websocket.StatusTryAgainLater, "too slow: a frame was not read in time"}
 
-// run serves the socket until its end, and returns when nothing of it is left.
+// run serves the socket until it ends, and returns when none of its goroutines is left.
 func (k *socket) run(hello wire.Frame) {
 	var helpers sync.WaitGroup
 	left := make(chan farewell, 2) // why the reader or the pinger closed the subscription
@@ -57,8 +58,9 @@ func (k *socket) run(hello wire.Frame) {
 	k.log.Debug("socket closed", "code", int(end.code), "reason", end.reason)
 }
 
-// deliver writes frames until the subscription has ended and everything that it still had is written, or a write fails. Frames are written
-// with a context that never ends, because one with a deadline costs eleven allocations: the connection has the deadline.
+// deliver writes frames until the subscription has ended and everything that was buffered is
+// written, or a write fails. The deadline of a write is set on the connection and not in its
+// context, because a context with a deadline costs eleven allocations.
 func (k *socket) deliver() error {
 	for d := range k.sub.All(context.Background()) {
 		if err := k.write(d); err != nil {
@@ -90,8 +92,9 @@ func (k *socket) send(f wire.Frame) error {
 	return k.ws.Write(context.Background(), websocket.MessageText, b)
 }
 
-// read takes what the client posts, and answers its pings and closing frame. When the client leaves or does what it must
-// not, the subscription ends; how to part with it is in left before that.
+// read takes what the client posts, and answers its pings and closing frame. When the client leaves
+// or breaks the rules, the subscription ends. Before that, read stores in left how to close the
+// socket.
 func (k *socket) read(left chan<- farewell) {
 	k.ws.SetReadLimit(wire.MaxFrame)
 	left <- k.readPosts()
@@ -134,8 +137,8 @@ func decodePost(frame []byte) (post wire.Post, err error) {
 	return post, nil
 }
 
-// take publishes a post and returns the answer to it. An ack means that everybody in the room will get it or be told that they missed it;
-// a refusal means that nobody ever will.
+// take publishes a post and returns the answer to it. An ack means that everybody in the room will
+// get it or be told that they missed it; a refusal means that nobody will ever get it.
 func (k *socket) take(post wire.Post) wire.Frame {
 	err := wire.CheckText(post.Text)
 	if err == nil {
@@ -148,7 +151,7 @@ func (k *socket) take(post wire.Post) wire.Frame {
 	return wire.Frame{Kind: wire.KindAck, ID: post.ID}
 }
 
-// publish tells a room.
+// publish publishes a message in a room.
 func (s *server) publish(ctx context.Context, room string, f wire.Frame) error {
 	msg, err := newMessage(f)
 	if err != nil {
@@ -160,7 +163,8 @@ func (s *server) publish(ctx context.Context, room string, f wire.Frame) error {
 	return nil
 }
 
-// ping finds out whether the other end is still there: a process that was stopped, or has lost its power or its network, closes nothing.
+// ping finds out whether the client is still there: a process that was suspended, or has lost its
+// power or its network, closes nothing.
 func (k *socket) ping(closed <-chan struct{}, left chan<- farewell) {
 	ticker := time.NewTicker(k.server.cfg.PingInterval)
 	defer ticker.Stop()
@@ -177,7 +181,8 @@ func (k *socket) ping(closed <-chan struct{}, left chan<- farewell) {
 			return
 		}
 		if err != nil {
-			// There may be room for a closing frame: one that was only stopped finds it when it goes on.
+			// There may be room for a closing frame: a process that was only suspended finds it
+			// when it continues.
 			left <- farewell{websocket.StatusTryAgainLater, "too slow: no answer to a ping"}
 			_ = k.sub.Close() // never fails
 			return
@@ -185,7 +190,8 @@ func (k *socket) ping(closed <-chan struct{}, left chan<- farewell) {
 	}
 }
 
-// farewell says how to close the socket, given how delivering ended: nil if with the subscription.
+// farewell returns how to close the socket, given the write error that ended deliver, or nil if the
+// subscription has ended.
 func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
 	switch reason := k.sub.Err(); {
 	case errors.Is(delivered, os.ErrDeadlineExceeded):
@@ -206,8 +212,9 @@ func (k *socket) farewell(delivered error, left <-chan farewell) farewell {
 	return farewell{websocket.StatusGoingAway, "the server is stopping"}
 }
 
-// close sends the closing frame and waits a moment for the client's. Where half a frame is stuck in the connection there is no place for
-// a closing one: then the reason is kept for when the client comes back. stuck says that a write has failed, which Close may not tell.
+// close sends the closing frame and waits a moment for the client's. A closing frame cannot follow
+// half a frame that is stuck in the connection: then the reason is kept until the client comes
+// back. stuck says that a write has failed, which Close may not report.
 func (k *socket) close(end farewell, stuck bool) {
 	if end.code != 0 {
 		k.conn.EndReading(k.server.cfg.CloseTimeout) // all of it, the rest of a message that was too big included

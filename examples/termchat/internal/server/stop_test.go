@@ -98,7 +98,8 @@ func TestAServerThatCannotStartSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// slowUpload begins an upload that is on its way until finish is called, and returns the answer on a channel.
+// slowUpload begins an upload that is on its way until finish is called, and returns the answer on
+// a channel.
 func (s *service) slowUpload(content string) (finish func(), answered <-chan exampletest.Answer) {
 	s.t.Helper()
 	reader, writer := io.Pipe()

@@ -19,8 +19,9 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// store keeps uploaded files in one directory, under names of its own. What is not whole yet has a name that no download reaches, and
-// is removed when the upload fails, or when the next server starts.
+// store keeps uploaded files in one directory, under names of its own. A file that is not complete
+// has a name that no download reaches, and is removed when the upload fails, or when the next
+// server starts.
 type store struct {
 	root   *os.Root
 	create func(name string) (partial, error)
@@ -40,7 +41,7 @@ type partial interface {
 	Sync() error
 }
 
-// partialPrefix begins the names of files that are not whole. An id cannot begin with it.
+// partialPrefix begins the names of files that are not complete. An id cannot begin with it.
 const partialPrefix = "partial-"
 
 func openStore(cfg Config) (*store, error) {
@@ -68,7 +69,7 @@ func openStore(cfg Config) (*store, error) {
 
 func (s *store) close() error { return s.root.Close() }
 
-// takeStock counts what is there and removes what a server that was killed has left half-way.
+// takeStock counts the files and removes the incomplete ones that a server left when it was killed.
 func (s *store) takeStock() error {
 	entries, err := fs.ReadDir(s.root.FS(), ".")
 	if err != nil {
@@ -91,7 +92,7 @@ func (s *store) takeStock() error {
 	return nil
 }
 
-// promise sets aside room for a file, or tells why there is none.
+// promise reserves space for a file, or returns why there is none.
 func (s *store) promise(size int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,8 +115,8 @@ func (s *store) giveBack(size int64) {
 	s.count--
 }
 
-// write stores exactly size bytes, which were promised, as a partial file on its way to be id, and returns their sha256. After an error
-// nothing is left of it.
+// write stores exactly size bytes, which were promised, as a partial file on its way to be id, and
+// returns their sha256. After an error nothing is left of it.
 func (s *store) write(id string, body io.Reader, size int64) (sum string, err error) {
 	name := partialPrefix + id
 	file, err := s.create(name)
@@ -144,7 +145,8 @@ func (s *store) write(id string, body io.Reader, size int64) (sum string, err er
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// copyBuffer is what is read and written at once, in bytes: a part of a form hands out 4 KiB at a time.
+// copyBuffer is what is read and written at once, in bytes: a part of a form hands out 4 KiB at a
+// time.
 const copyBuffer = 64 << 10
 
 var (
@@ -174,7 +176,7 @@ func diskRefusal(err error) error {
 	return err
 }
 
-// keep makes a partial file one that can be downloaded. It is on the disk when keep returns.
+// keep makes a partial file available for download. It is on the disk when keep returns.
 func (s *store) keep(f wire.File) error {
 	if err := s.root.Rename(partialPrefix+f.ID, f.ID); err != nil {
 		return err
@@ -189,7 +191,7 @@ func (s *store) keep(f wire.File) error {
 	return diskRefusal(errors.Join(dir.Sync(), dir.Close()))
 }
 
-// discard removes a file, whole or not.
+// discard removes a file, complete or not.
 func (s *store) discard(id string) {
 	s.remove(partialPrefix + id)
 	s.remove(id)
@@ -227,7 +229,7 @@ var errNoFile = httpjson.Errorf(http.StatusNotFound, "no such file")
 // newID returns a name that nobody can guess.
 func newID() string { return strings.ToLower(rand.Text()) }
 
-// validID tells whether newID could have returned id.
+// validID reports whether newID could have returned id.
 func validID(id string) bool {
 	return len(id) == len(newID()) && strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }

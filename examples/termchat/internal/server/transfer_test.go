@@ -42,7 +42,8 @@ func (n nowhere) Close() error {
 	return errors.Join(err, n.Truncate(size), n.File.Close())
 }
 
-// TERMCHAT_GIGABYTE=1 in the environment makes this what it says; otherwise it is a quarter, or a 16th where time is short.
+// TERMCHAT_GIGABYTE=1 in the environment makes this what it says; otherwise it is a quarter, or a
+// 16th where time is short.
 func TestAGigabyteGoesThroughInConstantMemory(t *testing.T) {
 	size := int64(256 << 20)
 	switch {

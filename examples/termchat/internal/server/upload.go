@@ -16,10 +16,11 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// upload answers POST /files?room=general&name=ann. The body is multipart/form-data with exactly these parts, in this order: size, the
-// number of bytes; file, with its name; sha256, in hexadecimal, which a client computes while it sends. The parts are read as they
-// come and kept nowhere else. 201 means that the file is whole, on the disk, and that the room is told; any other answer that
-// nothing of it is left.
+// upload answers POST /files?room=general&name=ann. The body is multipart/form-data with exactly
+// these parts, in this order: size, the number of bytes; file, with its name; sha256, in
+// hexadecimal, which a client computes while it sends. The parts are read as they arrive and are
+// buffered nowhere else. 201 means that the file is complete and on the disk, and that the room was
+// told; any other answer means that nothing of it is left.
 func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 	room, name, err := claim(r.URL.Query())
 	if err != nil {
@@ -56,7 +57,7 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 // maxOverhead is how much longer than the file an upload may be, in bytes.
 const maxOverhead = 64 << 10
 
-// receive takes a file in and tells the room.
+// receive stores a file and tells the room.
 func (s *server) receive(r *http.Request, room, name string) (file wire.File, err error) {
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -83,7 +84,7 @@ func (s *server) receive(r *http.Request, room, name string) (file wire.File, er
 	if err := s.receiveFile(parts, &file); err != nil {
 		return file, err
 	}
-	// The room is told once there is nothing that could still fail but this.
+	// The room is told when nothing else can fail any more.
 	err = s.publish(r.Context(), room, wire.Frame{Kind: wire.KindFile, Name: name, At: time.Now().UTC(), File: &file})
 	return file, err
 }
@@ -141,7 +142,8 @@ func nextPart(parts *multipart.Reader, name string) (*multipart.Part, error) {
 	return part, nil
 }
 
-// uploadBody is the body of an upload as it comes: each read has a deadline, and all reading ends when the server gives up.
+// uploadBody is the body of an upload. Each read has a deadline, and all reading ends when the
+// server gives up.
 type uploadBody struct {
 	io.ReadCloser
 	response *http.ResponseController
@@ -187,7 +189,7 @@ func (b *uploadBody) refusal(err error) error {
 	return httpjson.Errorf(http.StatusBadRequest, "the upload cannot be read")
 }
 
-// isDisk tells whether an error is of the server's own files.
+// isDisk reports whether an error comes from the server's own files.
 func isDisk(err error) bool {
 	_, path := errors.AsType[*os.PathError](err)
 	_, link := errors.AsType[*os.LinkError](err)

@@ -53,7 +53,8 @@ func (s *service) post(body string) exampletest.Answer {
 		"Content-Type", "multipart/form-data; boundary="+boundary)
 }
 
-// nothingLeft checks that the uploads so far have left nothing: no file, no partial file, no bytes that count, and no word in the room.
+// nothingLeft checks that the uploads so far have left nothing: no file, no partial file, no bytes
+// that count, and no word in the room.
 func (s *service) nothingLeft() {
 	s.t.Helper()
 	exampletest.Soon(s.t, "nothing is left", func() bool { // an answer or a broken connection may come first

@@ -1,5 +1,6 @@
-// Package tmux runs programs in terminals that are not on any screen, types into them and looks at what they show. The
-// tests of the full screen are written with it, and its picture is taken with it.
+// Package tmux runs programs in terminals that are not on any screen, types into them and looks at
+// what they show. The tests of the full screen are written with it, and its picture is taken with
+// it.
 package tmux
 
 import (
@@ -120,7 +121,8 @@ func (t *Terminal) Close() error {
 	return err
 }
 
-// Wait returns when all texts are on the screen, or an error with the screen once that takes longer than within.
+// Wait returns when all texts are on the screen, or an error with the screen once that takes longer
+// than within.
 func (t *Terminal) Wait(within time.Duration, texts ...string) error {
 	return t.WaitFor(within, fmt.Sprintf("%q", texts), func(screen string) bool {
 		for _, text := range texts {

@@ -6,15 +6,16 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
-// A Chat is the connection that is on the screen; *client.Client is one. All methods may be called concurrently.
+// A Chat is the connection that the screen shows; *client.Client is one. All methods may be called
+// concurrently.
 type Chat interface {
-	// Events is what happens, in order. It is closed after the last one.
+	// Events returns a channel of what happens, in order. It is closed after the last event.
 	Events() <-chan client.Event
 	// Send writes text to the current room.
 	Send(ctx context.Context, text string) error
-	// Join goes to another room.
+	// Join moves to another room.
 	Join(ctx context.Context, room string) error
-	// Room is the current room.
+	// Room returns the current room.
 	Room() string
 	// Upload shares a file with the current room; progress may be called from any goroutine.
 	Upload(ctx context.Context, path string, progress func(sent, total int64)) (client.File, error)

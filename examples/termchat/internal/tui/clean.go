@@ -5,9 +5,9 @@ import (
 	"unicode"
 )
 
-// clean returns s as one line of printable characters: white space becomes a blank; control characters, escape
-// sequences' beginnings and what turns the direction of writing are dropped. Whatever comes from elsewhere goes
-// through it on its way to the screen.
+// clean returns s as one line of printable characters: white space becomes a blank; control
+// characters, the beginnings of escape sequences, and characters that change the direction of
+// writing are dropped. All text from others passes through it on its way to the screen.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -14,13 +14,13 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
-// A command is what can be typed after a slash.
+// A command can be typed after a slash.
 type command struct {
 	name, args, help string
 	run              func(m *model, args string) tea.Cmd
 }
 
-// commands are all of them, in the order in which /help tells them.
+// commands lists all commands, in the order in which /help shows them.
 func commands() []command {
 	return []command{
 		{"join", "ROOM", "go to another room", (*model).join},
@@ -33,7 +33,7 @@ func commands() []command {
 	}
 }
 
-// command does what a line that begins with a slash says.
+// command executes a line that begins with a slash.
 func (m *model) command(line string) tea.Cmd {
 	name, args, _ := strings.Cut(strings.TrimPrefix(line, "/"), " ")
 	all := commands()
@@ -45,12 +45,12 @@ func (m *model) command(line string) tea.Cmd {
 	return all[i].run(m, strings.TrimSpace(args))
 }
 
-// sendLine gives a message to the chat. It appears when it comes back, in its place among the others.
+// sendLine sends a message. It appears when it comes back, in its place among the others.
 func (m *model) sendLine(text string) {
 	m.inTurn(strconv.Quote(text), func(ctx context.Context) error { return m.chat.Send(ctx, text) })
 }
 
-// inTurn runs f after everything that was typed before; what says what has failed, if it does.
+// inTurn runs f after everything that was typed before. what names it in the error, if f fails.
 func (m *model) inTurn(what string, f func(context.Context) error) {
 	if !m.work.queue(func(ctx context.Context) tea.Msg { return doneMsg{what, f(ctx)} }) {
 		m.say(failed, what+": too much is waiting to be sent")
@@ -117,8 +117,8 @@ func (m *model) download(args string) tea.Cmd {
 	return nil
 }
 
-// nameOf is where a download goes unless told otherwise: a name in the working directory, never a hidden one and
-// never one outside of it, whatever the file was called by whoever has shared it.
+// nameOf returns where a download goes by default: a name in the working directory, never hidden
+// and never outside of it, whatever name the file was shared under.
 func (m *model) nameOf(id string) string {
 	name := id
 	for _, f := range m.files {
@@ -133,8 +133,8 @@ func (m *model) nameOf(id string) string {
 	return name
 }
 
-// expand takes the quotes from around a path, as terminals put them when a file is dropped, and knows the home
-// directory by its tilde.
+// expand removes the quotes that terminals put around the path of a dropped file, and replaces a
+// leading tilde by the home directory.
 func expand(path string) string {
 	if n := len(path); n >= 2 && (path[0] == '\'' || path[0] == '"') && path[n-1] == path[0] {
 		path = path[1 : n-1]

@@ -2,8 +2,8 @@ package tui
 
 import "strings"
 
-// complete makes the word before the cursor longer, as far as there is no choice: the name of a command, the
-// identifier of a shared file, or the name of somebody who is here.
+// complete completes the word before the cursor as far as it is unambiguous: the name of a command,
+// the identifier of a shared file, or the name of somebody who is here.
 func (m *model) complete() {
 	line := m.input.Value()
 	if m.input.Position() != len([]rune(line)) {
@@ -16,7 +16,7 @@ func (m *model) complete() {
 	}
 }
 
-// candidates are what a word after head may be, each with what follows it.
+// candidates returns what a word after head may be, each with the text that follows it.
 func (m *model) candidates(head string) (words []string) {
 	switch {
 	case head == "":
@@ -38,7 +38,8 @@ func (m *model) candidates(head string) (words []string) {
 	return words
 }
 
-// common is the longest beginning of all words that begin with prefix; empty if there is no such word, or no prefix.
+// common returns the longest common beginning of all words that begin with prefix, or "" if there
+// is no such word or prefix is empty.
 func common(words []string, prefix string) string {
 	longest, found := "", false
 	for _, word := range words {
@@ -53,7 +54,7 @@ func common(words []string, prefix string) string {
 	return longest
 }
 
-// beginning is what two words have in common, in whole characters.
+// beginning returns the common beginning of two words, in whole characters.
 func beginning(a, b string) string {
 	for i, r := range a {
 		if !strings.HasPrefix(b[min(i, len(b)):], string(r)) {

@@ -8,7 +8,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// An entryKind says how an entry looks.
+// An entryKind determines how an entry looks.
 type entryKind int
 
 const (
@@ -19,7 +19,7 @@ const (
 	failed                  // something did not work
 )
 
-// An entry is one thing in the messages; its texts are clean.
+// An entry is one item in the list of messages. Its texts are clean.
 type entry struct {
 	kind  entryKind
 	at    time.Time // zero: not shown
@@ -28,7 +28,8 @@ type entry struct {
 	lines []string // as last laid out; owned by scrollback
 }
 
-// The columns left of a text: the time, a name flushed right, a bar. Narrow screens have none of them.
+// The columns left of a text: the time, a name flushed right, a bar. Narrow screens have none of
+// them.
 const (
 	timeWidth   = 5
 	nameWidth   = 10
@@ -54,7 +55,7 @@ func (e *entry) layout(width int, s *styles) []string {
 	return lines
 }
 
-// look is how the text is written.
+// look returns the style of the text.
 func (e *entry) look(s *styles) lipgloss.Style {
 	switch e.kind {
 	case shared:
@@ -68,7 +69,7 @@ func (e *entry) look(s *styles) lipgloss.Style {
 	}
 }
 
-// gutter returns what stands left of the first and of each further line.
+// gutter returns what is to the left of the first line and of each further line.
 func (e *entry) gutter(width int, s *styles) (first, rest string) {
 	if width < columnsFrom {
 		if e.name == "" {
@@ -87,7 +88,7 @@ func (e *entry) gutter(width int, s *styles) (first, rest string) {
 	return s.dim.Render(clock) + " " + pad + s.of(e.name).Render(name) + " " + bar + " ", rest
 }
 
-// centred puts a text in the middle of a line.
+// centred returns a text centred in a line.
 func centred(text string, width int) string {
 	return strings.Repeat(" ", max(0, (width-ansi.StringWidth(text))/2)) + text
 }

@@ -11,7 +11,7 @@ import (
 // maxFiles is how many shared files are remembered, for completion and for the names of downloads.
 const maxFiles = 100
 
-// event shows what has happened.
+// event shows an event.
 func (m *model) event(e *client.Event) {
 	m.follow()
 	name := clean(e.Name)
@@ -35,7 +35,8 @@ func (m *model) event(e *client.Event) {
 	}
 }
 
-// elsewhere marks what comes from a room that is not the current one: it was on its way when the room was left.
+// elsewhere returns a mark for an event of a room that is not the current one: it was on its way
+// when that room was left.
 func (m *model) elsewhere(e *client.Event) string {
 	if room := clean(e.Room); room != "" && room != m.room {
 		return "[" + room + "] "
@@ -57,7 +58,7 @@ func (m *model) left(e *client.Event, name string) {
 	}
 }
 
-// present takes over who is here, unless that is of a room that was left.
+// present replaces the list of members, unless it is that of a room that was left.
 func (m *model) present(e *client.Event) {
 	if m.elsewhere(e) != "" {
 		return
@@ -68,7 +69,8 @@ func (m *model) present(e *client.Event) {
 	}
 }
 
-// changed tells how the connection is: in the status line, and in the messages why it is not and that it is back.
+// changed shows a change of the connection: its state in the status line, and in the messages why
+// it was lost and that it is back.
 func (m *model) changed(e *client.Event) {
 	m.state, m.now = e.State, time.Now()
 	m.retryAt = m.now.Add(e.Retry)
@@ -86,7 +88,8 @@ func (m *model) changed(e *client.Event) {
 	}
 }
 
-// trouble tells why there is no connection; once, however often the same is tried in vain.
+// trouble shows why there is no connection, but only once while connecting fails for the same
+// reason.
 func (m *model) trouble(why string) {
 	if why != m.lost {
 		m.say(failed, why)
@@ -94,7 +97,7 @@ func (m *model) trouble(why string) {
 	m.lost = why
 }
 
-// reason is an error in words.
+// reason returns an error in words.
 func reason(err error) string {
 	if err == nil {
 		return "the connection has ended"
@@ -102,7 +105,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// missed says how many messages are not there.
+// missed returns a line that says how many messages were missed.
 func missed(n uint64) string {
 	if n == 1 {
 		return "— 1 message missed —"
@@ -110,7 +113,7 @@ func missed(n uint64) string {
 	return fmt.Sprintf("— %d messages missed —", n)
 }
 
-// shared tells of a file, and keeps in mind what it is called.
+// shared shows that a file was shared, and remembers its name.
 func (m *model) shared(e *client.Event, name string) {
 	f := client.File{ID: clean(e.File.ID), Name: clean(e.File.Name), Size: e.File.Size}
 	m.files = append(m.files, f)
@@ -121,7 +124,7 @@ func (m *model) shared(e *client.Event, name string) {
 	m.log.add(&entry{kind: shared, at: e.At, name: name, text: text})
 }
 
-// size writes a number of bytes for people.
+// size formats a number of bytes for people.
 func size(n int64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%d B", n)

@@ -59,7 +59,8 @@ func (m *model) replace(line string) {
 	m.input.CursorEnd()
 }
 
-// enter takes the line that was typed: a command if it begins with a slash, and a message otherwise.
+// enter takes the line that was typed: a command if it begins with a slash, and a message
+// otherwise.
 func (m *model) enter() tea.Cmd {
 	line := strings.TrimSpace(m.input.Value())
 	m.input.Reset()

@@ -18,7 +18,8 @@ import (
 type background interface {
 	// start begins something at once; the function it returns cancels it.
 	start(order) context.CancelFunc
-	// queue has something done after all that was queued before; it is false if too much waits already.
+	// queue has something done after all that was queued before; it is false if too much waits
+	// already.
 	queue(order) bool
 }
 
@@ -57,7 +58,8 @@ func newModel(chat Chat, name string, work background, send func(tea.Msg)) *mode
 	return m
 }
 
-// newInput returns the line to type in. Its cursor is drawn and does not blink; the clipboard belongs to the terminal.
+// newInput returns the line to type in. Its cursor is drawn and does not blink; the clipboard
+// belongs to the terminal.
 func newInput() textinput.Model {
 	in := textinput.New()
 	in.Prompt = "> "
@@ -71,7 +73,8 @@ func newInput() textinput.Model {
 	return in
 }
 
-// maxInput is how many characters a line may have: as many as the server takes, however they are encoded.
+// maxInput is how many characters a line may have: as many as the server takes, however they are
+// encoded.
 const maxInput = wire.MaxText / utf8.UTFMax
 
 // What comes into Update beside keys and sizes.
@@ -136,7 +139,8 @@ func (m *model) say(kind entryKind, text string) {
 	m.log.add(&entry{kind: kind, text: clean(text)})
 }
 
-// done tells of a line or a change of room that has not worked; what has worked comes back as events.
+// done tells of a line or a change of room that has not worked; what has worked comes back as
+// events.
 func (m *model) done(msg doneMsg) {
 	if msg.err != nil {
 		m.say(failed, msg.what+": "+msg.err.Error())

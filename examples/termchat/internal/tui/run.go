@@ -13,7 +13,8 @@ import (
 	"github.com/charmbracelet/colorprofile"
 )
 
-// ErrNoTerminal is why there is no full screen: input or output are no terminal, or $TERM says that it cannot draw.
+// ErrNoTerminal is why there is no full screen: input or output are no terminal, or $TERM says that
+// it cannot draw.
 var ErrNoTerminal = errors.New("no terminal that can show a full screen")
 
 // config is what options change.
@@ -29,7 +30,8 @@ type Option func(*config)
 // WithName tells the own name, for the status line.
 func WithName(name string) Option { return func(c *config) { c.name = name } }
 
-// WithEnvironment gives other variables than the process's: TERM, NO_COLOR and what else describes a terminal.
+// WithEnvironment gives other variables than the process's: TERM, NO_COLOR and what else describes
+// a terminal.
 func WithEnvironment(environ []string) Option { return func(c *config) { c.environ = environ } }
 
 // WithSize is the size of the screen if out is not a terminal.
@@ -37,15 +39,18 @@ func WithSize(width, height int) Option {
 	return func(c *config) { c.width, c.height = width, height }
 }
 
-// Run shows a chat on the terminal that in and out are, until the user leaves, in ends, ctx ends, or SIGINT, SIGTERM
-// or SIGHUP arrives (a second signal has its usual effect). It returns nil if the user has left or in has ended, and
-// otherwise why. It cancels and waits for whatever it has started, a transfer too, and leaves the terminal as it was:
-// the alternate screen left, the cursor shown, the modes restored. It does not close c.
+// Run shows a chat on the terminal that in and out are, until the user leaves, in ends, ctx ends,
+// or SIGINT, SIGTERM or SIGHUP arrives (a second signal has its usual effect). It returns nil if
+// the user has left or in has ended, and otherwise why. It cancels and waits for whatever it has
+// started, a transfer too, and leaves the terminal as it was: the alternate screen left, the cursor
+// shown, the modes restored. It does not close c.
 //
-// The one thing that can outlive Run is Bubble Tea's reader of in: while a read that cannot be interrupted lasts, and in the moment in
-// which more keys come in one go with the one that has ended Run, half a second is waited for it, and no longer.
+// The one thing that can outlive Run is Bubble Tea's reader of in: while a read that cannot be
+// interrupted lasts, and in the moment in which more keys come in one go with the one that has
+// ended Run, half a second is waited for it, and no longer.
 //
-// The chat's end does not end Run: what has been said and why it is over can be read until the user leaves.
+// The chat's end does not end Run: what has been said and why it is over can be read until the user
+// leaves.
 func Run(ctx context.Context, c Chat, in io.Reader, out io.Writer, opts ...Option) error {
 	cfg := config{environ: os.Environ(), width: 80, height: 24}
 	for _, opt := range opts {

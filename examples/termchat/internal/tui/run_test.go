@@ -19,7 +19,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
-// asScreen in the environment makes the test binary a full screen on a chat in which nothing happens.
+// asScreen in the environment makes the test binary a full screen on a chat in which nothing
+// happens.
 const asScreen = "TERMCHAT_TEST_SCREEN"
 
 func screenProcess() {

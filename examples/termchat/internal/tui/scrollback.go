@@ -5,8 +5,8 @@ import "slices"
 // maxEntries bounds the memory of a scrollback. When it is full the oldest eighth goes at once.
 const maxEntries = 2000
 
-// A scrollback is what has been said, and the part of it that is in the window. It follows the end unless it has
-// been scrolled up; then the same lines stay in the window whatever is added.
+// A scrollback is what has been said, and the part of it that is in the window. It follows the end
+// unless it has been scrolled up; then the same lines stay in the window whatever is added.
 type scrollback struct {
 	entries       []*entry // oldest first
 	total         int      // lines of all entries
@@ -90,7 +90,7 @@ func (b *scrollback) scroll(n int) {
 // end moves the window to the end, which it follows from then on.
 func (b *scrollback) end() { b.scroll(-b.up) }
 
-// following says whether the window is at the end.
+// following reports whether the window is at the end.
 func (b *scrollback) following() bool { return b.up == 0 }
 
 // window returns the lines that are in the window, at most height of them.

@@ -7,8 +7,8 @@ import (
 	"charm.land/lipgloss/v2"
 )
 
-// styles are all the looks of the screen. Colours are from the 256 that are readable on dark and on light; a
-// terminal that has fewer gets the nearest.
+// styles are all the looks of the screen. Colours are from the 256 that are readable on dark and on
+// light; a terminal that has fewer gets the nearest.
 type styles struct {
 	text, name, dim, missed, failed, file lipgloss.Style
 	bar, online, waiting, offline         lipgloss.Style
@@ -19,7 +19,8 @@ type styles struct {
 // nameColours are what names are told apart by.
 var nameColours = [...]int{136, 131, 71, 64, 166, 162, 174, 37, 68, 99, 33}
 
-// newStyles returns the looks for a terminal with or without colours. Without, weight and reversal must do.
+// newStyles returns the looks for a terminal with or without colours. Without, weight and reversal
+// must do.
 func newStyles(coloured bool) styles {
 	plain := lipgloss.NewStyle()
 	s := styles{

@@ -135,7 +135,8 @@ func (x *terminal) foreground() int {
 	if err != nil {
 		x.t.Skip("needs /proc: ", err)
 	}
-	// After the name, in parentheses: state, parent, group, session, terminal, the group in its foreground.
+	// After the name, in parentheses: state, parent, group, session, terminal, the group in its
+	// foreground.
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	group, err := strconv.Atoi(strings.Fields(rest)[5])
 	require.NoError(x.t, err)

@@ -70,7 +70,8 @@ func (m *model) progress(msg progressMsg) {
 	}
 }
 
-// arrived tells what has come of a transfer. An upload that has worked comes back as an event besides.
+// arrived tells what has come of a transfer. An upload that has worked comes back as an event
+// besides.
 func (m *model) arrived(msg arrivedMsg) {
 	m.moving = nil
 	t := msg.of

@@ -12,7 +12,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 )
 
-// How the screen is divided. From the top: the messages with the members beside them, the status line, the input.
+// How the screen is divided. From the top: the messages with the members beside them, the status
+// line, the input.
 const (
 	membersFrom  = 72 // width of the screen from which the members are shown
 	membersWidth = 18 // of their column, with the line that divides it from the messages

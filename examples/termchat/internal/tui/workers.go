@@ -94,7 +94,8 @@ func (w *workers) watch(events <-chan client.Event) {
 	}
 }
 
-// gather returns first and what else is there already. That there is no more it leaves to be noticed later.
+// gather returns first and what else is there already. That there is no more it leaves to be
+// noticed later.
 func gather(first client.Event, events <-chan client.Event) eventsMsg {
 	batch := eventsMsg{first}
 	for n := min(len(events), maxBatch-1); n > 0; n-- {
@@ -107,7 +108,8 @@ func gather(first client.Event, events <-chan client.Event) eventsMsg {
 	return batch
 }
 
-// ticking returns the ticks to be heard after some events: those of clock from when the connection is lost.
+// ticking returns the ticks to be heard after some events: those of clock from when the connection
+// is lost.
 func ticking(batch eventsMsg, ticks <-chan time.Time, clock *time.Ticker) <-chan time.Time {
 	for i := range batch {
 		if batch[i].Kind != client.StateChanged {

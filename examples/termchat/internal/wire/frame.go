@@ -1,5 +1,5 @@
-// Package wire is what both sides of termchat agree on: the JSON frames, the limits, the names, and how text is
-// made harmless before a terminal gets it.
+// Package wire defines what both sides of termchat share: the JSON frames, the limits, the names,
+// and how text is made harmless before it reaches a terminal.
 package wire
 
 import (
@@ -16,8 +16,8 @@ const (
 	MaxFrame = 64 << 10 // bytes of a frame: a text fits in, however badly JSON escapes it
 )
 
-// StatusReplaced closes the connection of somebody whose name has come into the room anew. A client must not
-// come back by itself after it: the two would replace each other for ever.
+// StatusReplaced closes the connection of somebody whose name has joined the room again. The client
+// must not reconnect by itself after it, or the two would replace each other for ever.
 const StatusReplaced websocket.StatusCode = 4001
 
 // The kinds of frames that a server sends.
@@ -32,7 +32,8 @@ const (
 	KindRefused = "refused" // ID, Text: it was not, and why
 )
 
-// Frame is what the server sends. Those with Pos are of the room's log: who asks for what came after it misses nothing.
+// Frame is what the server sends. Those with Pos are from the room's log: a client that resumes
+// after Pos misses nothing.
 type Frame struct {
 	Kind    string    `json:"kind"`
 	Name    string    `json:"name,omitempty"`
@@ -48,7 +49,7 @@ type Frame struct {
 	Missed  uint64    `json:"missed,omitempty"` // messages that will not come, just before this one
 }
 
-// Resumed tells in a hello what became of the position that the client asked for.
+// Resumed says, in a hello, what became of the position that the client asked for.
 type Resumed string
 
 // What can become of a position.
@@ -67,7 +68,7 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Post is what a client sends: a message, and a number of its own choice by which it is answered.
+// Post is what a client sends: a message, and a number that it chooses, which the answer repeats.
 type Post struct {
 	ID   uint64 `json:"id"`
 	Text string `json:"text"`

@@ -7,12 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxMarks is how many combining marks one character may carry: as many as any script needs, and too few to write over
-// the lines above.
+// maxMarks is how many combining marks one character may carry: as many as any script needs, and
+// too few to write over the lines above.
 const maxMarks = 4
 
-// Line returns text as one line that a terminal shows and does not obey: control characters as their pictures, those
-// that hide or reorder others as their number. It is for everything that came from somebody else.
+// Line returns text as one line that a terminal shows and does not interpret: control characters
+// become their pictures, and characters that hide or reorder others become their numbers. Use it
+// for everything that came from somebody else.
 func Line(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))
@@ -41,9 +42,9 @@ func Line(text string) string {
 	return b.String()
 }
 
-// Hostile tells whether a character does something to a terminal or to the characters around it instead of being seen:
-// C0 and C1 controls, bidirectional controls, other invisible formatting, separators of lines. The joiners that emoji and some
-// scripts are written with are let pass.
+// Hostile reports whether a character affects the terminal or the characters around it instead of
+// being visible: C0 and C1 controls, bidirectional controls, other invisible formatting, separators
+// of lines. The joiners that emoji and some scripts need are not hostile.
 func Hostile(r rune) bool {
 	switch {
 	case r == '\u200c' || r == '\u200d':
@@ -56,7 +57,8 @@ func Hostile(r rune) bool {
 	return false
 }
 
-// CheckName returns an error that tells what is wrong with the name of a room or of somebody; what says which.
+// CheckName returns an error if the name of a room or a person is bad; what says which of the two
+// it is.
 func CheckName(what, name string) error {
 	switch {
 	case !utf8.ValidString(name):
@@ -73,12 +75,13 @@ func CheckName(what, name string) error {
 	return nil
 }
 
-// invisible tells whether a character could make two different names look alike: joiners, and all spaces but the plain one.
+// invisible reports whether a character could make two different names look alike: joiners, and all
+// spaces but the plain one.
 func invisible(r rune) bool {
 	return r == '\u200c' || r == '\u200d' || r != ' ' && unicode.IsSpace(r) || !unicode.IsGraphic(r)
 }
 
-// CheckText returns an error that tells what is wrong with a message.
+// CheckText returns an error if a message is bad.
 func CheckText(text string) error {
 	switch {
 	case !utf8.ValidString(text):
@@ -91,8 +94,8 @@ func CheckText(text string) error {
 	return nil
 }
 
-// FileName returns the name of a file, as somebody gave it, so that it can be shown: only its last element, one line, not too
-// long. It is never to be used as a path.
+// FileName returns a client's name for a file in a form that can be shown: only its last element,
+// on one line, not too long. Never use it as a path.
 func FileName(name string) string {
 	name = strings.ToValidUTF8(name, "\ufffd")
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {

@@ -1,0 +1,31 @@
+package drain
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+)
+
+// Healthy answers that the process is alive.
+func Healthy(w http.ResponseWriter, _ *http.Request) error {
+	_, err := io.WriteString(w, "ok\n")
+	return err
+}
+
+// Ready knows whether a server takes clients. The zero Ready does.
+type Ready struct{ ended atomic.Bool } // set by End, read by Answer
+
+// End begins the end.
+func (r *Ready) End() { r.ended.Store(true) }
+
+// Answer answers 200, and 503 from the beginning of the end, so that a load balancer sends no more
+// clients.
+func (r *Ready) Answer(w http.ResponseWriter, req *http.Request) error {
+	if r.ended.Load() {
+		return httpjson.Later(5*time.Second, "the server is shutting down")
+	}
+	return Healthy(w, req)
+}

@@ -1,0 +1,121 @@
+// Package httplog logs what servers do: failures at Error, refusals at Info and counted, the rest at
+// Debug. Everything in it is safe for concurrent use.
+package httplog
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+)
+
+// Handler returns a handler that gives each request an id, which its answer has in X-Request-Id, and
+// logs what becomes of it. A panic is answered with 500.
+func Handler(log *slog.Logger, refused *Counts, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := rand.Text()[:16]
+		w.Header().Set("X-Request-Id", id)
+		a := &answer{ResponseWriter: w}
+		defer func() {
+			log := log.With("request", id, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)
+			p := recover()
+			switch {
+			case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it too
+				panic(p)
+			case p != nil:
+				log.Error("request panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+				if a.status == 0 {
+					httpjson.Write(a, http.StatusInternalServerError, httpjson.Errorf(0, "internal error"))
+				}
+			case a.status == http.StatusInternalServerError:
+				log.Error("request failed", "err", a.err)
+			case a.status >= http.StatusBadRequest:
+				refused.Note(log, http.StatusText(a.status))
+			default:
+				log.Debug("request answered", "status", a.status)
+			}
+		}()
+		next.ServeHTTP(a, r)
+	})
+}
+
+// Errors returns a handler like h, whose errors [Handler] can log.
+func Errors(h httpjson.Handler) http.Handler {
+	return httpjson.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		err := h(w, r)
+		if a, ok := w.(*answer); ok {
+			a.err = err
+		}
+		return err
+	})
+}
+
+// An answer is a ResponseWriter that remembers its status.
+type answer struct {
+	http.ResponseWriter
+	status int
+	err    error // of the handler
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// Counts counts refusals, so that a crowd of clients does not fill the log. The zero Counts is
+// ready.
+type Counts struct {
+	mu   sync.Mutex
+	kept map[string]count
+}
+
+type count struct {
+	n     int       // since then
+	since time.Time // when it was last logged
+}
+
+// Note counts a refusal. The first of a kind is logged, and then one each ten seconds, with how many
+// there have been.
+func (c *Counts) Note(log *slog.Logger, kind string) {
+	c.mu.Lock()
+	if c.kept == nil {
+		c.kept = make(map[string]count)
+	}
+	now, k := time.Now(), c.kept[kind]
+	k.n++
+	due := now.Sub(k.since) >= 10*time.Second
+	if due {
+		c.kept[kind] = count{since: now}
+	} else {
+		c.kept[kind] = k
+	}
+	c.mu.Unlock()
+	if due {
+		log.Info("refused", "why", kind, "count", k.n)
+	}
+}
+
+// A Writer is for the ErrorLog of an [http.Server]. That nobody can connect any more is a warning;
+// what single clients do wrong is not.
+type Writer struct{ Log *slog.Logger }
+
+// Write implements [io.Writer].
+func (w Writer) Write(line []byte) (int, error) {
+	level := slog.LevelInfo
+	if strings.Contains(string(line), "Accept error") {
+		level = slog.LevelWarn
+	}
+	w.Log.Log(context.Background(), level, strings.TrimSpace(string(line)))
+	return len(line), nil
+}

@@ -1,0 +1,46 @@
+package program
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheFlagsSetTheLog(t *testing.T) {
+	for format, want := range map[string]string{"text": "msg=hello", "json": `"msg":"hello"`} {
+		var out bytes.Buffer
+		p := New("name", "", &out)
+		_, ok := p.Parse([]string{"-log-format", format})
+		require.True(t, ok)
+		p.Log().Info("hello")
+		assert.Contains(t, out.String(), want)
+		assert.False(t, p.Log().Enabled(context.Background(), slog.LevelDebug))
+	}
+	p := New("name", "", os.Stderr)
+	_, ok := p.Parse([]string{"-v"})
+	require.True(t, ok)
+	assert.True(t, p.Log().Enabled(context.Background(), slog.LevelDebug))
+}
+
+func TestOnlyALoopbackAddressIsLocal(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1:0": true, "localhost:0": true, ":0": false, "0.0.0.0:0": false} {
+		p := New("name", addr, os.Stderr)
+		_, ok := p.Parse(nil)
+		require.True(t, ok)
+		ln, url, err := p.Listen()
+		require.NoError(t, err)
+		assert.Equal(t, want, IsLocal(ln), addr)
+		assert.Equal(t, "http://"+ln.Addr().String(), url)
+		require.NoError(t, ln.Close())
+	}
+	ln, err := net.Listen("unix", t.TempDir()+"/socket")
+	require.NoError(t, err)
+	assert.False(t, IsLocal(ln), "of which nobody knows who may connect")
+	require.NoError(t, ln.Close())
+}

@@ -1,0 +1,86 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestATextIsKeptOnceAndWithoutEscapes(t *testing.T) {
+	n := newNote("ann", strings.Repeat("<", maxText), time.Now())
+	assert.Less(t, len(*n.text.Load()), maxText+100)
+}
+
+func TestTheBytesOfAllHistoriesAreBoundedAndTheOldestTextsGoFirst(t *testing.T) {
+	s := start(t, func(c *Config) { c.HistoryBytes = maxBody })
+	big := strings.Repeat("<", maxText)
+	for chat := range 10 {
+		for range 5 {
+			s.mustSay("ann", fmt.Sprint("chat ", chat), big)
+		}
+	}
+	assert.LessOrEqual(t, s.shelf.size, maxBody)
+	assert.Greater(t, s.shelf.size, maxBody-2*maxText)
+	w := s.watch("bob", "chat 0", "")
+	assert.Equal(t, []string{"ready[bob/1]", "null", "null"}, w.told(3))
+	w = s.watch("bob", "chat 9", "")
+	assert.Equal(t, []string{"ready[bob/1]", big, big}, w.told(3))
+}
+
+func TestTextsThatAreTooOldLeaveTheShelf(t *testing.T) {
+	s := shelf{limit: 1e6, age: time.Hour}
+	at := time.Now()
+	old := newNote("ann", "old", at)
+	s.put(old)
+	young := newNote("ann", "young", at.Add(time.Hour))
+	s.put(young)
+	assert.NotNil(t, old.text.Load())
+	s.put(newNote("ann", "now", at.Add(time.Hour+1)))
+	assert.Nil(t, old.text.Load())
+	assert.NotNil(t, young.text.Load())
+	assert.Nil(t, old.next, "it keeps all that came after it")
+}
+
+func TestChatsThatNobodyWatchesLeaveBeforeNewOnesAreRefused(t *testing.T) {
+	const most = 10
+	s := start(t, func(c *Config) { c.MaxChats = most })
+	watched := s.watch("ann", "watched", "")
+	watched.next()
+	for i := range 5 * most {
+		s.mustSay("bob", fmt.Sprint("chat ", i), "hello")
+	}
+	s.mustSay("bob", "watched", "still here")
+	assert.Equal(t, []string{"still here"}, watched.told(1))
+	for i := range 5 * most {
+		s.watch("ann", fmt.Sprint("empty ", i), "").conn.CloseNow()
+	}
+	w := s.watch("ann", fmt.Sprint("chat ", 5*most-1), "")
+	w.next()
+}
+
+func TestANewChatIsRefusedWithRetryAfterWhenAllAreWatched(t *testing.T) {
+	s := start(t, func(c *Config) { c.MaxChats = 2 })
+	s.watch("ann", "one", "").next()
+	s.watch("ann", "two", "").next()
+	a := s.say("bob", "three", "hello")
+	assert.Equal(t, http.StatusServiceUnavailable, a.Status)
+	assert.NotEmpty(t, a.Header.Get("Retry-After"))
+	_, res, err := s.dial(s.token("bob"), "three", "device=1")
+	require.Error(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+	s.mustSay("bob", "two", "hello")
+}
+
+func TestRoomsForgetThoseThatHaveGoneByThemselves(t *testing.T) {
+	r := rooms{used: make(map[string]time.Time)}
+	for i := range 100 {
+		r.use(fmt.Sprint(i), 10)
+	}
+	assert.Len(t, r.used, 10)
+	assert.Contains(t, r.used, "99")
+}

@@ -1,0 +1,94 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/names"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
+)
+
+const (
+	tokenAge = 30 * 24 * time.Hour
+	appName  = "messenger" // of the cookie, and the subprotocol beside a page's token
+)
+
+// Token returns a token for a person, for whoever runs the server to hand out.
+func (s *Server) Token(name string) (string, error) {
+	name, err := names.Clean("name", name)
+	return s.key.Sign(name, time.Now().Add(tokenAge)), err
+}
+
+// who returns who makes a request.
+func (s *Server) who(r *http.Request) (name string, err error) {
+	if name, err = s.key.Verify(token.Of(r, appName)); err != nil {
+		err = httpjson.Errorf(http.StatusUnauthorized, "log in first")
+	}
+	return name, err
+}
+
+// allowed returns who makes a request, and about which chat. Everybody who has logged in may post to
+// each chat and watch it: whom you allow less, refuse here.
+func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
+	if who, err = s.who(r); err == nil {
+		chat, err = names.Clean("chat", r.PathValue("chat"))
+	}
+	return who, chat, err
+}
+
+// identity answers GET /login and POST /login.
+type identity struct {
+	Name  string `json:"name"` // empty: nobody has logged in
+	Token string `json:"token,omitempty"`
+	Open  bool   `json:"open"` // anybody may log in under any name
+}
+
+func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) error {
+	name, _ := s.who(r)
+	httpjson.Write(w, http.StatusOK, identity{Name: name, Open: s.cfg.Secret == nil})
+	return nil
+}
+
+// login answers POST /login {"token":"…"} or, if anybody may log in, {"name":"ann"}.
+func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
+	leave, err := s.clients.Enter(r)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	open, field := s.cfg.Secret == nil, "token"
+	if open {
+		field = "name"
+	}
+	token, err := httpjson.ReadText(w, r, field, maxBody, maxText)
+	if err == nil && open {
+		token, err = s.Token(token)
+	}
+	if err != nil {
+		return err
+	}
+	name, err := s.key.Verify(token)
+	if err != nil {
+		return httpjson.Errorf(http.StatusUnauthorized, "the token is wrong, or too old")
+	}
+	s.setCookie(w, r, token, int(tokenAge.Seconds()))
+	httpjson.Write(w, http.StatusOK, identity{name, token, open})
+	return nil
+}
+
+// logout answers POST /logout: the browser forgets the cookie. The token remains good.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+	s.setCookie(w, r, "", -1)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// setCookie sets a cookie that scripts cannot read and other sites cannot make the browser send.
+func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, token string, age int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: appName, Value: token, Path: "/", MaxAge: age,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || s.cfg.Proxy && r.Header.Get("X-Forwarded-Proto") == "https",
+	})
+}

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func (s *service) login(body string, headers ...string) (identity, int, *http.Cookie) {
+	s.T.Helper()
+	a := s.Do(http.MethodPost, "/login", body, append([]string{"Content-Type", "application/json"}, headers...)...)
+	var who identity
+	require.NoError(s.T, json.Unmarshal([]byte(a.Body), &who), "%s", a.Body)
+	cookies := (&http.Response{Header: a.Header}).Cookies()
+	if len(cookies) == 0 {
+		return who, a.Status, nil
+	}
+	return who, a.Status, cookies[0]
+}
+
+func TestWithoutASecretAnybodyComesInUnderANameOfTheirChoice(t *testing.T) {
+	s := start(t, nil)
+	who, status, cookie := s.login(`{"name":"ann"}`)
+	require.Equal(t, http.StatusOK, status)
+	assert.Equal(t, "ann", who.Name)
+	assert.True(t, who.Open)
+	assert.True(t, cookie.HttpOnly)
+	assert.Equal(t, http.SameSiteStrictMode, cookie.SameSite)
+	assert.False(t, cookie.Secure)
+
+	w := s.watch("bob", "general", "")
+	for _, headers := range [][]string{{"Authorization", "Bearer " + who.Token}, {"Cookie", cookie.Name + "=" + cookie.Value}} {
+		a := s.Do(http.MethodPost, "/chats/general/messages", `{"text":"hello"}`, append(headers, "Content-Type", "application/json")...)
+		require.Equal(t, http.StatusAccepted, a.Status, "%s", a.Body)
+	}
+	w.next()
+	for range 2 {
+		assert.Equal(t, "ann", w.next().Message.By)
+	}
+}
+
+func TestWithASecretOnlyThoseComeInWhoHaveAToken(t *testing.T) {
+	s := start(t, closed)
+	_, status, _ := s.login(`{"name":"ann"}`)
+	assert.Equal(t, http.StatusBadRequest, status, "a name is no token")
+	_, status, cookie := s.login(`{"token":"` + s.token("ann") + `x"}`)
+	assert.Equal(t, http.StatusUnauthorized, status)
+	assert.Nil(t, cookie)
+	who, status, cookie := s.login(`{"token":"` + s.token("ann") + `"}`)
+	require.Equal(t, http.StatusOK, status)
+	assert.Equal(t, "ann", who.Name)
+	assert.False(t, who.Open)
+	assert.Contains(t, s.Do(http.MethodGet, "/login", "", "Cookie", cookie.Name+"="+cookie.Value).Body, `"name":"ann"`)
+	assert.Contains(t, s.Do(http.MethodGet, "/login", "").Body, `"name":""`)
+
+	a := s.Do(http.MethodPost, "/logout", "", "Cookie", cookie.Name+"="+cookie.Value)
+	assert.Equal(t, http.StatusNoContent, a.Status)
+	assert.Contains(t, a.Header.Get("Set-Cookie"), "Max-Age=0")
+}
+
+func TestStrangersNeitherPostNorWatchNorSeeStats(t *testing.T) {
+	s := start(t, closed)
+	other := start(t, func(c *Config) { c.Secret = []byte(strings.Repeat("another secret ", 4)) })
+	for name, token := range map[string]string{
+		"none":                 "",
+		"of another secret":    other.token("ann"),
+		"that is too old":      s.key.Sign("ann", time.Now().Add(-time.Second)),
+		"without a signature":  strings.TrimRight(s.token("ann"), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+		"with another name":    "Ym9i" + s.token("ann")[4:],
+		"with a longer life":   strings.Replace(s.token("ann"), ".1", ".2", 1),
+		"that is no token":     "ann",
+		"that is only a dot":   ".",
+		"with one dot too few": strings.Replace(s.token("ann"), ".", "", 1),
+	} {
+		bearer := []string{"Content-Type", "application/json", "Authorization", "Bearer " + token}
+		assert.Equal(t, http.StatusUnauthorized, s.Do(http.MethodPost, "/chats/general/messages", `{"text":"a"}`, bearer...).Status, name)
+		assert.Equal(t, http.StatusUnauthorized, s.Do(http.MethodGet, "/stats", "", bearer...).Status, name)
+		_, res, err := s.dial(token, "general", "device=1")
+		require.Error(t, err, name)
+		assert.Equal(t, http.StatusUnauthorized, res.StatusCode, name)
+	}
+	assert.Zero(t, s.broker.Stats().Accepted)
+	a := s.Do(http.MethodGet, "/stats", "", "Authorization", "Bearer "+s.token("ann"))
+	assert.Equal(t, http.StatusOK, a.Status)
+	assert.Contains(t, a.Body, `"Accepted":0`)
+}
+
+func TestAPageSendsItsTokenAsASubprotocol(t *testing.T) {
+	s := start(t, closed)
+	conn, res, err := websocket.Dial(t.Context(), "ws://"+s.Addr+"/chats/general/socket?device=1", &websocket.DialOptions{
+		HTTPClient: s.HTTP, Subprotocols: []string{"messenger", "bearer." + s.token("ann")},
+	})
+	require.NoError(t, err)
+	defer conn.CloseNow()
+	assert.Equal(t, "messenger", res.Header.Get("Sec-WebSocket-Protocol"), "the token comes back")
+	w := &watcher{t, conn}
+	assert.Equal(t, []string{"ann/1"}, w.next().Devices)
+}
+
+func TestTheCookieIsSecureWhereTheConnectionIs(t *testing.T) {
+	s := start(t, func(c *Config) { closed(c); c.Proxy = true })
+	for proto, secure := range map[string]bool{"http": false, "https": true} {
+		_, _, cookie := s.login(`{"token":"`+s.token("ann")+`"}`, "X-Forwarded-Proto", proto)
+		assert.Equal(t, secure, cookie.Secure, proto)
+	}
+}
+
+func TestAConfigurationThatLetsStrangersInIsRefused(t *testing.T) {
+	for says, change := range map[string]func(*Config){
+		"32 bytes": func(c *Config) { c.Secret = []byte("short") },
+		"secret":   func(c *Config) { c.Secret = []byte{} },
+		"proxy":    func(c *Config) { c.Proxy = true },
+		"rates":    func(c *Config) { c.PostRate = 0 },
+		"65536":    func(c *Config) { c.HistoryBytes = 100 },
+		"buffer":   func(c *Config) { c.Buffer = 0 },
+		"Ping":     func(c *Config) { c.Ping = -1 },
+	} {
+		cfg := DefaultConfig()
+		change(&cfg)
+		_, err := New(cfg)
+		require.ErrorContains(t, err, says)
+	}
+}

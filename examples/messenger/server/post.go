@@ -1,0 +1,57 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/names"
+)
+
+// Limits in bytes. The longest text fits into a body, however it is escaped.
+const maxText, maxBody = 4096, 64 << 10
+
+// post answers POST /chats/{chat}/messages {"text":"…"} with 202 if the message was accepted. With
+// an Idempotency-Key it is accepted once, however often a client sends it.
+func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
+	by, chat, err := s.allowed(r)
+	if err != nil {
+		return err
+	}
+	if err := s.posters.Allow(by); err != nil {
+		return err
+	}
+	text, err := httpjson.ReadText(w, r, "text", maxBody, maxText)
+	if err = cmp.Or(err, names.CheckText("text", text)); err != nil {
+		return err
+	}
+	err = s.sent.Do(by, r.Header.Get("Idempotency-Key"), func() error {
+		return s.publish(r.Context(), chat, newNote(by, text, time.Now()))
+	})
+	if err != nil {
+		return err
+	}
+	httpjson.Write(w, http.StatusAccepted, map[string]string{"chat": chat, "by": by})
+	return nil
+}
+
+// publish returns nil if the message was accepted: then everybody gets it who watches the chat.
+func (s *Server) publish(ctx context.Context, chat string, n *note) error {
+	ctx = context.WithoutCancel(ctx) // whether the client waits makes no difference
+	err := s.makingRoom(ctx, chat, func() error { return s.broker.Publish(ctx, chat, n) })
+	switch {
+	case err == nil:
+		s.shelf.put(n)
+	case errors.Is(err, broadcast.ErrOverloaded):
+		return httpjson.Later(time.Second, "the chat is overloaded")
+	case errors.Is(err, broadcast.ErrLimit):
+		return httpjson.Later(time.Minute, "there are too many chats, and all are watched")
+	case errors.Is(err, broadcast.ErrClosed):
+		return httpjson.Later(5*time.Second, "the server is shutting down")
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+// Package server is the messenger: an HTTP service in which people who have logged in post messages
+// to chats, and watch chats over WebSockets. It shows what a service needs that strangers can reach.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastws"
+	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/httplog"
+	"github.com/fbd86cad/broadcast/examples/internal/limit"
+	"github.com/fbd86cad/broadcast/examples/internal/page"
+	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
+)
+
+// pageHTML is the whole client: markup, style and script in one file, which loads nothing else.
+//
+//go:embed page.html
+var pageHTML string
+
+// A Server is the messenger: an [http.Handler] around one broker. [Server.Serve] runs it on a
+// listener and ends it in order. All methods are safe for concurrent use.
+type Server struct {
+	http.Handler
+
+	cfg     Config
+	key     token.Key // the Secret, or one that nobody knows
+	broker  *broadcast.Broker[*note]
+	sockets *broadcastws.Server[*note]
+	ready   drain.Ready
+
+	shelf   shelf
+	rooms   rooms
+	clients *limit.Clients
+	posters limit.Rates // by name
+	sent    limit.Once  // by name and key
+	refused httplog.Counts
+}
+
+// New returns a Server that is ready to serve, or an error that says what is wrong with cfg.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:     cfg,
+		key:     cfg.Secret,
+		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
+		rooms:   rooms{used: make(map[string]time.Time)},
+		clients: limit.NewClients(cfg.HandshakeRate, cfg.Burst, cfg.Connections, cfg.Proxy),
+		posters: limit.NewRates(cfg.PostRate, cfg.Burst),
+		sent:    limit.NewOnce(),
+	}
+	if cfg.Secret == nil {
+		s.key = []byte(rand.Text())
+		if cfg.Hosts == nil {
+			s.cfg.Hosts = []string{"localhost", "127.0.0.1", "::1"}
+		}
+	}
+	var err error
+	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
+		broadcast.WithBuffer(cfg.Buffer),
+		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
+		broadcast.WithHistory(cfg.History, cfg.HistoryAge),
+		broadcast.WithMaxChats(cfg.MaxChats),
+		broadcast.WithLeaveGrace(cfg.LeaveGrace),
+		broadcast.WithLogger(cfg.Log),
+	}, cfg.Broker...)...)
+	if err != nil {
+		return nil, err
+	}
+	s.sockets, err = broadcastws.New(s.broker, broadcastws.Options[*note]{
+		Admit: s.admit, Encode: encode, Event: appendEvent, Replay: replay,
+		Subprotocols: []string{appName},
+		Ping:         cfg.Ping, WriteTimeout: cfg.WriteTimeout, Logger: cfg.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.broker.Close())
+	}
+	s.Handler = httplog.Handler(cfg.Log, &s.refused, sameorigin.Hosts(s.cfg.Hosts, sameorigin.New().Handler(s.routes())))
+	return s, nil
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handler := range map[string]httpjson.Handler{
+		"GET /{$}":                    page.Handler(pageHTML),
+		"GET /login":                  s.whoAmI,
+		"POST /login":                 s.login,
+		"POST /logout":                s.logout,
+		"POST /chats/{chat}/messages": s.post,
+		"GET /stats":                  s.stats,
+		"GET /healthz":                drain.Healthy, // the process is alive
+		"GET /readyz":                 s.ready.Answer,
+	} {
+		mux.Handle(pattern, httplog.Errors(handler))
+	}
+	mux.Handle("GET /chats/{chat}/socket", s.sockets)
+	return mux
+}
+
+// stats answers GET /stats, for those who have logged in, with the counts of the broker.
+func (s *Server) stats(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.who(r); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(s.broker.Stats())
+}
+
+// Close ends the server at once. After Serve it does nothing.
+func (s *Server) Close() error { return s.broker.Close() }
+
+// Serve serves on ln until ctx ends or the listener fails. Then it refuses posts, delivers what was
+// accepted, and answers each request; it returns an error if that took the DrainTimeout.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	server := &http.Server{
+		Handler: s, ErrorLog: log.New(httplog.Writer{Log: s.cfg.Log}, "", 0),
+		ReadTimeout: s.cfg.BodyTimeout, WriteTimeout: 2 * s.cfg.BodyTimeout, MaxHeaderBytes: 16 << 10,
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			s.clients.Count(conn, state, func() { s.refused.Note(s.cfg.Log, "too many connections") })
+		},
+	}
+	return drain.Serve(ctx, server, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
+		s.ready.End()
+		return errors.Join(s.broker.Shutdown(ctx), s.sockets.Drain(ctx))
+	})
+}
