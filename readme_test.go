@@ -21,18 +21,3 @@ func TestTheProgramOfTheReadmeIsTheExample(t *testing.T) {
 	require.NotEmpty(t, program)
 	require.Equal(t, example, program)
 }
-
-// The README's test is the Example of broadcasttest word for word, but for its indentation.
-func TestTheTestOfTheReadmeIsAnExample(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	examples, err := os.ReadFile("broadcasttest/example_test.go")
-	require.NoError(t, err)
-	_, section, _ := strings.Cut(string(readme), "## Testing code that uses it\n")
-	_, code, _ := strings.Cut(section, "```go\n")
-	code, _, _ = strings.Cut(code, "```")
-	_, example, _ := strings.Cut(string(examples), "func TestX(t *testing.T) {\n\t\t")
-	example, _, _ = strings.Cut(example, "\t})\n")
-	require.NotEmpty(t, code)
-	require.Equal(t, strings.ReplaceAll(example, "\n\t\t", "\n"), code)
-}

@@ -1,12 +1,12 @@
-// Modzip turns the tar archive of a commit into a module that the go command can download: it reads the archive from
-// standard input and writes the files of a module proxy (list, .info, .mod, .zip) under -out, to be used as
-// GOPROXY=file://….
+// Modzip turns the tar archive of a commit into a module that the go command can download: it reads
+// the archive from standard input and writes the files of a module proxy (list, .info, .mod, .zip)
+// under -out, to be used as GOPROXY=file://….
 //
 //	git archive HEAD | go run ./.ci/modzip -module example.com/m -version v1.2.3 -out /somewhere
 //
-// It leaves out what the go command leaves out of a module's zip file: nested modules, and whatever is not a regular
-// file. See https://go.dev/ref/mod#zip-files and #goproxy-protocol. A module path with upper-case letters would need
-// escaping, which is left out as well.
+// It leaves out what the go command leaves out of a module's zip file: nested modules, and whatever
+// is not a regular file. See https://go.dev/ref/mod#zip-files and #goproxy-protocol. A module path
+// with upper-case letters would need escaping, which is left out as well.
 package main
 
 import (
@@ -42,7 +42,8 @@ func main() {
 	}
 }
 
-// file is one regular file of the archive; its name is slash-separated and relative to the module's root.
+// file is one regular file of the archive; its name is slash-separated and relative to the module's
+// root.
 type file struct {
 	name string
 	data []byte
@@ -108,7 +109,8 @@ func read(archive io.Reader) ([]file, error) {
 	}
 }
 
-// own returns the files that belong to the module itself and not to one nested in it, and the content of its go.mod.
+// own returns the files that belong to the module itself and not to one nested in it, and the
+// content of its go.mod.
 func own(files []file) (kept []file, mod []byte) {
 	var nested []string
 	for _, f := range files {

@@ -1,5 +1,5 @@
-// Service is somebody else's program: it requires the library at a version, as any user does. The downstream check
-// copies it to a folder of its own and gives it a go.mod.
+// Service is somebody else's program: it requires the library at a version, as any user does. The
+// downstream check copies it to a folder of its own and gives it a go.mod.
 package main
 
 import (

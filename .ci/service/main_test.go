@@ -71,7 +71,8 @@ func TestAGuestWhoFallsAsleepHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// startKitchen lets the kitchen cook until the broker ends. When it returns, the kitchen takes orders.
+// startKitchen lets the kitchen cook until the broker ends. When it returns, the kitchen takes
+// orders.
 func startKitchen(t *testing.T, broker *broadcast.Broker[string]) {
 	t.Helper()
 	go func() {
