@@ -150,11 +150,15 @@ func requireBooks[T any](t testing.TB, s *broadcast.Subscriber[T]) broadcast.Sub
 
 // bubble runs f in a synctest bubble. A goroutine that waits for a mutex stops the clock of its
 // bubble, so that a deadlock there would last until the test binary is killed; the watchdog shows
-// the goroutines before.
+// the goroutines before. When f has returned, publishers that it let go on come to rest before the
+// books are checked.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	defer watchdog(t)()
-	synctest.Test(t, f)
+	synctest.Test(t, func(t *testing.T) {
+		f(t)
+		synctest.Wait()
+	})
 }
 
 // watchdog ends the test binary with the stacks of all goroutines unless stop is called within a
