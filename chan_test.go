@@ -318,22 +318,24 @@ var raceRounds = flag.Int("rounds", 400, "rounds of each race")
 
 // Promise 8.
 func TestRaceOfMessagesAndTheLookOfAChanOffersWhatIsStillThere(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(1))
-		s := b.join(chat, "device")
-		c := s.Chan()
-		for round := range 50 * *raceRounds {
-			const messages = 5
-			for i := range messages {
-				b.publish(chat, round*messages+i)
-				for range rand.IntN(8) {
-					runtime.Gosched()
+	for range *raceRounds {
+		bubble(t, func(t *testing.T) {
+			b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(1))
+			s := b.join(chat, "device")
+			c := s.Chan()
+			for turn := range 50 {
+				const messages = 5
+				for i := range messages {
+					b.publish(chat, turn*messages+i)
+					for range rand.IntN(8) {
+						runtime.Gosched()
+					}
 				}
+				synctest.Wait()
+				require.GreaterOrEqual(t, (<-c).Message, turn*messages+messages-2, "an old message is offered")
 			}
-			synctest.Wait()
-			require.GreaterOrEqual(t, (<-c).Message, round*messages+messages-2, "an old message is offered")
-		}
-	})
+		})
+	}
 }
 
 // largest is the largest message that fits a Delivery below 64 KiB. That this compiles proves the
