@@ -20,7 +20,7 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastsse"
-	"github.com/fbd86cad/broadcast/examples/internal/localhost"
+	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 )
 
 // The longest log that is kept whole. Of a longer one, the last lines are kept.
@@ -88,7 +88,7 @@ func serve(ctx context.Context, ln net.Listener, command []string) error {
 		}
 	})
 	server := &http.Server{
-		Handler:           localhost.Guard(ln.Addr(), http.NewCrossOriginProtection().Handler(mux)),
+		Handler:           hosts.Only(hosts.Local(ln.Addr()), http.NewCrossOriginProtection().Handler(mux)),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	served := make(chan error, 1)

@@ -10,24 +10,17 @@ import (
 	"os"
 	"strings"
 
-	"github.com/fbd86cad/broadcast/examples/internal/drain"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
 	"github.com/fbd86cad/broadcast/examples/messenger/server"
 )
 
-func main() { os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(program.UntilSignal(), os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run serves until ctx ends, and returns the exit code: 2 for a bad flag, 1 for any other error.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := server.DefaultConfig()
-	p := program.New("messenger", "127.0.0.1:8080", stderr)
-	var name string
+	p := program.New("messenger", "127.0.0.1:8080", stdout, stderr)
 	f := p.Flags
-	f.Func("secret", "32 random `bytes` or more, which sign the tokens of people; better as MESSENGER_SECRET.\nEmpty, on a local address only: anybody may come in under any name", func(v string) error {
-		cfg.Secret = []byte(v)
-		return nil
-	})
-	f.StringVar(&name, "token-for", "", "print a token with which a person of this `name` logs in, and exit")
 	f.Func("hosts", "`names` of the server, between commas (default any, or without a secret those of this machine)", func(v string) error {
 		cfg.Hosts = strings.Split(v, ",")
 		return nil
@@ -45,20 +38,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code, ok := p.Parse(args); !ok {
 		return code
 	}
-	cfg.Log = p.Log()
+	cfg.Secret, cfg.Log = p.Secret, p.Log()
 	s, err := server.New(cfg)
 	if err != nil {
 		return p.Fail(2, err)
 	}
 	defer s.Close()
-	if name != "" {
-		token, err := s.Token(name)
-		if err != nil || cfg.Secret == nil {
-			return p.Fail(2, errors.Join(err, errors.New("a token needs a -secret and a good name")))
-		}
-		fmt.Fprintln(stdout, token)
-		return 0
-	}
 	ln, url, err := p.Listen()
 	if err != nil {
 		return p.Fail(1, err)

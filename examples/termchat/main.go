@@ -5,15 +5,19 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 
-	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/charmbracelet/x/term"
+
+	"github.com/fbd86cad/broadcast/examples/internal/program"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/plain"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/server"
@@ -29,20 +33,21 @@ const (
 )
 
 func main() {
-	os.Exit(run(drain.UntilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(program.UntilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 const usage = `usage:
   termchat serve    [-addr HOST:PORT] [-dir DIR]
   termchat join     [-addr HOST:PORT] [-room ROOM] -name NAME [-plain]
   termchat upload   [-addr HOST:PORT] [-room ROOM] -name NAME FILE
-  termchat download [-addr HOST:PORT] [-o FILE] ID
+  termchat download [-addr HOST:PORT] [-room ROOM] -name NAME [-o FILE] ID
   termchat COMMAND -h lists the flags of a command
 `
 
-// command is one of the subcommands, with its flags parsed.
+const defaultAddr = "127.0.0.1:7777"
+
+// command is one of the subcommands.
 type command struct {
-	flags  *flag.FlagSet
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
@@ -63,14 +68,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	do, ok := commands[name]
 	if !ok {
 		fmt.Fprint(stderr, usage)
-		if name == "-h" || name == "-help" || name == "--help" || name == "help" {
+		if strings.TrimLeft(name, "-") == "help" || name == "-h" {
 			return exitOK
 		}
 		return exitUsage
 	}
-	c := command{flag.NewFlagSet("termchat "+name, flag.ContinueOnError), stdin, stdout, stderr}
-	c.flags.SetOutput(stderr)
-	switch err := do(c, ctx, args[1:]); {
+	switch err := do(command{stdin, stdout, stderr}, ctx, args[1:]); {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case errors.Is(err, errUsage):
@@ -84,54 +87,31 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 }
 
-// parse parses the flags and returns the arguments after them, of which there must be n.
-func (c command) parse(args []string, n int) ([]string, error) {
-	if err := c.flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, err
-		}
-		return nil, errUsage
-	}
-	if c.flags.NArg() != n {
-		fmt.Fprintf(c.stderr, "termchat: %d arguments after the flags, not %d\n%s", c.flags.NArg(), n, usage)
-		return nil, errUsage
-	}
-	return c.flags.Args(), nil
-}
-
-const defaultAddr = "127.0.0.1:7777"
-
-// clientFlags are the flags that all commands that talk to a server have.
-func (c command) clientFlags() *client.Options {
-	o := &client.Options{}
-	c.flags.StringVar(&o.Addr, "addr", defaultAddr, "`address` of the server")
-	return o
-}
-
-func (c command) memberFlags() *client.Options {
-	o := c.clientFlags()
-	c.flags.StringVar(&o.Room, "room", "general", "`name` of the room")
-	c.flags.StringVar(&o.Name, "name", os.Getenv("USER"), "your `name` in the room")
-	return o
-}
-
 func (c command) serve(ctx context.Context, args []string) error {
 	cfg := server.DefaultConfig()
-	c.flags.StringVar(&cfg.Addr, "addr", cfg.Addr, "`address` to listen on; port 0 picks a free one")
-	c.flags.StringVar(&cfg.Dir, "dir", cfg.Dir, "`directory` for uploads; made if there is none")
-	c.flags.Int64Var(&cfg.MaxUpload, "max-upload", cfg.MaxUpload, "`bytes` of one upload")
-	c.flags.Int64Var(&cfg.MaxStored, "max-stored", cfg.MaxStored, "`bytes` of all uploads together")
-	c.flags.DurationVar(&cfg.HistoryAge, "history", cfg.HistoryAge, "how long a room's messages are kept")
-	verbose := c.flags.Bool("v", false, "log more than warnings")
-	if _, err := c.parse(args, 0); err != nil {
+	p := program.New("termchat", defaultAddr, c.stdout, c.stderr)
+	f := p.Flags
+	f.StringVar(&cfg.Dir, "dir", cfg.Dir, "`directory` for uploads; made if there is none")
+	f.Int64Var(&cfg.MaxUpload, "max-upload", cfg.MaxUpload, "`bytes` of one upload")
+	f.Int64Var(&cfg.MaxOfPerson, "max-of-person", cfg.MaxOfPerson, "`bytes` of all uploads of a person")
+	f.Int64Var(&cfg.MaxStored, "max-stored", cfg.MaxStored, "`bytes` of all uploads together")
+	f.DurationVar(&cfg.FileAge, "file-age", cfg.FileAge, "how long an upload is kept")
+	f.DurationVar(&cfg.HistoryAge, "history", cfg.HistoryAge, "how long a room's messages are kept")
+	if code, ok := p.Parse(args); !ok {
+		if code == exitOK {
+			return flag.ErrHelp
+		}
+		return errUsage
+	}
+	cfg.Secret, cfg.Log = p.Secret, p.Log()
+	ln, _, err := p.Listen()
+	if err != nil {
 		return err
 	}
-	level := slog.LevelWarn
-	if *verbose {
-		level = slog.LevelDebug
+	if cfg.Secret == nil && !program.IsLocal(ln) {
+		return errors.Join(ln.Close(), errors.New("others can reach this address: set TERMCHAT_SECRET (openssl rand -hex 32)"))
 	}
-	cfg.Log = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
-	h, err := server.Start(ctx, cfg)
+	h, err := server.Start(ctx, ln, cfg)
 	if err != nil {
 		return err
 	}
@@ -139,20 +119,65 @@ func (c command) serve(ctx context.Context, args []string) error {
 	return h.Wait()
 }
 
+// client adds to flags of its own those of all commands that talk to a server, and parses them. It
+// returns the arguments after them, of which there must be n.
+func (c command) client(f *flag.FlagSet, args []string, n int) (o client.Options, rest []string, err error) {
+	f.SetOutput(c.stderr)
+	f.StringVar(&o.Addr, "addr", defaultAddr, "`address` of the server")
+	f.StringVar(&o.Room, "room", "general", "`name` of the room")
+	f.StringVar(&o.Name, "name", os.Getenv("USER"), "your `name` in the room; that of the token, if not given")
+	f.StringVar(&o.Token, "token", "", "your `token`, if the server wants one; better as TERMCHAT_TOKEN")
+	secure := f.Bool("tls", false, "the server speaks HTTPS")
+	authority := f.String("tls-ca", "", "`file` of the certificates to trust instead of the system's")
+	if err := program.Parse(f, args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, nil, err
+		}
+		return o, nil, errUsage
+	}
+	if f.NArg() != n {
+		fmt.Fprintf(c.stderr, "termchat: %d arguments after the flags, not %d\n%s", f.NArg(), n, usage)
+		return o, nil, errUsage
+	}
+	named := o.Token == ""
+	f.Visit(func(given *flag.Flag) { named = named || given.Name == "name" })
+	if !named {
+		o.Name = token.Name(o.Token)
+	}
+	if *secure || *authority != "" {
+		o.TLS = &tls.Config{}
+	}
+	if *authority != "" {
+		certificates, err := os.ReadFile(*authority)
+		if err != nil {
+			return o, nil, err
+		}
+		o.TLS.RootCAs = x509.NewCertPool()
+		if !o.TLS.RootCAs.AppendCertsFromPEM(certificates) {
+			return o, nil, fmt.Errorf("%s has no certificate", *authority)
+		}
+	}
+	return o, f.Args(), nil
+}
+
+// flags returns no flags yet. The environment may set those that are added, as TERMCHAT_NAME.
+func flags() *flag.FlagSet { return flag.NewFlagSet("termchat", flag.ContinueOnError) }
+
 func (c command) join(ctx context.Context, args []string) error {
-	o := c.memberFlags()
-	lines := c.flags.Bool("plain", false, "lines on standard input and output instead of the full screen")
-	if _, err := c.parse(args, 0); err != nil {
+	f := flags()
+	lines := f.Bool("plain", false, "lines on standard input and output instead of the full screen")
+	o, _, err := c.client(f, args, 0)
+	if err != nil {
 		return err
 	}
-	chat, err := client.New(*o)
+	chat, err := client.New(o)
 	if err != nil {
 		return err
 	}
 	if *lines {
 		return errors.Join(plain.Run(ctx, chat, c.stdin, c.stdout), chat.Close())
 	}
-	err = errors.Join(tui.Run(ctx, chat, c.stdin, c.stdout, tui.WithName(o.Name)), chat.Close())
+	err = errors.Join(tui.Run(ctx, chat, c.stdin, c.stdout, o.Name), chat.Close())
 	switch {
 	case errors.Is(err, tui.ErrNoTerminal):
 		return fmt.Errorf("%w; try -plain", err)
@@ -163,12 +188,11 @@ func (c command) join(ctx context.Context, args []string) error {
 }
 
 func (c command) upload(ctx context.Context, args []string) error {
-	o := c.memberFlags()
-	rest, err := c.parse(args, 1)
+	o, rest, err := c.client(flags(), args, 1)
 	if err != nil {
 		return err
 	}
-	file, err := client.Upload(ctx, *o, rest[0], c.progress())
+	file, err := client.Upload(ctx, o, rest[0], c.progress())
 	if err != nil {
 		return err
 	}
@@ -177,9 +201,9 @@ func (c command) upload(ctx context.Context, args []string) error {
 }
 
 func (c command) download(ctx context.Context, args []string) error {
-	o := c.clientFlags()
-	path := c.flags.String("o", "", "new `file` to write; the id, if not given: names from a server are no paths")
-	rest, err := c.parse(args, 1)
+	f := flags()
+	path := f.String("o", "", "new `file` to write; the id, if not given: names from a server are no paths")
+	o, rest, err := c.client(f, args, 1)
 	if err != nil {
 		return err
 	}
@@ -189,7 +213,7 @@ func (c command) download(ctx context.Context, args []string) error {
 		}
 		*path = rest[0]
 	}
-	if err := client.Download(ctx, *o, rest[0], *path, c.progress()); err != nil {
+	if err := client.Download(ctx, o, rest[0], *path, c.progress()); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "%s\n", *path)
@@ -199,32 +223,20 @@ func (c command) download(ctx context.Context, args []string) error {
 // progress returns a function that draws a bar on standard error, if that is a terminal.
 func (c command) progress() func(done, total int64) {
 	const width = 30
-	if !isTerminal(c.stderr) {
+	if f, ok := c.stderr.(*os.File); !ok || !term.IsTerminal(f.Fd()) {
 		return nil
 	}
 	drawn := int64(-1)
 	return func(done, total int64) {
-		if total <= 0 {
-			return
-		}
-		percent := 100 * done / total
+		percent := 100 * done / max(1, total)
 		if percent == drawn {
 			return
 		}
 		drawn = percent
 		full := int(percent * width / 100)
-		fmt.Fprintf(c.stderr, "\r[%s%s] %3d %%", strings.Repeat("#", full), strings.Repeat(".", width-full), percent)
+		fmt.Fprintf(c.stderr, "\r[%s%s] %3d %%", strings.Repeat("#", full), strings.Repeat(".", max(0, width-full)), percent)
 		if done == total {
 			fmt.Fprintln(c.stderr)
 		}
 	}
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

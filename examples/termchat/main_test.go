@@ -3,7 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +108,7 @@ func TestTwoPeopleChatShareAFileAndTheServerIsStopped(t *testing.T) {
 	assert.Zero(t, upload.ends())
 	bob.sees("* carl shared notes.txt, 5 bytes: /download " + id)
 	copied := filepath.Join(t.TempDir(), "copy")
-	download := termchat(t, "download", "-addr", addr, "-o", copied, id)
+	download := termchat(t, "download", "-addr", addr, "-name", "ann", "-o", copied, id)
 	assert.Equal(t, copied, download.sees(""))
 	assert.Zero(t, download.ends())
 	got, err := os.ReadFile(copied)
@@ -115,6 +122,59 @@ func TestTwoPeopleChatShareAFileAndTheServerIsStopped(t *testing.T) {
 	assert.Zero(t, bob.ends(), "the end of the input")
 	require.NoError(t, ann.cmd.Process.Signal(syscall.SIGINT))
 	assert.Zero(t, ann.ends(), "Ctrl-C")
+}
+
+func TestOverTLSWithATokenOnlyThoseWithATokenComeIn(t *testing.T) {
+	t.Setenv("TERMCHAT_SECRET", strings.Repeat("secret ", 5))
+	cert, key := certificate(t)
+	server := termchat(t, "serve", "-addr", "127.0.0.1:0", "-dir", t.TempDir(), "-tls-cert", cert, "-tls-key", key)
+	addr := server.sees("listening on ")
+	issue := termchat(t, "serve", "-token-for", "ann")
+	token := issue.sees("")
+	require.Zero(t, issue.ends())
+
+	ann := termchat(t, "join", "-addr", addr, "-tls-ca", cert, "-token", token, "-plain")
+	ann.sees("* in general: ann")
+	ann.types("hello")
+	ann.sees("<ann> hello")
+	path := filepath.Join(t.TempDir(), "notes.txt")
+	require.NoError(t, os.WriteFile(path, []byte("notes"), 0o600))
+	t.Setenv("TERMCHAT_TOKEN", token)
+	upload := termchat(t, "upload", "-addr", addr, "-tls-ca", cert, path)
+	id := upload.sees("")
+	require.Zero(t, upload.ends(), upload.err)
+	ann.sees("* ann shared notes.txt")
+	copied := filepath.Join(t.TempDir(), "copy")
+	require.Zero(t, termchat(t, "download", "-addr", addr, "-tls-ca", cert, "-o", copied, id).ends())
+
+	for says, args := range map[string][]string{
+		"another name": {"-tls-ca", cert, "-name", "bob"},
+		"token":        {"-tls-ca", cert, "-name", "bob", "-token", ""},
+	} {
+		bob := termchat(t, append([]string{"join", "-addr", addr, "-plain"}, args...)...)
+		assert.Equal(t, exitError, bob.ends())
+		assert.Contains(t, bob.err.String(), says)
+	}
+	stranger := termchat(t, "join", "-addr", addr, "-tls", "-plain")
+	stranger.sees("* offline: ") // the certificate is not one to trust
+}
+
+// certificate makes a certificate for this machine, and returns its files.
+func certificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	require.NoError(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
+	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	return certFile, keyFile
 }
 
 func TestAClientThatIsStoppedAndContinuedResumes(t *testing.T) {
@@ -152,16 +212,20 @@ func TestWhatIsWrongIsSaidWithoutAStackAndWithACode(t *testing.T) {
 		{[]string{"help"}, exitOK, "usage"},
 		{[]string{"dance"}, exitUsage, "usage"},
 		{[]string{"serve", "-h"}, exitOK, "-dir"},
-		{[]string{"serve", "more"}, exitUsage, "1 arguments"},
+		{[]string{"serve", "more"}, exitUsage, "more"},
 		{[]string{"serve", "-addr", addr}, exitError, "in use"},
 		{[]string{"join", "-port", "1"}, exitUsage, "-port"},
-		{[]string{"join", "-name", "", "-plain"}, exitError, "name is empty"},
+		{[]string{"join", "-name", "", "-plain"}, exitError, "name must be"},
 		{[]string{"join", "-addr", addr, "-name", "ann"}, exitError, "try -plain"},
 		{[]string{"upload", "-addr", addr, "-name", "ann"}, exitUsage, "0 arguments"},
 		{[]string{"upload", "-addr", addr, "-name", "ann", "/nonexistent"}, exitError, "no such file"},
 		{[]string{"upload", "-addr", "127.0.0.1:1", "-name", "ann", os.Args[0]}, exitError, "refused"},
 		{[]string{"download", "-addr", addr, "../../x"}, exitError, "not an id"},
-		{[]string{"download", "-addr", addr, "x"}, exitError, "no such file"},
+		{[]string{"download", "-addr", addr, "-name", "ann", "x"}, exitError, "no such file"},
+		{[]string{"serve", "-addr", ":0"}, exitError, "TERMCHAT_SECRET"},
+		{[]string{"serve", "-secret", "short"}, exitUsage, "32 bytes"},
+		{[]string{"serve", "-token-for", "ann"}, exitUsage, "-secret"},
+		{[]string{"join", "-name", "ann", "-tls-ca", os.Args[0]}, exitError, "no certificate"},
 	} {
 		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
 			p := termchat(t, row.args...)

@@ -1,5 +1,5 @@
-// Package browser drives a real browser: the tests of the pages are written with it, and their
-// pictures are taken with it.
+// Package browser drives a real browser. Only the tests of the pages import it, and the command that
+// takes the messenger's picture.
 package browser
 
 import (
@@ -134,17 +134,6 @@ func (t *Tab) Until(expression string) {
 // Sees returns when the text of an element contains words; it fails as Until does.
 func (t *Tab) Sees(selector, words string) {
 	t.Until(fmt.Sprintf("document.querySelector(%s)?.textContent.includes(%s)", quote(selector), quote(words)))
-}
-
-// Visit opens the page of an example, and joins a chat as a person does.
-func (t *Tab) Visit(addr, chat, device string) {
-	t.Do(
-		chromedp.Navigate("http://"+addr+"/"),
-		chromedp.SetValue(chromedp.CSS("#chat"), chat),
-		chromedp.SetValue(chromedp.CSS("#device"), device),
-		chromedp.Click(chromedp.CSS("#join")),
-	)
-	t.Sees("#state", "Connected")
 }
 
 // Say types a message, as the pages of the examples take it, and sends it.

@@ -1,4 +1,4 @@
-// Package browsertest is what the tests of the examples' pages have in common.
+// Package browsertest is what the tests of the examples' pages have in common. Only tests import it.
 package browsertest
 
 import (

@@ -16,15 +16,18 @@ func Healthy(w http.ResponseWriter, _ *http.Request) error {
 }
 
 // Ready knows whether a server takes clients. The zero Ready does.
-type Ready struct{ ended atomic.Bool } // set by End, read by Answer
+type Ready struct{ ended atomic.Bool } // set by End, read by the others
 
 // End begins the end.
 func (r *Ready) End() { r.ended.Store(true) }
 
+// Ended reports whether the end has begun.
+func (r *Ready) Ended() bool { return r.ended.Load() }
+
 // Answer answers 200, and 503 from the beginning of the end, so that a load balancer sends no more
 // clients.
 func (r *Ready) Answer(w http.ResponseWriter, req *http.Request) error {
-	if r.ended.Load() {
+	if r.Ended() {
 		return httpjson.Later(5*time.Second, "the server is shutting down")
 	}
 	return Healthy(w, req)

@@ -1,3 +1,5 @@
+// Package drain ends a server with streams in order: [http.Server.Shutdown] neither ends streams nor
+// knows the connections that were taken over from it.
 package drain
 
 import (
@@ -5,26 +7,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 )
-
-// UntilSignal returns a context that ends with the first SIGINT or SIGTERM. From then on the
-// signals have their usual effect again, so a second one ends the process at once.
-func UntilSignal() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		<-signals
-		signal.Stop(signals)
-		cancel()
-	}()
-	return ctx
-}
 
 // Serve runs a server on ln until ctx ends, or the listener fails. Then it calls shutdown, which
 // has until timeout to refuse new requests and to end the streams. The listener stays open

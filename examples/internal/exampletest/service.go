@@ -116,26 +116,6 @@ func (s *Service) Do(method, path, body string, headers ...string) Answer {
 	return Do(s.T, s.HTTP, method, "http://"+s.Addr+path, strings.NewReader(body), headers...)
 }
 
-// Post posts a body as a message.
-func (s *Service) Post(body string) Answer {
-	s.T.Helper()
-	return s.Do(http.MethodPost, "/message", body, "Content-Type", "application/json")
-}
-
-// Say posts a text.
-func (s *Service) Say(text string, by, chat int64) Answer {
-	s.T.Helper()
-	body, err := json.Marshal(map[string]any{"text": text, "by": by, "chat": chat})
-	require.NoError(s.T, err)
-	return s.Post(string(body))
-}
-
-// MustSay posts a text that must be accepted.
-func (s *Service) MustSay(text string, by, chat int64) {
-	s.T.Helper()
-	require.Equal(s.T, http.StatusAccepted, s.Say(text, by, chat).Status)
-}
-
 // Connect opens a connection and sends nothing. Little fits into its buffer: what it does not read
 // soon blocks the server.
 func (s *Service) Connect() *net.TCPConn {
@@ -156,11 +136,4 @@ func Ended(t testing.TB, conn io.Reader) {
 	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
 		require.NoError(t, err, "the server has not ended the connection")
 	}
-}
-
-// Reset ends a connection as a client does that crashes: with a TCP reset.
-func Reset(t testing.TB, conn *net.TCPConn) {
-	t.Helper()
-	require.NoError(t, conn.SetLinger(0))
-	require.NoError(t, conn.Close())
 }

@@ -1,6 +1,6 @@
 // Package exampletest is what the tests of the examples have in common: waiting for what must
-// happen, requests and their answers, servers that run until the test ends, and the rules of POST
-// /message. What fails fails the test.
+// happen, requests and their answers, and servers that run until the test ends. What fails fails
+// the test. Only tests import it.
 package exampletest
 
 import (

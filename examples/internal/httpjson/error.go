@@ -1,6 +1,5 @@
 // Package httpjson reads and refuses the requests of the examples. Handlers return their errors,
-// which clients get as JSON with a status; bodies and queries are checked strictly. Everything in
-// it is safe for concurrent use.
+// which clients get as JSON with a status. Everything in it is safe for concurrent use.
 package httpjson
 
 import (

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -46,23 +47,15 @@ func Handler(log *slog.Logger, refused *Counts, next http.Handler) http.Handler 
 	})
 }
 
-// Errors returns a handler like h, whose errors [Handler] can log.
-func Errors(h httpjson.Handler) http.Handler {
-	return httpjson.Handler(func(w http.ResponseWriter, r *http.Request) error {
-		err := h(w, r)
-		if a, ok := w.(*answer); ok {
-			a.err = err
-		}
-		return err
-	})
-}
-
 // An answer is a ResponseWriter that remembers its status.
 type answer struct {
 	http.ResponseWriter
 	status int
-	err    error // of the handler
+	err    error // that the client is not told
 }
+
+// Failed is called by [httpjson.Handler] with an error that the client is not told.
+func (a *answer) Failed(err error) { a.err = err }
 
 // WriteHeader implements [http.ResponseWriter].
 func (a *answer) WriteHeader(status int) {
@@ -106,16 +99,18 @@ func (c *Counts) Note(log *slog.Logger, kind string) {
 	}
 }
 
-// A Writer is for the ErrorLog of an [http.Server]. That nobody can connect any more is a warning;
+// ErrorLog returns the ErrorLog of an [http.Server]. That nobody can connect any more is a warning;
 // what single clients do wrong is not.
-type Writer struct{ Log *slog.Logger }
+func ErrorLog(to *slog.Logger) *log.Logger { return log.New(errorLog{to}, "", 0) }
+
+type errorLog struct{ to *slog.Logger }
 
 // Write implements [io.Writer].
-func (w Writer) Write(line []byte) (int, error) {
+func (w errorLog) Write(line []byte) (int, error) {
 	level := slog.LevelInfo
 	if strings.Contains(string(line), "Accept error") {
 		level = slog.LevelWarn
 	}
-	w.Log.Log(context.Background(), level, strings.TrimSpace(string(line)))
+	w.to.Log(context.Background(), level, strings.TrimSpace(string(line)))
 	return len(line), nil
 }

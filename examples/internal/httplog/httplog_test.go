@@ -3,7 +3,6 @@ package httplog
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -21,7 +20,7 @@ func serve(refused *Counts, h httpjson.Handler) (*httptest.ResponseRecorder, str
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	w := httptest.NewRecorder()
-	Handler(log, refused, Errors(h)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/path", nil))
+	Handler(log, refused, h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/path", nil))
 	return w, out.String()
 }
 
@@ -78,9 +77,9 @@ func TestAHandlerMayCutTheConnection(t *testing.T) {
 
 func TestOnlyAnAcceptErrorIsAWarning(t *testing.T) {
 	var out bytes.Buffer
-	w := Writer{slog.New(slog.NewTextHandler(&out, nil))}
-	fmt.Fprintln(w, "http: Accept error: too many open files; retrying in 5ms")
-	fmt.Fprintln(w, "http: TLS handshake error from 192.0.2.1:1: EOF")
+	log := ErrorLog(slog.New(slog.NewTextHandler(&out, nil)))
+	log.Println("http: Accept error: too many open files; retrying in 5ms")
+	log.Println("http: TLS handshake error from 192.0.2.1:1: EOF")
 	assert.Contains(t, out.String(), `level=WARN msg="http: Accept`)
 	assert.Contains(t, out.String(), `level=INFO msg="http: TLS`)
 }

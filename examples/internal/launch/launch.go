@@ -1,5 +1,5 @@
-// Package launch runs the examples as processes of their own, as people run them. Tests and the
-// programs that take pictures use it.
+// Package launch runs the examples as processes of their own, as people run them. Only tests import
+// it, and the commands that take pictures.
 package launch
 
 import (

@@ -1,7 +1,6 @@
 package limit
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,30 +12,38 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func from(addr string) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.RemoteAddr = addr
-	return r
-}
-
-func TestAClientEntersSoOftenAndSoManyAtATime(t *testing.T) {
+func TestSoOftenAndSoManyAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewClients(1, 3, 2, false)
-		leave, err := c.Enter(from("192.0.2.1:1"))
+		l := New(1, 3, 2)
+		leave, err := l.Enter("ann")
 		require.NoError(t, err)
-		_, err = c.Enter(from("192.0.2.1:2"))
+		_, err = l.Enter("ann")
 		require.NoError(t, err)
-		_, err = c.Enter(from("192.0.2.1:3"))
+		_, err = l.Enter("ann")
 		require.ErrorIs(t, err, errTooMany)
-		_, err = c.Enter(from("192.0.2.2:1"))
-		require.NoError(t, err, "of another client")
+		_, err = l.Enter("bob")
+		require.NoError(t, err)
 		leave()
-		_, err = c.Enter(from("192.0.2.1:4"))
+		_, err = l.Enter("ann")
 		require.ErrorIs(t, err, errTooFast)
 		time.Sleep(time.Second)
-		_, err = c.Enter(from("192.0.2.1:4"))
+		_, err = l.Enter("ann")
 		require.NoError(t, err)
 	})
+}
+
+func TestAClientIsAnAddressOrANetworkOfIPv6(t *testing.T) {
+	from := func(remote, forwarded string, proxy bool) string {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = remote
+		r.Header.Set("X-Forwarded-For", forwarded)
+		return Client(r, proxy)
+	}
+	assert.Equal(t, "192.0.2.1", from("192.0.2.1:7", "192.0.2.9", false))
+	assert.Equal(t, "192.0.2.1", from("[::ffff:192.0.2.1]:7", "", false))
+	assert.Equal(t, "192.0.2.1", from("127.0.0.1:7", "192.0.2.3, 192.0.2.1", true))
+	assert.Equal(t, from("[2001:db8::1]:7", "", false), from("[2001:db8::2%eth0]:8", "", false))
+	assert.NotEqual(t, from("[2001:db8::1]:7", "", false), from("[2001:db8:0:1::1]:7", "", false))
 }
 
 func TestLatelyHoldsTheLast10000AndForgetsTheRest(t *testing.T) {
@@ -49,21 +56,4 @@ func TestLatelyHoldsTheLast10000AndForgetsTheRest(t *testing.T) {
 	}
 	assert.LessOrEqual(t, len(l.now)+len(l.old), 20_000)
 	assert.Zero(t, *l.Get("first"))
-}
-
-func TestOnceDoesWhatFailedAgainAndWhatSucceededNot(t *testing.T) {
-	o, n := NewOnce(), 0
-	failed := errors.New("failed")
-	require.ErrorIs(t, o.Do("ann", "1", func() error { n++; return failed }), failed)
-	require.NoError(t, o.Do("ann", "1", func() error {
-		n++
-		require.ErrorIs(t, o.Do("ann", "1", func() error { n++; return nil }), errUnderWay)
-		require.NoError(t, o.Do("bob", "1", func() error { n++; return nil }))
-		return nil
-	}))
-	require.NoError(t, o.Do("ann", "1", func() error { n++; return nil }))
-	assert.Equal(t, 3, n)
-	assert.Panics(t, func() { _ = o.Do("ann", "2", func() error { panic("a bug") }) })
-	require.NoError(t, o.Do("ann", "2", func() error { n++; return nil }))
-	assert.Equal(t, 4, n)
 }

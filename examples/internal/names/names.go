@@ -30,19 +30,22 @@ func Clean(field, name string) (string, error) {
 	return name, nil
 }
 
+// Visible reports whether there is anything to see in a text.
+func Visible(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return !isInvisible(r) && !unicode.IsSpace(r) })
+}
+
 // CheckText refuses a text in which there is nothing to see, or a control character other than the
 // end of a line and a tab.
 func CheckText(field, text string) error {
-	if strings.ContainsFunc(text, isControl) {
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
 		return httpjson.Bad(field, "%s has a control character", field)
 	}
-	if !strings.ContainsFunc(text, func(r rune) bool { return !isInvisible(r) && !unicode.IsSpace(r) }) {
+	if !Visible(text) {
 		return httpjson.Bad(field, "%s shows nothing", field)
 	}
 	return nil
 }
-
-func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // isInvisible reports whether a character, other than a space, shows nothing by itself.
 func isInvisible(r rune) bool {
@@ -51,13 +54,4 @@ func isInvisible(r rune) bool {
 	}
 	return !unicode.IsGraphic(r) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
-// CheckID refuses what is not an id as clients make them up.
-func CheckID(field, id string) error {
-	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	if id == "" || len(id) > 64 || strings.Trim(id, allowed) != "" {
-		return httpjson.Bad(field, "%s must be 1 to 64 letters, digits, - and _", field)
-	}
-	return nil
 }

@@ -3,6 +3,7 @@
 package program
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -11,102 +12,142 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fbd86cad/broadcast/examples/internal/names"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
-// A Program is the settings that all commands have.
-type Program struct {
-	Flags *flag.FlagSet // to add others
-
-	addr, certFile, keyFile, logFormat string
-	verbose                            bool
-	stderr                             io.Writer
+// UntilSignal returns a context that ends with the first SIGINT or SIGTERM. From then on the signals
+// have their usual effect again, so a second one ends the process at once.
+func UntilSignal() context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx
 }
 
-// New returns a Program of that name, which listens on addr unless it is told otherwise.
-func New(name, addr string, stderr io.Writer) *Program {
-	p := &Program{Flags: flag.NewFlagSet(name, flag.ContinueOnError), stderr: stderr}
-	p.Flags.SetOutput(stderr)
-	p.Flags.StringVar(&p.addr, "addr", addr, "`address` to listen on; port 0 picks a free one; \"systemd\" is the socket that systemd has opened")
-	p.Flags.StringVar(&p.certFile, "tls-cert", "", "`file` of a certificate chain; with -tls-key, serves HTTPS")
-	p.Flags.StringVar(&p.keyFile, "tls-key", "", "`file` of the key of the certificate")
-	p.Flags.BoolVar(&p.verbose, "v", false, "also log each request, and what single clients do")
-	p.Flags.StringVar(&p.logFormat, "log-format", "text", "`format` of the log, text or json")
-	return p
-}
-
-// Parse sets the flags: those of args, and of the others those that the environment has, as
-// NAME_FLAG in capitals. It reports whether the program is to go on, or its exit code.
-func (p *Program) Parse(args []string) (code int, ok bool) {
-	err := p.Flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0, false
-	}
-	if err != nil { // of which the flags have told
-		return 2, false
+// Parse sets flags: those of args, and of the others those that the environment has, as NAME_FLAG
+// in capitals. Arguments after the flags remain. The error is [flag.ErrHelp] if the user has asked
+// for help; what else is wrong, the user has been told.
+func Parse(f *flag.FlagSet, args []string) error {
+	if err := f.Parse(args); err != nil {
+		return err
 	}
 	given := make(map[string]bool)
-	p.Flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	p.Flags.VisitAll(func(f *flag.Flag) {
-		name := strings.ToUpper(strings.ReplaceAll(p.Flags.Name()+"_"+f.Name, "-", "_"))
-		if value, set := os.LookupEnv(name); set && !given[f.Name] {
-			if bad := f.Value.Set(value); bad != nil {
-				err = errors.Join(err, fmt.Errorf("%s: %w", name, bad))
+	f.Visit(func(set *flag.Flag) { given[set.Name] = true })
+	var bad error
+	f.VisitAll(func(set *flag.Flag) {
+		name := strings.ToUpper(strings.ReplaceAll(f.Name()+"_"+set.Name, "-", "_"))
+		if value, ok := os.LookupEnv(name); ok && !given[set.Name] {
+			if err := f.Set(set.Name, value); err != nil {
+				bad = errors.Join(bad, fmt.Errorf("%s: %w", name, err))
 			}
 		}
 	})
-	switch {
-	case err != nil:
-		return p.Fail(2, err), false
-	case p.Flags.NArg() > 0:
-		return p.Fail(2, fmt.Errorf("unexpected argument %q", p.Flags.Arg(0))), false
-	case p.logFormat != "text" && p.logFormat != "json":
-		return p.Fail(2, fmt.Errorf("-log-format %s is neither text nor json", p.logFormat)), false
+	if bad != nil {
+		fmt.Fprintf(f.Output(), "%s: %v\n", f.Name(), bad)
 	}
-	return 0, true
+	return bad
+}
+
+// A Server is the settings that all servers have.
+type Server struct {
+	Flags  *flag.FlagSet // to add others
+	Secret token.Key     // signs the tokens of people; nil: anybody may use any name
+
+	addr, certFile, keyFile, logFormat, tokenFor string
+	verbose                                      bool
+	stdout, stderr                               io.Writer
+}
+
+// New returns a Server of that name, which listens on addr unless it is told otherwise.
+func New(name, addr string, stdout, stderr io.Writer) *Server {
+	s := &Server{Flags: flag.NewFlagSet(name, flag.ContinueOnError), stdout: stdout, stderr: stderr}
+	f := s.Flags
+	f.SetOutput(stderr)
+	f.Func("secret", "32 random `bytes` or more, which sign the tokens of people; better in the environment.\nWithout it, on a local address only: anybody may use any name", func(secret string) error {
+		if s.Secret = token.Key(secret); len(secret) < 32 {
+			return errors.New("it has fewer than 32 bytes")
+		}
+		return nil
+	})
+	f.StringVar(&s.tokenFor, "token-for", "", "print a token for a person of this `name`, good for 30 days, and exit")
+	f.StringVar(&s.addr, "addr", addr, "`address` to listen on; port 0 picks a free one; \"systemd\" is the socket that systemd has opened")
+	f.StringVar(&s.certFile, "tls-cert", "", "`file` of a certificate chain; with -tls-key, serves HTTPS")
+	f.StringVar(&s.keyFile, "tls-key", "", "`file` of the key of the certificate")
+	f.BoolVar(&s.verbose, "v", false, "also log each request, and what single clients do")
+	f.Func("log-format", "`format` of the log, text or json (default text)", func(format string) error {
+		if s.logFormat = format; format != "text" && format != "json" {
+			return errors.New("neither text nor json")
+		}
+		return nil
+	})
+	return s
+}
+
+// Parse sets the flags. It reports whether the program is to go on, or its exit code.
+func (s *Server) Parse(args []string) (code int, ok bool) {
+	switch err := Parse(s.Flags, args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0, false
+	case err != nil:
+		return 2, false
+	case s.Flags.NArg() > 0:
+		return s.Fail(2, fmt.Errorf("unexpected argument %q", s.Flags.Arg(0))), false
+	case s.tokenFor == "":
+		return 0, true
+	case s.Secret == nil:
+		return s.Fail(2, errors.New("a token needs a -secret")), false
+	}
+	name, err := names.Clean("name", s.tokenFor)
+	if err != nil {
+		return s.Fail(2, err), false
+	}
+	fmt.Fprintln(s.stdout, s.Secret.Sign(name, time.Now().Add(token.Age)))
+	return 0, false
 }
 
 // Fail says what is wrong, and returns the code.
-func (p *Program) Fail(code int, err error) int {
-	fmt.Fprintf(p.stderr, "%s: %v\n", p.Flags.Name(), err)
+func (s *Server) Fail(code int, err error) int {
+	fmt.Fprintf(s.stderr, "%s: %v\n", s.Flags.Name(), err)
 	return code
 }
 
 // Log returns the log, as the flags want it.
-func (p *Program) Log() *slog.Logger {
+func (s *Server) Log() *slog.Logger {
 	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if p.verbose {
+	if s.verbose {
 		options.Level = slog.LevelDebug
 	}
-	if p.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(p.stderr, options))
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(s.stderr, options))
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, options))
+	return slog.New(slog.NewTextHandler(s.stderr, options))
 }
 
 // Listen listens where the flags say, and returns the URL. With TLS it speaks HTTP/1.1 alone, which
 // WebSockets need.
-func (p *Program) Listen() (ln net.Listener, url string, err error) {
-	if p.addr == "systemd" {
+func (s *Server) Listen() (ln net.Listener, url string, err error) {
+	if s.addr == "systemd" {
 		ln, err = net.FileListener(os.NewFile(3, "systemd")) // the first that it passes on
 	} else {
-		ln, err = net.Listen("tcp", p.addr)
+		ln, err = net.Listen("tcp", s.addr)
 	}
-	if err != nil || p.certFile == "" && p.keyFile == "" {
-		return ln, "http://" + addrOf(ln), err
+	if err != nil {
+		return nil, "", err
 	}
-	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	addr := ln.Addr().String()
+	if s.certFile == "" && s.keyFile == "" {
+		return ln, "http://" + addr, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
 	if err != nil {
 		return nil, "", errors.Join(err, ln.Close())
 	}
-	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}}), "https://" + addrOf(ln), nil
-}
-
-func addrOf(ln net.Listener) string {
-	if ln == nil {
-		return ""
-	}
-	return ln.Addr().String()
+	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}}), "https://" + addr, nil
 }
 
 // IsLocal reports whether only programs on this machine can reach a listener.

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// Age is for how long a token is usually good.
+const Age = 30 * 24 * time.Hour
+
 // A Key signs tokens. Who has it can be anybody. It should have 32 random bytes or more.
 type Key []byte
 
@@ -34,12 +37,18 @@ func (k Key) Verify(token string) (name string, err error) {
 	if dot < 0 || !hmac.Equal([]byte(token[dot+1:]), []byte(k.mac(token[:dot]))) {
 		return "", errInvalid
 	}
-	encoded, until, _ := strings.Cut(token[:dot], ".") // what is signed is well-formed
+	_, until, _ := strings.Cut(token[:dot], ".") // what is signed is well-formed
 	if unix, _ := strconv.ParseInt(until, 10, 64); time.Now().Unix() >= unix {
 		return "", errInvalid
 	}
-	text, err := base64url.DecodeString(encoded)
-	return string(text), err
+	return Name(token), nil
+}
+
+// Name returns the name in a token, be it valid or not, or "" if there is none.
+func Name(token string) string {
+	encoded, _, _ := strings.Cut(token, ".")
+	name, _ := base64url.DecodeString(encoded)
+	return string(name)
 }
 
 func (k Key) mac(claim string) string {

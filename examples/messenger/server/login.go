@@ -5,19 +5,17 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
-const (
-	tokenAge = 30 * 24 * time.Hour
-	appName  = "messenger" // of the cookie, and the subprotocol beside a page's token
-)
+const appName = "messenger" // of the cookie, and the subprotocol beside a page's token
 
-// Token returns a token for a person, for whoever runs the server to hand out.
-func (s *Server) Token(name string) (string, error) {
+// newToken returns a token for a person.
+func (s *Server) newToken(name string) (string, error) {
 	name, err := names.Clean("name", name)
-	return s.key.Sign(name, time.Now().Add(tokenAge)), err
+	return s.key.Sign(name, time.Now().Add(token.Age)), err
 }
 
 // who returns who makes a request.
@@ -52,7 +50,7 @@ func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) error {
 
 // login answers POST /login {"token":"…"} or, if anybody may log in, {"name":"ann"}.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
-	leave, err := s.clients.Enter(r)
+	leave, err := s.clients.Enter(limit.Client(r, s.cfg.Proxy))
 	if err != nil {
 		return err
 	}
@@ -61,19 +59,19 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if open {
 		field = "name"
 	}
-	token, err := httpjson.ReadText(w, r, field, maxBody, maxText)
+	given, err := httpjson.ReadText(w, r, field, maxBody, maxText)
 	if err == nil && open {
-		token, err = s.Token(token)
+		given, err = s.newToken(given)
 	}
 	if err != nil {
 		return err
 	}
-	name, err := s.key.Verify(token)
+	name, err := s.key.Verify(given)
 	if err != nil {
 		return httpjson.Errorf(http.StatusUnauthorized, "the token is wrong, or too old")
 	}
-	s.setCookie(w, r, token, int(tokenAge.Seconds()))
-	httpjson.Write(w, http.StatusOK, identity{name, token, open})
+	s.setCookie(w, r, given, int(token.Age.Seconds()))
+	httpjson.Write(w, http.StatusOK, identity{name, given, open})
 	return nil
 }
 

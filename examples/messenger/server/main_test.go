@@ -66,7 +66,7 @@ func closed(c *Config) { c.Secret = []byte("a secret of the tests, of 32 bytes o
 // token returns a token, as the server hands it out.
 func (s *service) token(name string) string {
 	s.T.Helper()
-	token, err := s.Token(name)
+	token, err := s.newToken(name)
 	require.NoError(s.T, err)
 	return token
 }

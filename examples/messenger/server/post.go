@@ -22,14 +22,16 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.posters.Allow(by); err != nil {
+	done, err := s.posters.Enter(by)
+	if err != nil {
 		return err
 	}
+	defer done()
 	text, err := httpjson.ReadText(w, r, "text", maxBody, maxText)
 	if err = cmp.Or(err, names.CheckText("text", text)); err != nil {
 		return err
 	}
-	err = s.sent.Do(by, r.Header.Get("Idempotency-Key"), func() error {
+	err = s.once(by, r.Header.Get("Idempotency-Key"), func() error {
 		return s.publish(r.Context(), chat, newNote(by, text, time.Now()))
 	})
 	if err != nil {
@@ -54,4 +56,35 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 		return httpjson.Later(5*time.Second, "the server is shutting down")
 	}
 	return err
+}
+
+// An attempt at a post holds whether it has succeeded, unless it is under way.
+type attempt chan bool
+
+func newAttempt() attempt {
+	a := make(attempt, 1)
+	a <- false
+	return a
+}
+
+// once calls do, unless it has succeeded before for that person and key. An empty key is none.
+func (s *Server) once(by, key string, do func() error) (err error) {
+	switch {
+	case key == "":
+		return do()
+	case len(key) > 64:
+		return httpjson.Errorf(http.StatusBadRequest, "Idempotency-Key has more than 64 bytes")
+	}
+	a := s.sent.Get(by + "\n" + key)
+	select {
+	case succeeded := <-a:
+		defer func() { a <- succeeded }() // also if do panics
+		if !succeeded {
+			err = do()
+			succeeded = err == nil
+		}
+		return err
+	default:
+		return httpjson.Errorf(http.StatusConflict, "the same is under way")
+	}
 }

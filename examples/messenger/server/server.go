@@ -6,9 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	_ "embed"
-	"encoding/json"
 	"errors"
-	"log"
 	"net"
 	"net/http"
 	"time"
@@ -16,11 +14,12 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/internal/page"
-	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
+	"github.com/fbd86cad/broadcast/examples/internal/presence"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
@@ -42,9 +41,9 @@ type Server struct {
 
 	shelf   shelf
 	rooms   rooms
-	clients *limit.Clients
-	posters limit.Rates // by name
-	sent    limit.Once  // by name and key
+	clients *limit.Limits          // by address
+	posters *limit.Limits          // by name
+	sent    *limit.Lately[attempt] // by name and key
 	refused httplog.Counts
 }
 
@@ -58,14 +57,14 @@ func New(cfg Config) (*Server, error) {
 		key:     cfg.Secret,
 		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
 		rooms:   rooms{used: make(map[string]time.Time)},
-		clients: limit.NewClients(cfg.HandshakeRate, cfg.Burst, cfg.Connections, cfg.Proxy),
-		posters: limit.NewRates(cfg.PostRate, cfg.Burst),
-		sent:    limit.NewOnce(),
+		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
+		posters: limit.New(cfg.PostRate, cfg.Burst, cfg.Burst),
+		sent:    limit.NewLately(newAttempt),
 	}
 	if cfg.Secret == nil {
 		s.key = []byte(rand.Text())
 		if cfg.Hosts == nil {
-			s.cfg.Hosts = []string{"localhost", "127.0.0.1", "::1"}
+			s.cfg.Hosts = hosts.Local(&net.TCPAddr{IP: net.IPv6loopback})
 		}
 	}
 	var err error
@@ -81,14 +80,15 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.sockets, err = broadcastws.New(s.broker, broadcastws.Options[*note]{
-		Admit: s.admit, Encode: encode, Event: appendEvent, Replay: replay,
+		Admit: s.admit, Encode: encode, Event: presence.AppendEvent, Replay: replay,
 		Subprotocols: []string{appName},
 		Ping:         cfg.Ping, WriteTimeout: cfg.WriteTimeout, Logger: cfg.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.broker.Close())
 	}
-	s.Handler = httplog.Handler(cfg.Log, &s.refused, sameorigin.Hosts(s.cfg.Hosts, sameorigin.New().Handler(s.routes())))
+	s.Handler = httplog.Handler(cfg.Log, &s.refused,
+		hosts.Only(s.cfg.Hosts, http.NewCrossOriginProtection().Handler(s.routes())))
 	return s, nil
 }
 
@@ -104,7 +104,7 @@ func (s *Server) routes() http.Handler {
 		"GET /healthz":                drain.Healthy, // the process is alive
 		"GET /readyz":                 s.ready.Answer,
 	} {
-		mux.Handle(pattern, httplog.Errors(handler))
+		mux.Handle(pattern, handler)
 	}
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
 	return mux
@@ -115,8 +115,8 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.who(r); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(s.broker.Stats())
+	httpjson.Write(w, http.StatusOK, s.broker.Stats())
+	return nil
 }
 
 // Close ends the server at once. After Serve it does nothing.
@@ -126,11 +126,13 @@ func (s *Server) Close() error { return s.broker.Close() }
 // accepted, and answers each request; it returns an error if that took the DrainTimeout.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
-		Handler: s, ErrorLog: log.New(httplog.Writer{Log: s.cfg.Log}, "", 0),
+		Handler: s, ErrorLog: httplog.ErrorLog(s.cfg.Log),
 		ReadTimeout: s.cfg.BodyTimeout, WriteTimeout: 2 * s.cfg.BodyTimeout, MaxHeaderBytes: 16 << 10,
-		ConnState: func(conn net.Conn, state http.ConnState) {
+	}
+	if !s.cfg.Proxy { // whose connections are those of all
+		server.ConnState = func(conn net.Conn, state http.ConnState) {
 			s.clients.Count(conn, state, func() { s.refused.Note(s.cfg.Log, "too many connections") })
-		},
+		}
 	}
 	return drain.Serve(ctx, server, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
 		s.ready.End()

@@ -1,15 +1,19 @@
 package server
 
 import (
-	"encoding/json"
 	"net/http"
+	"regexp"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
-	"github.com/fbd86cad/broadcast/examples/internal/names"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/limit"
 )
 
 const replay = 50 // messages that a newcomer begins with
+
+// isID matches the ids that clients make up.
+var isID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // admit says who may watch what at GET /chats/{chat}/socket?device=ID&after=POSITION.
 func (s *Server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
@@ -18,10 +22,10 @@ func (s *Server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
 		return t, err
 	}
 	device := r.URL.Query().Get("device")
-	if err := names.CheckID("device", device); err != nil {
-		return t, err
+	if !isID.MatchString(device) {
+		return t, httpjson.Bad("device", "device must be 1 to 64 letters, digits, - and _")
 	}
-	if t.Ended, err = s.clients.Enter(r); err != nil {
+	if t.Ended, err = s.clients.Enter(limit.Client(r, s.cfg.Proxy)); err != nil {
 		return t, err
 	}
 	t.Chat, t.Device = chat, who+"/"+device // takes over from its own broken socket, and nobody else's
@@ -34,14 +38,4 @@ func (s *Server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
 		t.Ended()
 	}
 	return t, err
-}
-
-// appendEvent adds to the first event who is there.
-func appendEvent(dst []byte, e broadcastws.Event) []byte {
-	dst = broadcastws.AppendEvent(dst, e)
-	if e.Kind != broadcastws.Ready && e.Kind != broadcastws.Reset {
-		return dst
-	}
-	devices, _ := json.Marshal(e.Present()) // cannot fail
-	return append(append(append(dst[:len(dst)-1], `,"devices":`...), devices...), '}')
 }

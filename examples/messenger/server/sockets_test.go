@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/limit"
 )
 
 func TestANewcomerBeginsWithTheLastMessagesAndWhoIsThere(t *testing.T) {
@@ -161,7 +162,7 @@ func TestAnAddressHasSoManyConnectionsAndHandshakes(t *testing.T) {
 	exampletest.Soon(t, "there is room again", func() bool {
 		r, _ := http.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = s.Addr
-		leave, err := s.clients.Enter(r)
+		leave, err := s.clients.Enter(limit.Client(r, s.cfg.Proxy))
 		if err == nil {
 			leave()
 		}
@@ -187,7 +188,7 @@ func TestBehindAProxyClientsAreThoseThatItNames(t *testing.T) {
 		r, _ := http.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = "127.0.0.1:1"
 		r.Header.Set("X-Forwarded-For", forwarded)
-		_, err := s.clients.Enter(r)
+		_, err := s.clients.Enter(limit.Client(r, s.cfg.Proxy))
 		return err
 	}
 	require.NoError(t, enter("192.0.2.1"))

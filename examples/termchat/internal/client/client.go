@@ -5,40 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
-
-// Options say which server and room a client joins, under which name, and how long it waits. Zero
-// durations mean the defaults.
-type Options struct {
-	Addr string // host:port of the server
-	Room string
-	Name string
-
-	MinBackoff  time.Duration // the first wait before coming back, on average; default 250 ms
-	MaxBackoff  time.Duration // the longest; default 15 s
-	Idle        time.Duration // a connection on which not even a ping comes for so long is lost; default 30 s
-	DialTimeout time.Duration // default 10 s
-}
-
-func (o Options) withDefaults() Options {
-	for _, d := range []struct {
-		value *time.Duration
-		is    time.Duration
-	}{
-		{&o.MinBackoff, 250 * time.Millisecond},
-		{&o.MaxBackoff, 15 * time.Second},
-		{&o.Idle, 30 * time.Second},
-		{&o.DialTimeout, 10 * time.Second},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.is
-		}
-	}
-	return o
-}
 
 // Why a client could not do what it was asked to, or lost its connection. Compare with errors.Is.
 var (
@@ -71,15 +40,13 @@ type Client struct {
 
 // New returns a client that is joining its room. It returns an error if the options are invalid.
 func New(o Options) (*Client, error) {
-	if err := errors.Join(wire.CheckName("room", o.Room), wire.CheckName("name", o.Name)); err != nil {
+	o, err := o.withDefaults()
+	if err != nil {
 		return nil, err
-	}
-	if o.Addr == "" {
-		return nil, errors.New("the server's address is missing")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Client{
-		options: o.withDefaults(),
+		options: o,
 		events:  make(chan Event, 64),
 		ctx:     ctx,
 		close:   cancel,
@@ -105,7 +72,7 @@ func (c *Client) Room() string {
 // Send writes text to the current room. It waits for the server's answer, and while the client is
 // connecting: nil means that the message is in the room's log. ErrOffline and a refusal mean that
 // it is not and never will be; ErrUnsure and the error of ctx mean that this is unknown. The answer
-// comes in order with the events, so somebody must be reading those.
+// comes on the way of the events, so somebody must be reading those.
 func (c *Client) Send(ctx context.Context, text string) error {
 	if err := wire.CheckText(text); err != nil {
 		return err
@@ -143,7 +110,8 @@ func (c *Client) online(ctx context.Context) (*session, error) {
 // in the room. After an error that is not about the name, the client keeps trying, unless it is
 // closed.
 func (c *Client) Join(ctx context.Context, room string) error {
-	if err := wire.CheckName("room", room); err != nil {
+	room, err := wire.Name("room", room)
+	if err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -157,12 +125,10 @@ func (c *Client) Join(ctx context.Context, room string) error {
 		c.leave()
 	}
 	c.mu.Unlock()
-	if _, err := c.online(ctx); errors.Is(err, ErrOffline) {
+	if _, err = c.online(ctx); errors.Is(err, ErrOffline) {
 		return fmt.Errorf("not in %s yet: %w", room, c.lastFailure())
-	} else if err != nil {
-		return err
 	}
-	return nil
+	return err
 }
 
 func (c *Client) lastFailure() error {

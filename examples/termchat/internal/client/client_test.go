@@ -2,14 +2,18 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
@@ -65,7 +70,12 @@ func say(t *testing.T, ws *websocket.Conn, f wire.Frame) {
 	assert.NoError(t, ws.Write(context.Background(), websocket.MessageText, b))
 }
 
-var hello = wire.Frame{Kind: wire.KindHello, Room: "general", Name: "ann", Members: []string{"ann"}, Pos: "a-0"}
+var ready = wire.Frame{Event: broadcastws.Ready, Devices: []string{"ann"}, Position: "a-0"}
+
+// said is the frame of a message.
+func said(name, text, position string) wire.Frame {
+	return wire.Frame{Message: &wire.Message{Name: name, Text: text}, Position: position}
+}
 
 // next returns the next event that satisfies a condition.
 func next(t *testing.T, c *Client, wanted func(Event) bool) Event {
@@ -101,23 +111,20 @@ func TestWhatTheServerSaysCannotReachTheTerminal(t *testing.T) {
 	const evil = "\x1b]0;x\a\u202e"
 	const shown = "␛]0;x␇<U+202E>"
 	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
-		h := hello
-		h.Members, h.Was = []string{evil}, evil
-		say(t, ws, h)
+		say(t, ws, wire.Frame{Event: broadcastws.Ready, Devices: []string{evil}})
 		for _, f := range []wire.Frame{
-			{Kind: wire.KindMessage, Name: evil, Text: evil},
-			{Kind: wire.KindFile, Name: evil, File: &wire.File{ID: evil, Name: evil, SHA256: evil}},
-			{Kind: wire.KindJoined, Name: "bob" + evil},
-			{Kind: wire.KindLeft, Name: "bob" + evil},
-			{Kind: "new in a later version", Text: evil},
-			{Kind: wire.KindFile, Name: "without a file"},
+			said(evil, evil, ""),
+			{Message: &wire.Message{Name: evil, File: &wire.File{ID: evil, Name: evil, SHA256: evil}}},
+			{Event: broadcastws.Joined, Device: "bob" + evil},
+			{Event: broadcastws.Left, Device: "bob" + evil},
+			{Event: "new in a later version", Reason: evil},
+			{},
 		} {
 			say(t, ws, f)
 		}
 		_ = ws.Close(4999, evil)
 	})
 	assert.Equal(t, []string{shown}, next(t, c, kind(Members)).Members)
-	assert.Contains(t, next(t, c, kind(Notice)).Text, shown)
 	e := next(t, c, kind(Message))
 	assert.Equal(t, [2]string{shown, shown}, [2]string{e.Name, e.Text})
 	assert.Equal(t, File{ID: shown, Name: shown, SHA256: shown}, next(t, c, kind(FileShared)).File)
@@ -137,9 +144,9 @@ func TestAClientComesBackAfterThePlaceUpToWhichItHasHandedOut(t *testing.T) {
 			return
 		}
 		defer ws.CloseNow()
-		say(t, ws, hello)
-		say(t, ws, wire.Frame{Kind: wire.KindMessage, Name: "bob", Text: "hi", Pos: "a-1"})
-		say(t, ws, wire.Frame{Kind: wire.KindJoined, Name: "bob"})
+		say(t, ws, ready)
+		say(t, ws, said("bob", "hi", "a-1"))
+		say(t, ws, wire.Frame{Event: broadcastws.Joined, Device: "bob"})
 	})
 	next(t, c, kind(Joined))
 	next(t, c, is(Offline))
@@ -163,7 +170,7 @@ func TestEachEndOfAConnectionMeansSomething(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
-				say(t, ws, hello)
+				say(t, ws, ready)
 				_ = ws.Close(row.code, "said")
 			})
 			state := Offline
@@ -210,23 +217,22 @@ func TestWhatAServerCannotDoNowIsTriedAgain(t *testing.T) {
 
 func TestAServerOfAnotherKindIsNoticed(t *testing.T) {
 	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
-		_ = ws.Write(context.Background(), websocket.MessageText, []byte(`{"kind":"other"}`))
+		_ = ws.Write(context.Background(), websocket.MessageText, []byte(`{"event":"other"}`))
 	})
 	assert.ErrorContains(t, next(t, c, is(Offline)).Err, "not a termchat server")
 }
 
 func TestAMessageWhoseAnswerIsLostMayHaveArrived(t *testing.T) {
 	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
-		say(t, ws, hello)
+		say(t, ws, ready)
 		if n == 1 {
 			_, _, _ = ws.Read(context.Background())
 			return
 		}
-		_, b, err := ws.Read(context.Background())
+		_, text, err := ws.Read(context.Background())
 		if err == nil {
-			var post wire.Post
-			assert.NoError(t, json.Unmarshal(b, &post))
-			say(t, ws, wire.Frame{Kind: wire.KindRefused, ID: post.ID, Text: "no\x1b"})
+			assert.Equal(t, "hello", string(text))
+			say(t, ws, wire.Frame{Event: wire.Refused, Reason: "no\x1b"})
 			_, _, _ = ws.Read(context.Background())
 		}
 	})
@@ -251,8 +257,8 @@ func TestCloseIsPromptWhateverTheServerDoes(t *testing.T) {
 	require.ErrorIs(t, c.Send(context.Background(), "hello"), ErrClosed)
 
 	flooded := against(t, func(t *testing.T, n int, ws *websocket.Conn) { // nobody reads its events
-		say(t, ws, hello)
-		for ws.Write(context.Background(), websocket.MessageText, []byte(`{"kind":"message","text":"hi"}`)) == nil {
+		say(t, ws, ready)
+		for ws.Write(context.Background(), websocket.MessageText, []byte(`{"message":{"text":"hi"}}`)) == nil {
 		}
 	})
 	next(t, flooded, is(Online))
@@ -274,21 +280,76 @@ func TestTheWaitsGrowAndDiffer(t *testing.T) {
 	assert.LessOrEqual(t, backoff(least, most, 1000), most*3/2)
 }
 
+func TestAnswersAreForThePostsInTheirOrder(t *testing.T) {
+	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+		say(t, ws, ready)
+		for {
+			_, text, err := ws.Read(context.Background())
+			if err != nil {
+				return
+			}
+			say(t, ws, wire.Frame{Event: wire.Refused, Reason: string(text)})
+		}
+	})
+	next(t, c, is(Online))
+	ignored, cancel := context.WithCancel(context.Background())
+	cancel()
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			text := fmt.Sprint(i)
+			if i%5 == 0 {
+				_ = c.Send(ignored, text) // whose answer nobody waits for
+				return
+			}
+			assert.EqualError(t, c.Send(context.Background(), text), text)
+		})
+	}
+	all.Wait()
+}
+
+func TestAnAnswerToNothingEndsTheConnection(t *testing.T) {
+	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+		say(t, ws, ready)
+		say(t, ws, wire.Frame{Event: wire.Accepted})
+		_, _, _ = ws.Read(context.Background())
+	})
+	assert.ErrorContains(t, next(t, c, is(Offline)).Err, "not asked")
+}
+
 func TestASourceThatFailsHalfWayIsNeverSentToItsEnd(t *testing.T) {
 	got := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		parts, err := r.MultipartReader()
-		for err == nil {
-			_, err = parts.NextPart()
-		}
+		_, err := io.Copy(io.Discard, r.Body)
 		got <- err
 	}))
 	defer s.Close()
 	broken := errors.New("the disk is broken")
-	src := source{Reader: &failing{after: 1 << 20, err: broken}, name: "a", size: 2 << 20}
-	_, err := send(context.Background(), Options{Addr: strings.TrimPrefix(s.URL, "http://")}, src, nil)
+	o := Options{Addr: strings.TrimPrefix(s.URL, "http://"), Room: "general", Name: "ann"}
+	_, err := send(context.Background(), o, &failing{after: 1 << 20, err: broken}, "a", 2<<20, sha256.New(), nil)
 	require.ErrorIs(t, err, broken)
-	require.ErrorContains(t, exampletest.Receive(t, "the end of the upload", got), "unexpected EOF")
+	require.ErrorIs(t, exampletest.Receive(t, "the end of the upload", got), io.ErrUnexpectedEOF)
+}
+
+func TestATransferOfWhichNothingMovesIsGivenUp(t *testing.T) {
+	c := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, "12345")
+			_ = http.NewResponseController(w).Flush()
+		} else {
+			_, _ = r.Body.Read(make([]byte, 1))
+		}
+		<-c
+	}))
+	defer s.Close()
+	defer close(c)
+	o := Options{Addr: strings.TrimPrefix(s.URL, "http://"), Room: "general", Name: "ann", Idle: 50 * time.Millisecond}
+	err := Download(context.Background(), o, "id", filepath.Join(t.TempDir(), "copy"), nil)
+	require.ErrorContains(t, err, "nothing has moved")
+	_, err = send(context.Background(), o, &failing{after: 1 << 30}, "a", 1<<30, sha256.New(), nil)
+	require.ErrorContains(t, err, "nothing has moved")
 }
 
 // failing is a source that fails after some bytes.

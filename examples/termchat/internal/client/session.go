@@ -10,83 +10,66 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"sync"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
-	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 // session is one connection to a room. One goroutine reads it; anybody may post.
 type session struct {
-	ws       *websocket.Conn
-	conn     *wsconn.Conn
-	unfollow func() bool
-	left     sync.WaitGroup // the goroutine that closes the connection, if the client leaves
+	ws   *websocket.Conn
+	idle time.Duration
 
-	mu      sync.Mutex
-	ended   bool
-	last    uint64                // the number of the last post
-	answers map[uint64]chan error // of the posts that wait for an answer; each gets one
+	// posting is held, by an element in it, while a post is sent. So the channels in waiting, each
+	// of which gets an answer, are in the order of the posts.
+	posting chan struct{}
+	waiting chan chan error
+	ended   chan struct{} // closed at the end
 }
 
 const (
-	writeTimeout   = 10 * time.Second
-	partingTimeout = 2 * time.Second // for the server's part of the closing handshake
-	receiveBuffer  = 64 << 10        // bytes that the kernel holds: more would only hide that a client is behind
+	maxWaiting    = 64        // posts of which the answers have not come
+	receiveBuffer = 64 << 10  // bytes that the kernel holds: more would only hide that a client is behind
+	longestFrame  = 256 << 10 // in bytes: the first one names everybody in the room
 )
 
-// dial connects to a room, resuming after a position in its log, and returns the session and the
-// hello. The connection is closed when ctx ends; the caller must call end in any case.
+// dial connects to a room, resuming after a position in its log, and returns the session and its
+// first frame. The caller must call end.
 func dial(ctx context.Context, o Options, room, after string) (*session, wire.Frame, error) {
-	s := &session{answers: make(map[uint64]chan error)}
-	dialing, cancel := context.WithTimeout(ctx, o.DialTimeout)
-	defer cancel()
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			_ = tcp.SetReadBuffer(receiveBuffer) // without it, the client is noticed to be slow later
-		}
-		s.conn = &wsconn.Conn{Conn: conn, ReadTimeout: o.Idle, WriteTimeout: writeTimeout}
-		return s.conn, nil
-	}}
-	defer transport.CloseIdleConnections()
-	query := url.Values{"room": {room}, "name": {o.Name}}
+	query := url.Values{"name": {o.Name}}
 	if after != "" {
 		query.Set("after", after)
 	}
-	address := url.URL{Scheme: "ws", Host: o.Addr, Path: "/ws", RawQuery: query.Encode()}
-	ws, res, err := websocket.Dial(dialing, address.String(), &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
+	transport := o.transport()
+	defer transport.CloseIdleConnections()
+	dialing, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	defer cancel()
+	ws, res, err := websocket.Dial(dialing, o.url("/rooms/"+url.PathEscape(room)+"/socket", query), &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: transport}, HTTPHeader: o.header(),
+	})
 	if err != nil {
 		return nil, wire.Frame{}, refused(res, err)
 	}
-	s.ws = ws
-	ws.SetReadLimit(1 << 20) // a hello names everybody
-	s.left.Add(1)
-	stop := context.AfterFunc(ctx, s.part)
-	s.unfollow = func() bool {
-		stopped := stop()
-		if stopped {
-			s.left.Done()
-		}
-		return stopped
+	ws.SetReadLimit(longestFrame)
+	s := &session{
+		ws: ws, idle: o.Idle,
+		posting: make(chan struct{}, 1), waiting: make(chan chan error, maxWaiting), ended: make(chan struct{}),
 	}
-	hello, err := s.read()
-	if err == nil && hello.Kind != wire.KindHello {
+	first, err := s.read(ctx)
+	if err == nil && first.Event != broadcastws.Ready && first.Event != broadcastws.Reset {
 		err = errors.New("this is not a termchat server")
 	}
 	if err != nil {
 		s.end()
 		return nil, wire.Frame{}, err
 	}
-	return s, hello, nil
+	return s, first, nil
 }
 
 // refused returns what a failed handshake means. If the request was at fault, trying again would
@@ -99,17 +82,19 @@ func refused(res *http.Response, err error) error {
 		return err
 	}
 	why := statusError(res)
-	if res.StatusCode >= 400 && res.StatusCode < 500 {
+	if res.StatusCode >= 400 && res.StatusCode < 500 && res.StatusCode != http.StatusTooManyRequests {
 		return &finalError{why}
 	}
 	return why
 }
 
-// statusError returns the error that an answer with an unexpected status describes.
+// statusError returns the error that an answer with an unexpected status describes, in JSON or as
+// text.
 func statusError(res *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // whatever can be read
 	var said httpjson.Error
-	if body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10)); err == nil {
-		_ = json.Unmarshal(body, &said) // another server says something else
+	if json.Unmarshal(body, &said) != nil && strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
+		said.Message = strings.TrimSpace(string(body))
 	}
 	if said.Message == "" {
 		said.Message = "the server answers " + res.Status
@@ -117,26 +102,34 @@ func statusError(res *http.Response) error {
 	return errors.New(wire.Line(said.Message))
 }
 
-// next returns the next frame that is not the answer to a post.
-func (s *session) next() (wire.Frame, error) {
+// next returns the next frame that is not the answer to a post. It blocks until there is one, the
+// connection is lost, or ctx ends, which ends the connection.
+func (s *session) next(ctx context.Context) (wire.Frame, error) {
 	for {
-		f, err := s.read()
-		if err != nil {
+		f, err := s.read(ctx)
+		switch {
+		case err != nil:
 			return f, err
-		}
-		switch f.Kind {
-		case wire.KindAck:
-			s.answer(f.ID, nil)
-		case wire.KindRefused:
-			s.answer(f.ID, errors.New(wire.Line(f.Text)))
+		case f.Event == wire.Accepted:
+			err = s.answer(nil)
+		case f.Event == wire.Refused:
+			err = s.answer(errors.New(wire.Line(f.Reason)))
 		default:
 			return f, nil
+		}
+		if err != nil {
+			return f, err
 		}
 	}
 }
 
-func (s *session) read() (f wire.Frame, err error) {
-	_, b, err := s.ws.Read(context.Background()) // the connection has the deadline
+func (s *session) read(ctx context.Context) (f wire.Frame, err error) {
+	waiting, cancel := context.WithTimeout(ctx, s.idle)
+	defer cancel()
+	_, b, err := s.ws.Read(waiting)
+	if errors.Is(waiting.Err(), context.DeadlineExceeded) {
+		return f, errors.New("connection lost: nothing has come for too long")
+	}
 	if err != nil {
 		return f, closed(err)
 	}
@@ -169,15 +162,17 @@ func closed(err error) error {
 // lost returns why a connection ended without a closing frame, worded for people.
 func lost(err error) error {
 	switch op, ok := errors.AsType[*net.OpError](err); {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errors.New("connection lost: nothing has come for too long")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
-		return errors.New("connection lost")
+		return errLost
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: the server takes nothing", errLost)
 	case ok:
-		return fmt.Errorf("connection lost: %w", op.Err)
+		return fmt.Errorf("%w: %w", errLost, op.Err)
 	}
-	return fmt.Errorf("connection lost: %w", err)
+	return fmt.Errorf("%w: %w", errLost, err)
 }
+
+var errLost = errors.New("connection lost")
 
 // reasoned is an error with the words of the server.
 type reasoned struct {
@@ -191,59 +186,63 @@ func (r reasoned) Unwrap() error { return r.error }
 // post sends a message and waits for the answer.
 func (s *session) post(ctx context.Context, text string) error {
 	answer := make(chan error, 1)
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
-		return ErrOffline
-	}
-	s.last++
-	id := s.last
-	s.answers[id] = answer
-	s.mu.Unlock()
-
-	frame, err := json.Marshal(wire.Post{ID: id, Text: text})
-	if err != nil {
-		return err
-	}
-	if err := s.ws.Write(context.Background(), websocket.MessageText, frame); err != nil {
-		_ = s.conn.Close() // half a frame may be on its way: the reader meets the error
-	}
 	select {
-	case err := <-answer:
-		return err
+	case s.posting <- struct{}{}:
+	case <-s.ended:
+		return ErrOffline
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (s *session) answer(id uint64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if answer, ok := s.answers[id]; ok {
-		delete(s.answers, id)
-		answer <- err
+	err := s.send(ctx, text, answer)
+	<-s.posting
+	if err != nil {
+		return err
+	}
+	select {
+	case err = <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ended:
+	}
+	select {
+	case err = <-answer: // before the end
+		return err
+	default:
+		return ErrUnsure
 	}
 }
 
-// part closes the connection as a client does that leaves. The reader then sees the end.
-func (s *session) part() {
-	defer s.left.Done()
-	s.conn.EndReading(partingTimeout)
-	_ = s.ws.Close(websocket.StatusNormalClosure, "")
-	_ = s.conn.Close()
+// send sends a text, and has answer wait for what becomes of it.
+func (s *session) send(ctx context.Context, text string, answer chan error) error {
+	select {
+	case s.waiting <- answer:
+	case <-s.ended:
+		return ErrOffline
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	writing, cancel := context.WithTimeout(context.Background(), s.idle) // half a frame would end the connection
+	defer cancel()
+	if s.ws.Write(writing, websocket.MessageText, []byte(text)) != nil {
+		_ = s.ws.CloseNow() // some of it may have arrived; the reader meets the end
+	}
+	return nil
 }
 
-// end frees the connection and tells those who wait for an answer that none will come.
+// answer gives the answer to the oldest post that has none.
+func (s *session) answer(err error) error {
+	select {
+	case waiting := <-s.waiting:
+		waiting <- err
+		return nil
+	default:
+		return errors.New("the server answers what was not asked")
+	}
+}
+
+// end closes the connection and tells those who wait for an answer that none will come.
 func (s *session) end() {
-	s.unfollow()
-	s.left.Wait()
-	_ = s.conn.Close()
-	_ = s.ws.CloseNow() // frees what the library holds
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	for id, answer := range s.answers {
-		delete(s.answers, id)
-		answer <- ErrUnsure
-	}
+	_ = s.ws.CloseNow() // may be closed already
+	close(s.ended)
 }

@@ -1,39 +1,40 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
-	"mime/multipart"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
-	"github.com/fbd86cad/broadcast/examples/internal/wsconn"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Upload sends a file to the current room, which is told when the server has all of it. progress,
-// if not nil, is called from time to time, on one goroutine. If ctx ends, or the file cannot be
-// read to its end, nothing of it is left on the server.
+// Upload sends a file to the current room, which is told when the server has all of it. The file is
+// read twice: first for its sum. progress, if not nil, is called from time to time, on one
+// goroutine. If ctx ends, or the file cannot be read to its end, nothing of it is left on the
+// server.
 func (c *Client) Upload(ctx context.Context, path string, progress func(sent, total int64)) (File, error) {
 	o := c.options
 	o.Room = c.Room()
 	return Upload(ctx, o, path, progress)
 }
 
-// Download fetches a file into path, which must not exist. progress is as for Upload.
+// Download fetches a file of the current room into path, which must not exist. progress is as for
+// Upload.
 func (c *Client) Download(ctx context.Context, id, path string, progress func(got, total int64)) error {
-	return Download(ctx, c.options, id, path, progress)
+	o := c.options
+	o.Room = c.Room()
+	return Download(ctx, o, id, path, progress)
 }
 
 // Upload is [Client.Upload] for somebody who is not in the room.
@@ -50,63 +51,54 @@ func Upload(ctx context.Context, o Options, path string, progress func(sent, tot
 	if !info.Mode().IsRegular() {
 		return File{}, fmt.Errorf("%s is not a file", path)
 	}
-	return send(ctx, o, source{file, filepath.Base(path), info.Size()}, progress)
-}
-
-// source is something to upload.
-type source struct {
-	io.Reader
-	name string
-	size int64
-}
-
-// Read reads from the source. It marks its errors, to tell them from those of the connection.
-func (s source) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = &sourceError{err}
+	sum := sha256.New()
+	size, err := io.Copy(sum, file)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
 	}
-	return n, err
-}
-
-// sourceError says that what was to be uploaded cannot be read.
-type sourceError struct{ error }
-
-func (e *sourceError) Unwrap() error { return e.error }
-
-// send streams a source to the server. The file is read as the connection takes it, through a pipe:
-// nothing is kept but one buffer.
-func send(ctx context.Context, o Options, src source, progress func(sent, total int64)) (File, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	reader, writer := io.Pipe()
-	form := multipart.NewWriter(writer)
-	query := url.Values{"room": {o.Room}, "name": {o.Name}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address(o, "/files", query), reader)
 	if err != nil {
 		return File{}, err
 	}
-	req.Header.Set("Content-Type", form.FormDataContentType())
-	req.Header.Set("Expect", "100-continue") // who is refused need not send it all first
-	req.ContentLength = formLength(form.Boundary(), src)
+	return send(ctx, o, file, wire.FileName(filepath.Base(path)), size, sum, progress)
+}
 
-	written := make(chan error, 1)
-	go func() {
-		err := write(form, src, progress)
-		writer.CloseWithError(err) // nil is the end; anything else breaks the request off
-		written <- err
+// send streams a file to the server: nothing is kept but one buffer.
+func send(ctx context.Context, o Options, file io.Reader, name string, size int64, sum hash.Hash, progress func(sent, total int64)) (File, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return File{}, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	src := &source{file: bufio.NewReaderSize(file, 64<<10), left: size, closed: make(chan struct{})}
+	src.meter = newMeter(size, progress, o.Idle, cancel)
+	defer func() {
+		cancel(nil)
+		<-src.closed // the transport reads it no more
+		src.meter.idle.Stop()
 	}()
-	res, err := do(o, req)
-	reader.CloseWithError(errors.New("the server has stopped reading"))
-	if failed, ok := errors.AsType[*sourceError](<-written); ok && err != nil {
-		err = failed.error // the reason, of which the other is the consequence
+	query := url.Values{"name": {o.Name}, "file": {name}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, o.url(filesOf(o.Room), query), src)
+	if err != nil {
+		close(src.closed)
+		return File{}, err
+	}
+	req.Header = o.header()
+	req.Header.Set("Expect", "100-continue") // who is refused need not send it all first
+	req.Header.Set("Repr-Digest", digestOf(sum))
+	if req.ContentLength = size; size == 0 { // which is not unknown
+		req.Body = http.NoBody
+		close(src.closed)
+	}
+	res, err := o.transport().RoundTrip(req)
+	if failed, ok := errors.AsType[*sourceError](err); ok {
+		err = failed.error
 	}
 	if err != nil {
-		return File{}, fmt.Errorf("upload of %s failed: %w", wire.FileName(src.name), cause(ctx, err))
+		return File{}, fmt.Errorf("upload of %s failed: %w", name, cause(ctx, err))
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusCreated {
-		return File{}, fmt.Errorf("upload of %s refused: %w", wire.FileName(src.name), statusError(res))
+		return File{}, fmt.Errorf("upload of %s refused: %w", name, statusError(res))
 	}
 	var stored wire.File
 	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&stored); err != nil {
@@ -115,68 +107,100 @@ func send(ctx context.Context, o Options, src source, progress func(sent, total 
 	return fileOf(stored), nil
 }
 
-// write writes the parts of an upload: the size, the file, and its sum, which is known only then.
-func write(form *multipart.Writer, src source, progress func(sent, total int64)) error {
-	if err := form.WriteField("size", strconv.FormatInt(src.size, 10)); err != nil {
-		return err
-	}
-	part, err := form.CreateFormFile("file", wire.FileName(src.name))
-	if err != nil {
-		return err
-	}
-	hash := sha256.New()
-	to := io.MultiWriter(part, hash, &counter{total: src.size, report: progress})
-	n, err := io.CopyBuffer(to, src, make([]byte, 64<<10))
-	if err != nil {
-		return err
-	}
-	if n != src.size {
-		return &sourceError{errors.New("the file has changed while it was read")}
-	}
-	if err := form.WriteField("sha256", hex.EncodeToString(hash.Sum(nil))); err != nil {
-		return err
-	}
-	return form.Close()
+func filesOf(room string) string { return "/rooms/" + url.PathEscape(room) + "/files" }
+
+// digestOf returns a sum as RFC 9530 writes it.
+func digestOf(sum hash.Hash) string {
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum.Sum(nil)) + ":"
 }
 
-// formLength returns the length of the whole body of an upload, so that the server can refuse it
-// before anything is sent.
-func formLength(boundary string, src source) int64 {
-	var around counter
-	form := multipart.NewWriter(&around)
-	// These do not fail: the writer does not, and the boundary is one.
-	_ = form.SetBoundary(boundary)
-	_ = form.WriteField("size", strconv.FormatInt(src.size, 10))
-	_, _ = form.CreateFormFile("file", wire.FileName(src.name))
-	_ = form.WriteField("sha256", hex.EncodeToString(make([]byte, sha256.Size)))
-	_ = form.Close()
-	return around.done + src.size
+// source is the body of an upload. The transport reads and closes it.
+type source struct {
+	file   *bufio.Reader
+	left   int64 // bytes to come
+	meter  *meter
+	closed chan struct{}
 }
 
-// counter is a writer that reports how much was written.
-type counter struct {
+// sourceError says that what was to be uploaded cannot be read, to tell it from the errors of the
+// connection.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }
+
+// Read reads from the file. It hands out the last bytes only if nothing follows them.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.file.Read(p)
+	s.left -= int64(n)
+	more := s.left < 0
+	if s.left == 0 && err == nil {
+		_, end := s.file.Peek(1)
+		more = end == nil
+	}
+	switch {
+	case more, s.left > 0 && errors.Is(err, io.EOF):
+		return 0, &sourceError{errors.New("the file has changed while it was read")}
+	case err != nil && !errors.Is(err, io.EOF):
+		return 0, &sourceError{err}
+	}
+	if n > 0 {
+		_, _ = s.meter.Write(p[:n]) // never fails
+	}
+	if s.left == 0 {
+		s.meter.idle.Stop() // now the server has to answer, which has a limit of its own
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (s *source) Close() error {
+	select {
+	case <-s.closed: // a transport may close twice
+	default:
+		close(s.closed)
+	}
+	return nil
+}
+
+// meter is a writer that reports how much was written, and ends a transfer of which nothing moves.
+type meter struct {
 	done, total int64
 	report      func(done, total int64)
+	every       time.Duration
+	idle        *time.Timer
 }
 
-func (c *counter) Write(p []byte) (int, error) {
-	c.done += int64(len(p))
-	if c.report != nil {
-		c.report(c.done, c.total)
+// newMeter returns a meter of total bytes that calls cancel when nothing has moved for that long.
+func newMeter(total int64, report func(done, total int64), idle time.Duration, cancel context.CancelCauseFunc) *meter {
+	m := &meter{total: total, report: report, every: idle}
+	m.idle = time.AfterFunc(idle, func() { cancel(errors.New("nothing has moved for too long")) })
+	return m
+}
+
+// Write implements [io.Writer].
+func (m *meter) Write(p []byte) (int, error) {
+	if m.done += int64(len(p)); m.report != nil {
+		m.report(m.done, m.total)
 	}
+	m.idle.Reset(m.every)
 	return len(p), nil
 }
 
-// Download is [Client.Download] for somebody who is not in a room.
-func Download(ctx context.Context, o Options, id, path string, progress func(got, total int64)) (err error) {
-	o = o.withDefaults()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address(o, "/files/"+url.PathEscape(id), nil), nil)
+// Download is [Client.Download] for somebody who is not in the room.
+func Download(ctx context.Context, o Options, id, path string, progress func(got, total int64)) error {
+	o, err := o.withDefaults()
 	if err != nil {
 		return err
 	}
-	res, err := do(o, req)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	address := o.url(filesOf(o.Room)+"/"+url.PathEscape(id), url.Values{"name": {o.Name}})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	req.Header = o.header()
+	res, err := o.transport().RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("download failed: %w", cause(ctx, err))
 	}
@@ -184,17 +208,16 @@ func Download(ctx context.Context, o Options, id, path string, progress func(got
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("download refused: %w", statusError(res))
 	}
-	idle := time.AfterFunc(o.Idle, func() { cancel(errors.New("nothing has come for too long")) })
-	defer idle.Stop()
-	body := io.TeeReader(res.Body, writerFunc(func() { idle.Reset(o.Idle) }))
-	if err := save(body, res, path, progress); err != nil {
+	m := newMeter(res.ContentLength, progress, o.Idle, cancel)
+	defer m.idle.Stop()
+	if err := save(res, path, m); err != nil {
 		return fmt.Errorf("download failed: %w", cause(ctx, err))
 	}
 	return nil
 }
 
 // save writes a file beside path and renames it when it is whole. It replaces nothing.
-func save(body io.Reader, res *http.Response, path string, progress func(got, total int64)) (err error) {
+func save(res *http.Response, path string, m *meter) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s exists", path)
 	}
@@ -208,13 +231,12 @@ func save(body io.Reader, res *http.Response, path string, progress func(got, to
 			_ = os.Remove(partial) // the first error is the one to tell
 		}
 	}()
-	hash := sha256.New()
-	n, err := io.Copy(io.MultiWriter(file, hash, &counter{total: res.ContentLength, report: progress}), body)
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(file, sum, m), res.Body)
 	if err == nil && res.ContentLength >= 0 && n != res.ContentLength {
 		err = io.ErrUnexpectedEOF
 	}
-	sum := "sha-256=:" + base64.StdEncoding.EncodeToString(hash.Sum(nil)) + ":"
-	if said := res.Header.Get("Repr-Digest"); err == nil && said != "" && said != sum {
+	if said := res.Header.Get("Repr-Digest"); err == nil && said != "" && said != digestOf(sum) {
 		err = errors.New("the file is damaged")
 	}
 	if err == nil {
@@ -224,44 +246,6 @@ func save(body io.Reader, res *http.Response, path string, progress func(got, to
 		return err
 	}
 	return os.Rename(partial, path)
-}
-
-// writerFunc is a writer that calls a function at each write and discards the bytes.
-type writerFunc func()
-
-func (f writerFunc) Write(p []byte) (int, error) {
-	f()
-	return len(p), nil
-}
-
-func address(o Options, path string, query url.Values) string {
-	return "http://" + o.Addr + path + func() string {
-		if len(query) == 0 {
-			return ""
-		}
-		return "?" + query.Encode()
-	}()
-}
-
-// do sends a request over a connection of its own, on which every write has a deadline.
-func do(o Options, req *http.Request) (*http.Response, error) {
-	o = o.withDefaults()
-	dialer := &net.Dialer{Timeout: o.DialTimeout}
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &wsconn.Conn{Conn: conn, WriteTimeout: o.Idle}, nil
-		},
-		DisableKeepAlives:     true,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        64 << 10,
-		ExpectContinueTimeout: 2 * time.Second,
-		ResponseHeaderTimeout: 2 * o.Idle, // begins when all is sent; the server writes the file to its disk first
-	}
-	return transport.RoundTrip(req)
 }
 
 // cause returns why ctx has ended, or err if it has not.

@@ -3,10 +3,12 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -17,31 +19,40 @@ type visit struct {
 	ctx    context.Context // ends when the client leaves the room
 	room   string
 
-	after   string              // the place in the room's log up to which everything was handed out; "" before the first hello
+	after   string              // the position up to which everything was handed out; "" before the first connection
 	members map[string]struct{} // who is there
-	told    uint64              // what the hello said is missed, which the next message says again
-	slow    bool                // the client knows that it was cut off
 }
+
+// longWait is how long events may wait to be read before that may be why the server cuts the
+// connection.
+const longWait = time.Second
 
 // connect connects and emits events until the connection is lost. greeted reports whether it got
 // into the room.
 func (v *visit) connect() (greeted bool, err error) {
 	c := v.client
-	s, hello, err := dial(v.ctx, c.options, v.room, v.after)
+	s, first, err := dial(v.ctx, c.options, v.room, v.after)
 	if err != nil {
 		return false, err
 	}
 	defer s.end()
 	v.state(Online, s, nil, 0)
-	v.greet(hello)
+	v.greet(first)
+	slow := time.Duration(0) // how long an event has waited since the last heartbeat
 	for {
-		frame, err := s.next()
+		frame, err := s.next(v.ctx)
+		if errors.Is(err, errLost) && slow > longWait {
+			// The server can send no reason after half a frame, but this is one.
+			err = fmt.Errorf("%w: %w: nothing was read for %v", err, ErrSlow, slow.Round(time.Second/10))
+		}
 		if err != nil {
-			v.slow = errors.Is(err, ErrSlow)
 			return true, err
 		}
-		if v.ctx.Err() == nil {
-			v.handle(frame)
+		began := time.Now()
+		v.handle(frame)
+		slow = max(slow, time.Since(began))
+		if frame.Event == broadcastws.Heartbeat {
+			slow = 0
 		}
 	}
 }
@@ -67,23 +78,11 @@ func (v *visit) emit(e Event) {
 
 // greet emits the events for the first frame of a connection.
 func (v *visit) greet(f wire.Frame) {
-	v.after = f.Pos
-	v.start(f.Members)
-	if f.Was != "" && !v.slow {
-		v.notice("the server had cut the connection: " + f.Was)
+	v.after = f.Position
+	v.start(f.Devices)
+	if f.Event == broadcastws.Reset && f.Missed == 0 {
+		v.emit(Event{Kind: Notice, Text: "the room has begun anew; what was said in between may be lost", At: time.Now()})
 	}
-	v.told = 0
-	switch f.Resumed {
-	case wire.Unknown:
-		v.notice("the room has begun anew; what was said in between may be lost")
-	case wire.Gone:
-		v.told = f.Missed
-		v.emit(Event{Kind: Missed, Missed: f.Missed})
-	}
-}
-
-func (v *visit) notice(text string) {
-	v.emit(Event{Kind: Notice, Text: wire.Line(text), At: time.Now()})
 }
 
 // start begins with the members that the server knows.
@@ -97,35 +96,28 @@ func (v *visit) start(names []string) {
 
 // handle emits the events for a frame.
 func (v *visit) handle(f wire.Frame) {
-	name := wire.Line(f.Name)
-	if lost := f.Missed - min(f.Missed, v.told); lost > 0 {
-		v.emit(Event{Kind: Missed, Missed: lost})
+	name := wire.Line(f.Device)
+	_, there := v.members[name]
+	switch {
+	case f.Message != nil && f.Message.File != nil:
+		m := f.Message
+		v.emit(Event{Kind: FileShared, Name: wire.Line(m.Name), At: m.At, File: fileOf(*m.File)})
+	case f.Message != nil:
+		m := f.Message
+		v.emit(Event{Kind: Message, Name: wire.Line(m.Name), Text: wire.Line(m.Text), At: m.At})
+	case f.Event == broadcastws.Missed:
+		v.emit(Event{Kind: Missed, Missed: f.Missed})
+	case f.Event == broadcastws.Joined && !there: // otherwise the members have told it already
+		v.members[name] = struct{}{}
+		v.emit(Event{Kind: Joined, Name: name, At: time.Now()})
+	case f.Event == broadcastws.Left && there:
+		delete(v.members, name)
+		v.emit(Event{Kind: Left, Name: name, At: time.Now()})
+	case f.Event == broadcastws.Resync:
+		v.start(f.Devices)
 	}
-	if f.Pos != "" {
-		v.told = 0
-	}
-	switch f.Kind {
-	case wire.KindMessage:
-		v.emit(Event{Kind: Message, Name: name, Text: wire.Line(f.Text), At: f.At})
-	case wire.KindFile:
-		if f.File != nil {
-			v.emit(Event{Kind: FileShared, Name: name, At: f.At, File: fileOf(*f.File)})
-		}
-	case wire.KindJoined:
-		if _, there := v.members[name]; !there { // otherwise the members have told it already
-			v.members[name] = struct{}{}
-			v.emit(Event{Kind: Joined, Name: name, At: time.Now()})
-		}
-	case wire.KindLeft:
-		if _, there := v.members[name]; there {
-			delete(v.members, name)
-			v.emit(Event{Kind: Left, Name: name, At: time.Now()})
-		}
-	case wire.KindMembers:
-		v.start(f.Members)
-	}
-	if f.Pos != "" {
-		v.after = f.Pos // not before it is handed out
+	if f.Message != nil {
+		v.after = f.Position // not before it is handed out
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -10,19 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLooksAreTakenFromTheSequences(t *testing.T) {
+func TestStylesAreTakenFromTheSequences(t *testing.T) {
 	lines := parse("a\x1b[1;31mb\x1b[0mc\n\x1b[38;5;33md\x1b[48;2;1;2;3me\x1b[39;49mf\x1b[7m日本\x1b[m\n")
-	red, blue := basic[1], "#0087ff"
-	assert.Equal(t, [][]piece{
-		{{look{}, "a", 1}, {look{fore: red, bold: true}, "b", 1}, {look{}, "c", 1}},
-		{{look{fore: blue}, "d", 1}, {look{fore: blue, back: "#010203"}, "e", 1}, {look{}, "f", 1}, {look{reverse: true}, "日本", 4}},
-	}, lines)
-}
-
-func TestColoursAreThoseOfTheCubeAndTheGreys(t *testing.T) {
-	for n, want := range map[int]string{16: "#000000", 21: "#0000ff", 231: "#ffffff", 232: "#080808", 255: "#eeeeee", 256: "", -1: ""} {
-		assert.Equal(t, want, indexed(n), n)
+	var got []string
+	for _, line := range lines {
+		for _, p := range line {
+			fore, back := p.colours()
+			got = append(got, fmt.Sprint(p.text, p.cells, fore, back, p.attributes()))
+		}
 	}
+	assert.Equal(t, []string{
+		"a1" + foreground, `b1#800000 font-weight="bold"`, "c    5" + foreground,
+		"d1#0087ff", "e1#0087ff#010203", "f1" + foreground, "日本4" + background + foreground,
+	}, got)
+	assert.Len(t, lines, 2)
 }
 
 func TestBrokenSequencesDoNotPanic(t *testing.T) {

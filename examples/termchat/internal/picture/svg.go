@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"html"
 	"strings"
+
+	uv "github.com/charmbracelet/ultraviolet"
 )
 
 // Sizes in pixels.
@@ -79,19 +81,18 @@ func rect(b *strings.Builder, x, y, w, h float64, fill string, opacity float64) 
 	fmt.Fprintf(b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s" opacity="%.2f"/>`+"\n", x, y, w, h, fill, opacity)
 }
 
-// attributes are what SVG calls the look.
-func (l look) attributes() string {
-	s := ""
-	if l.bold {
+// attributes are what SVG calls the style.
+func (p piece) attributes() (s string) {
+	if p.Attrs&uv.AttrBold != 0 {
 		s += ` font-weight="bold"`
 	}
-	if l.faint {
+	if p.Attrs&uv.AttrFaint != 0 {
 		s += ` opacity="0.6"`
 	}
-	if l.italic {
+	if p.Attrs&uv.AttrItalic != 0 {
 		s += ` font-style="italic"`
 	}
-	if l.underline {
+	if p.Underline != uv.UnderlineNone {
 		s += ` text-decoration="underline"`
 	}
 	return s

@@ -15,22 +15,11 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Chat is the connection that is shown. A [client.Client] is one.
-type Chat interface {
-	Events() <-chan client.Event
-	Send(ctx context.Context, text string) error
-	Join(ctx context.Context, room string) error
-	Room() string
-	Upload(ctx context.Context, path string, progress func(sent, total int64)) (client.File, error)
-	Download(ctx context.Context, id, path string, progress func(got, total int64)) error
-	Close() error
-}
-
 // Run sends what it reads from in, line by line, and writes what happens to out, one line each. It
 // returns, and closes chat, when in ends, after /quit, when ctx ends, or when chat is closed; only
 // in the last case does it return an error, the reason. A read from in that is blocked when Run
 // returns stays blocked.
-func Run(ctx context.Context, chat Chat, in io.Reader, out io.Writer) error {
+func Run(ctx context.Context, chat *client.Client, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t := &terminal{chat: chat, out: out, changed: make(chan struct{})}
@@ -52,16 +41,27 @@ func Run(ctx context.Context, chat Chat, in io.Reader, out io.Writer) error {
 	return <-shown
 }
 
+// maxLine is how many bytes of a line are read. A message is far shorter: of a longer line the rest
+// makes no difference, because it is refused anyway.
+const maxLine = 64 << 10
+
 // readLines sends the lines of in until in or ctx ends.
 func readLines(ctx context.Context, in io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
-		scanner := bufio.NewScanner(in)
-		scanner.Buffer(nil, 1<<20) // far more than a message may have; a longer line is the end
-		for scanner.Scan() {
+		reader := bufio.NewReaderSize(in, maxLine)
+		for {
+			line, more, err := reader.ReadLine()
+			text := string(line)
+			for more && err == nil {
+				_, more, err = reader.ReadLine()
+			}
+			if err != nil && text == "" {
+				return
+			}
 			select {
-			case lines <- scanner.Text():
+			case lines <- text:
 			case <-ctx.Done():
 				return
 			}
@@ -72,7 +72,7 @@ func readLines(ctx context.Context, in io.Reader) <-chan string {
 
 // terminal is where lines come from and go to.
 type terminal struct {
-	chat Chat
+	chat *client.Client
 
 	mu      sync.Mutex // also: one line is written at a time
 	out     io.Writer

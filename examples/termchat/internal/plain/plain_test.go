@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,8 +27,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func start(t *testing.T) *server.ServerHandle {
 	t.Helper()
 	cfg := server.DefaultConfig()
-	cfg.Addr, cfg.Dir, cfg.LeaveGrace, cfg.CleanPeriod = "127.0.0.1:0", t.TempDir(), 0, 10*time.Millisecond
-	h, err := server.Start(context.Background(), cfg)
+	cfg.Dir, cfg.LeaveGrace, cfg.CleanPeriod = t.TempDir(), 0, 10*time.Millisecond
+	h, err := server.Start(context.Background(), exampletest.Listen(t), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, h.Stop(exampletest.Deadline(t))) })
 	return h
@@ -147,13 +148,14 @@ func TestWhatCannotBeDoneIsSaidAndTheChatGoesOn(t *testing.T) {
 	ann := join(t, h.Addr(), "ann")
 	ann.sees("* in")
 	for line, says := range map[string]string{
-		"/nothing":                "! no command /nothing",
-		"/join":                   "! room is empty",
-		"/upload /nonexistent":    "! open /nonexistent",
-		"/download x":             "! /download needs",
-		"/download x /dev/null/x": "! download refused: no such file",
-		strings.Repeat("x", 5000): "! text has 5000 bytes",
-		"   ":                     "",
+		"/nothing":                 "! no command /nothing",
+		"/join":                    "! room must be a name",
+		"/upload /nonexistent":     "! open /nonexistent",
+		"/download x":              "! /download needs",
+		"/download x /dev/null/x":  "! download refused: no such file",
+		strings.Repeat("x", 5000):  "! text has 5000 bytes",
+		strings.Repeat("x", 3<<20): "! text has",
+		"   ":                      "",
 	} {
 		ann.types(line)
 		if says != "" {
@@ -164,6 +166,18 @@ func TestWhatCannotBeDoneIsSaidAndTheChatGoesOn(t *testing.T) {
 	ann.sees("<ann> still here")
 }
 
+func TestALineWithoutAnEndAtTheEndIsALine(t *testing.T) {
+	h := start(t)
+	ann, bob := join(t, h.Addr(), "ann"), join(t, h.Addr(), "bob")
+	bob.sees("* in")
+	_, err := io.WriteString(ann.in, "one\r\n\ntwo")
+	require.NoError(t, err)
+	require.NoError(t, ann.in.Close())
+	require.NoError(t, ann.end())
+	assert.Equal(t, "<ann> one", bob.sees("<"))
+	assert.Equal(t, "<ann> two", bob.sees("<"))
+}
+
 func TestLinesWaitForAConnection(t *testing.T) {
 	h := start(t)
 	require.NoError(t, h.Stop(exampletest.Deadline(t)))
@@ -171,8 +185,10 @@ func TestLinesWaitForAConnection(t *testing.T) {
 	ann.types("early")
 	ann.sees("* offline")
 	cfg := server.DefaultConfig()
-	cfg.Addr, cfg.Dir = h.Addr(), t.TempDir()
-	again, err := server.Start(context.Background(), cfg)
+	cfg.Dir = t.TempDir()
+	ln, err := net.Listen("tcp", h.Addr())
+	require.NoError(t, err)
+	again, err := server.Start(context.Background(), ln, cfg)
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, again.Stop(exampletest.Deadline(t))) }()
 	ann.sees("<ann> early")

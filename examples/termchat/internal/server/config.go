@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
@@ -9,8 +10,8 @@ import (
 
 // Config has all settings of a server. Begin with [DefaultConfig].
 type Config struct {
-	Addr string // to listen on; port 0 picks a free one
-	Dir  string // where uploads are kept; made if there is none
+	Dir    string // where uploads are kept; made if there is none
+	Secret []byte // signs the tokens that say who somebody is; nil: everybody is trusted
 
 	// Rooms.
 	Buffer      int           // messages that somebody may be behind before they are cut off
@@ -23,33 +24,35 @@ type Config struct {
 	MaxMembers  int           // of one room
 	CleanPeriod time.Duration // how much later than said a room is forgotten, at most
 
-	// Uploads.
-	MaxUpload  int64         // bytes of one file
-	MaxStored  int64         // bytes of all files together
-	MaxFiles   int           // files in all
-	MaxUploads int           // uploads at the same time
-	BodyIdle   time.Duration // an upload of which nothing comes for so long is given up
+	// Files. One whose age is over is removed at the next transfer, or when the next server starts.
+	FileAge      time.Duration
+	MaxUpload    int64         // bytes of one file
+	MaxOfPerson  int64         // bytes of all files that one person has uploaded to this server
+	MaxStored    int64         // bytes of all files together
+	MaxFiles     int           // files in all
+	MaxTransfers int           // uploads and downloads at the same time
+	MaxOfAddress int           // of these, from one address
+	BodyIdle     time.Duration // a transfer of which nothing moves for so long is given up
+	MinRate      int64         // so is an upload that takes longer than that and its bytes at so many a second
 
 	// The transport.
 	HeaderTimeout time.Duration // for the header of a request
-	WriteTimeout  time.Duration // for one frame: streams know no other deadline
+	WriteTimeout  time.Duration // for a batch of messages
 	PingInterval  time.Duration // between the pings that find clients that have stopped or lost their network
-	PingTimeout   time.Duration // for the answer to one
 	CloseTimeout  time.Duration // for the client's part of the closing handshake
 	SendBuffer    int           // bytes of a connection that the kernel holds; messages in there count as delivered
-	UploadGrace   time.Duration // how long stopping waits for uploads that are on their way
+	UploadGrace   time.Duration // how long stopping waits for transfers that are on their way
 	DrainTimeout  time.Duration // for all of stopping, when the context that was given to Start has ended
 
 	Log *slog.Logger // nil: nothing is logged
 
-	identity identityFunc                       // nil: identity; tests ask for others
-	create   func(name string) (partial, error) // nil: in Dir; tests have disks that fail
+	identity func(r *http.Request, room, name string) (string, error) // nil: by tokens; tests ask for others
+	create   func(name string) (partial, error)                       // nil: in Dir; tests have disks that fail
 }
 
 // DefaultConfig returns the defaults of the flags.
 func DefaultConfig() Config {
 	return Config{
-		Addr:          "127.0.0.1:7777",
 		Dir:           "uploads",
 		Buffer:        256,
 		History:       1000,
@@ -60,15 +63,18 @@ func DefaultConfig() Config {
 		MaxRooms:      1000,
 		MaxMembers:    1000,
 		CleanPeriod:   time.Second,
+		FileAge:       24 * time.Hour,
 		MaxUpload:     4 << 30,
+		MaxOfPerson:   8 << 30,
 		MaxStored:     16 << 30,
 		MaxFiles:      10_000,
-		MaxUploads:    16,
+		MaxTransfers:  64,
+		MaxOfAddress:  8,
 		BodyIdle:      30 * time.Second,
+		MinRate:       64 << 10,
 		HeaderTimeout: 5 * time.Second,
 		WriteTimeout:  5 * time.Second,
 		PingInterval:  10 * time.Second,
-		PingTimeout:   10 * time.Second,
 		CloseTimeout:  2 * time.Second,
 		SendBuffer:    16 << 10,
 		UploadGrace:   3 * time.Second,

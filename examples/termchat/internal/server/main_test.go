@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
@@ -39,10 +40,15 @@ type service struct {
 // to end cleanly.
 func start(t testing.TB, change func(*Config)) *service {
 	t.Helper()
-	s := begin(t, context.Background(), change)
+	return startOn(t, exampletest.Listen(t), change)
+}
+
+func startOn(t testing.TB, ln net.Listener, change func(*Config)) *service {
+	t.Helper()
+	s := beginOn(t, context.Background(), ln, change)
 	t.Cleanup(func() {
 		assert.NoError(t, s.Stop(exampletest.Deadline(t)), "the server did not end cleanly")
-		assert.Zero(t, s.server.conns.Len(), "a socket has outlived the server")
+		assert.Zero(t, s.server.broker.Stats().Subscribers, "a socket has outlived the server")
 	})
 	return s
 }
@@ -50,13 +56,18 @@ func start(t testing.TB, change func(*Config)) *service {
 // begin runs a server until ctx ends.
 func begin(t testing.TB, ctx context.Context, change func(*Config)) *service {
 	t.Helper()
+	return beginOn(t, ctx, exampletest.Listen(t), change)
+}
+
+func beginOn(t testing.TB, ctx context.Context, ln net.Listener, change func(*Config)) *service {
+	t.Helper()
 	cfg := DefaultConfig()
-	cfg.Addr, cfg.Dir = "127.0.0.1:0", t.TempDir()
+	cfg.Dir = t.TempDir()
 	cfg.LeaveGrace, cfg.CleanPeriod = 0, 10*time.Millisecond
 	if change != nil {
 		change(&cfg)
 	}
-	h, err := Start(ctx, cfg)
+	h, err := Start(ctx, ln, cfg)
 	require.NoError(t, err)
 	return &service{h, t, cfg.Dir}
 }
@@ -89,7 +100,7 @@ type socketClient struct {
 
 // dial opens a bare WebSocket; more are further parameters, in pairs.
 func (s *service) dial(room, name string, more ...string) (*socketClient, *http.Response, error) {
-	query := url.Values{"room": {room}, "name": {name}}
+	query := url.Values{"name": {name}}
 	for i := 0; i < len(more); i += 2 {
 		query.Set(more[i], more[i+1])
 	}
@@ -105,7 +116,7 @@ func (s *service) dial(room, name string, more ...string) (*socketClient, *http.
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	conn, res, err := websocket.Dial(ctx, "ws://"+s.Addr()+"/ws?"+query.Encode(),
+	conn, res, err := websocket.Dial(ctx, "ws://"+s.Addr()+"/rooms/"+url.PathEscape(room)+"/socket?"+query.Encode(),
 		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
 	if err != nil {
 		return nil, res, err
@@ -115,14 +126,14 @@ func (s *service) dial(room, name string, more ...string) (*socketClient, *http.
 	return c, res, nil
 }
 
-// enter is dial that must succeed; it also returns the hello.
+// enter is dial that must succeed; it also returns the first frame.
 func (s *service) enter(room, name string, more ...string) (*socketClient, wire.Frame) {
 	s.t.Helper()
 	c, _, err := s.dial(room, name, more...)
 	require.NoError(s.t, err)
-	hello := c.next()
-	require.Equal(s.t, wire.KindHello, hello.Kind)
-	return c, hello
+	first := c.next()
+	require.Contains(s.t, []broadcastws.Kind{broadcastws.Ready, broadcastws.Reset}, first.Event)
+	return c, first
 }
 
 func (c *socketClient) read() (f wire.Frame, err error) {
@@ -143,14 +154,20 @@ func (c *socketClient) next() wire.Frame {
 	return f
 }
 
-// until returns the next frame of a kind.
-func (c *socketClient) until(kind string) wire.Frame {
+// until returns the next frame of a kind; none is that of messages.
+func (c *socketClient) until(kind broadcastws.Kind) wire.Frame {
 	c.t.Helper()
 	for {
-		if f := c.next(); f.Kind == kind {
+		if f := c.next(); f.Event == kind {
 			return f
 		}
 	}
+}
+
+// message returns the next message.
+func (c *socketClient) message() wire.Message {
+	c.t.Helper()
+	return *c.until("").Message
 }
 
 // closed reads up to the end and returns how the socket was closed, and the frames before that.
@@ -168,10 +185,10 @@ func (c *socketClient) closed() (websocket.CloseError, []wire.Frame) {
 	}
 }
 
-// send sends a frame as it is.
-func (c *socketClient) send(frame string) {
+// send sends a text, which need not be one.
+func (c *socketClient) send(text string) {
 	c.t.Helper()
-	require.NoError(c.t, c.conn.Write(context.Background(), websocket.MessageText, []byte(frame)))
+	require.NoError(c.t, c.conn.Write(context.Background(), websocket.MessageText, []byte(text)))
 }
 
 // person is a client whose events are looked at.

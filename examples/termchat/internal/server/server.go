@@ -12,13 +12,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/drain"
+	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
-	"github.com/fbd86cad/broadcast/examples/internal/sameorigin"
+	"github.com/fbd86cad/broadcast/examples/internal/httplog"
+	"github.com/fbd86cad/broadcast/examples/internal/limit"
+	"github.com/fbd86cad/broadcast/examples/internal/presence"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 // ServerHandle is a running server. [Start] makes it.
@@ -32,13 +36,9 @@ type ServerHandle struct {
 	err  error         // how it ended; written before done is closed
 }
 
-// Start listens and serves until ctx ends or Stop is called. It returns an error, and leaves
-// nothing running, if cfg, the address or the directory is bad.
-func Start(ctx context.Context, cfg Config) (*ServerHandle, error) {
-	ln, err := net.Listen("tcp", cfg.Addr)
-	if err != nil {
-		return nil, err
-	}
+// Start serves on ln until ctx ends or Stop is called, and closes ln. It returns an error, and
+// leaves nothing running, if cfg or the directory is bad.
+func Start(ctx context.Context, ln net.Listener, cfg Config) (*ServerHandle, error) {
 	s, err := newServer(cfg)
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
@@ -83,49 +83,42 @@ func (h *ServerHandle) Wait() error {
 
 // server is the inside of a ServerHandle.
 type server struct {
-	cfg      Config
-	log      *slog.Logger
-	broker   *broadcast.Broker[message]
-	store    *store
-	origins  sameorigin.Guard
-	identity identityFunc
+	cfg     Config
+	broker  *broadcast.Broker[wire.Message]
+	sockets *broadcastws.Server[wire.Message]
+	store   *store
+	clients *limit.Limits // transfers of an address
+	refused httplog.Counts
 
-	files   drain.Gate  // the handlers of uploads and downloads; shut first
-	sockets drain.Gate  // the handlers of open sockets
-	conns   drain.Conns // of these, to cut them when time is over
-
-	mu   sync.Mutex
-	cuts map[member]string // why somebody was cut off who could not be told; see noteCut
-
-	slots   chan struct{}   // one taken by each upload
-	giveUp  context.Context // ends when uploads and downloads have to
+	ready   drain.Ready
+	slots   chan struct{}   // holds an element for each transfer; stopping fills it
+	giveUp  context.Context // ends when transfers have to
 	abandon context.CancelFunc
 }
 
-// member is somebody in a room.
-type member struct{ room, name string }
-
 func newServer(cfg Config) (*server, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	s := &server{
-		cfg:      cfg,
-		log:      cfg.Log,
-		origins:  sameorigin.New(),
-		identity: cfg.identity,
-		cuts:     make(map[member]string),
-		slots:    make(chan struct{}, max(1, cfg.MaxUploads)),
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.identity == nil {
-		s.identity = identity
+		cfg:     cfg,
+		clients: limit.New(100, 100, cfg.MaxOfAddress),
+		slots:   make(chan struct{}, max(1, cfg.MaxTransfers)),
 	}
 	var err error
 	if s.store, err = openStore(cfg); err != nil {
 		return nil, err
 	}
-	if s.broker, err = broadcast.New[message](cfg.brokerOptions()...); err != nil {
+	if s.broker, err = broadcast.New[wire.Message](cfg.brokerOptions()...); err != nil {
 		return nil, errors.Join(err, s.store.close())
+	}
+	s.sockets, err = broadcastws.New(s.broker, broadcastws.Options[wire.Message]{
+		Admit: s.admit, Event: presence.AppendEvent, Receive: s.receive, Replay: cfg.Replay,
+		Ping: cfg.PingInterval, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout,
+		MaxFrame: wire.MaxFrame, SendBuffer: cfg.SendBuffer, Logger: cfg.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.broker.Close(), s.store.close())
 	}
 	s.giveUp, s.abandon = context.WithCancel(context.Background())
 	return s, nil
@@ -137,81 +130,48 @@ func (s *server) close() error {
 	return errors.Join(s.broker.Close(), s.store.close())
 }
 
-func (s *server) handler() http.Handler {
+func (s *server) handler(addr net.Addr) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/ws", httpjson.Only(s.join, http.MethodGet))
-	mux.Handle("/files", httpjson.Only(s.upload, http.MethodPost))
-	mux.Handle("/files/{id}", httpjson.Only(s.download, http.MethodGet, http.MethodHead))
-	mux.Handle("/", httpjson.Only(httpjson.Refuse(httpjson.Errorf(http.StatusNotFound, "no such page")),
-		http.MethodGet, http.MethodHead, http.MethodPost))
-	return s.origins.Handler(mux)
+	mux.Handle("GET /rooms/{room}/socket", s.sockets)
+	mux.Handle("POST /rooms/{room}/files", lingering(httpjson.Handler(s.upload)))
+	mux.Handle("GET /rooms/{room}/files/{id}", httpjson.Handler(s.download))
+	mux.Handle("GET /healthz", httpjson.Handler(drain.Healthy))
+	mux.Handle("GET /readyz", httpjson.Handler(s.ready.Answer))
+	h := http.NewCrossOriginProtection().Handler(mux)
+	return httplog.Handler(s.cfg.Log, &s.refused, hosts.Only(hosts.Local(addr), h))
 }
 
 // serve answers requests on ln until stopping ends. Then it drains, until cutting ends or the
 // DrainTimeout is over.
 func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error {
 	httpServer := &http.Server{
-		Handler:           s.handler(),
+		Handler:           s.handler(ln.Addr()),
 		ReadHeaderTimeout: s.cfg.HeaderTimeout,
 		ReadTimeout:       s.cfg.HeaderTimeout + s.cfg.BodyIdle, // uploads move it on as they go
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:          httplog.ErrorLog(s.cfg.Log),
 	}
 	return drain.Serve(stopping, httpServer, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(cutting, cancel)()
-		return s.drain(ctx)
+		s.ready.End()
+		s.endTransfers(ctx) // before the broker: a file that is whole is still announced
+		return errors.Join(s.broker.Shutdown(ctx), s.sockets.Drain(ctx))
 	})
 }
 
-// drain refuses everything new, waits for files, then for the messages and the sockets.
-func (s *server) drain(ctx context.Context) error {
-	transferred, closed := s.files.Shut(), s.sockets.Shut()
-	s.endTransfers(ctx, transferred) // before the broker: a file that is whole is still announced
-	err := s.broker.Shutdown(ctx)
-	select {
-	case <-closed:
-		return err
-	case <-ctx.Done():
-		s.conns.Cut()
-		<-closed
-		return ctx.Err()
-	}
-}
+// stopping reports whether the server refuses everything new.
+func (s *server) stopping() bool { return s.ready.Ended() }
 
-// endTransfers gives uploads and downloads a moment to finish, and then ends them.
-func (s *server) endTransfers(ctx context.Context, ended <-chan struct{}) {
+// endTransfers gives uploads and downloads a moment to finish, and then ends them. None begins any
+// more when it has returned.
+func (s *server) endTransfers(ctx context.Context) {
 	grace, cancel := context.WithTimeout(ctx, s.cfg.UploadGrace)
 	defer cancel()
-	select {
-	case <-ended:
-	case <-grace.Done():
-		s.abandon()
-		<-ended
+	defer context.AfterFunc(grace, s.abandon)()
+	for range cap(s.slots) {
+		s.slots <- struct{}{} // soon, because those who have one end with giveUp
 	}
-}
-
-// maxCuts is how many reasons are kept, at most, for those who could not be told.
-const maxCuts = 1024
-
-// noteCut keeps why somebody was cut off to whom no closing frame could be sent. They are told when
-// they come back.
-func (s *server) noteCut(who member, reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.cuts) >= maxCuts {
-		clear(s.cuts) // most of them will not come back
-	}
-	s.cuts[who] = reason
-}
-
-// takeCut returns what noteCut has kept, and forgets it.
-func (s *server) takeCut(who member) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	reason := s.cuts[who]
-	delete(s.cuts, who)
-	return reason
 }

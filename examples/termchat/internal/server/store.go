@@ -1,38 +1,48 @@
 package server
 
 import (
-	"bufio"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// store keeps uploaded files in one directory, under names of its own. A file that is not complete
-// has a name that no download reaches, and is removed when the upload fails, or when the next
-// server starts.
+// store keeps uploaded files in one directory, under names made of their id and their room. A file
+// that is not complete has a name that no download reaches, and is removed when the upload fails, or
+// when the next server starts.
 type store struct {
+	cfg    Config
 	root   *os.Root
 	create func(name string) (partial, error)
 
-	maxFile, maxStored int64
-	maxFiles           int
-
 	mu     sync.Mutex
-	stored int64                // bytes of all files, and of what is promised to uploads on their way
-	count  int                  // the same in files
-	names  map[string]wire.File // by id; files from before the start have no name here
+	kept   []*entry         // complete, oldest first
+	stored int64            // bytes of all files, also of those on their way
+	count  int              // of these
+	people map[string]int64 // bytes, by who has uploaded them
+}
+
+// entry is a file in the store, or on its way there.
+type entry struct {
+	name   string // in the directory
+	at     time.Time
+	size   int64     // bytes that count
+	person string    // for whom they count; empty for files from before the start
+	file   wire.File // the same
 }
 
 // partial is a file that is being written.
@@ -41,7 +51,7 @@ type partial interface {
 	Sync() error
 }
 
-// partialPrefix begins the names of files that are not complete. An id cannot begin with it.
+// partialPrefix begins the names of files that are not complete.
 const partialPrefix = "partial-"
 
 func openStore(cfg Config) (*store, error) {
@@ -52,10 +62,7 @@ func openStore(cfg Config) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{
-		root: root, create: cfg.create, names: make(map[string]wire.File),
-		maxFile: cfg.MaxUpload, maxStored: cfg.MaxStored, maxFiles: cfg.MaxFiles,
-	}
+	s := &store{cfg: cfg, root: root, create: cfg.create, people: make(map[string]int64)}
 	if s.create == nil {
 		s.create = func(name string) (partial, error) {
 			return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -75,114 +82,137 @@ func (s *store) takeStock() error {
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), partialPrefix) {
-			if err := s.root.Remove(entry.Name()); err != nil {
+	for _, found := range entries {
+		if strings.HasPrefix(found.Name(), partialPrefix) {
+			if err := s.root.Remove(found.Name()); err != nil {
 				return err
 			}
 			continue
 		}
-		info, err := entry.Info()
+		info, err := found.Info()
 		if err != nil {
 			return err
 		}
+		s.kept = append(s.kept, &entry{name: found.Name(), at: info.ModTime(), size: info.Size()})
 		s.stored += info.Size()
 		s.count++
 	}
+	slices.SortFunc(s.kept, func(a, b *entry) int { return a.at.Compare(b.at) })
+	s.removeOld()
 	return nil
 }
 
-// promise reserves space for a file, or returns why there is none.
-func (s *store) promise(size int64) error {
+// removeOld removes the files whose age is over.
+func (s *store) removeOld() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case size > s.maxFile:
-		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "the file is too large: it has %d bytes, the limit is %d", size, s.maxFile)
-	case size > s.maxStored-s.stored || s.count >= s.maxFiles:
-		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps %d bytes in %d files at most", s.maxStored, s.maxFiles)
+	n := 0
+	for ; n < len(s.kept) && time.Since(s.kept[n].at) > s.cfg.FileAge; n++ {
+		s.uncountLocked(s.kept[n])
 	}
-	s.stored += size
-	s.count++
-	return nil
+	old := s.kept[:n]
+	s.kept = s.kept[n:]
+	s.mu.Unlock()
+	for _, e := range old {
+		s.remove(e.name)
+	}
 }
 
-// giveBack undoes promise.
-func (s *store) giveBack(size int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stored -= size
+func (s *store) uncountLocked(e *entry) {
+	s.stored -= e.size
 	s.count--
+	if s.people[e.person] -= e.size; s.people[e.person] <= 0 {
+		delete(s.people, e.person)
+	}
 }
 
-// write stores exactly size bytes, which were promised, as a partial file on its way to be id, and
-// returns their sha256. After an error nothing is left of it.
-func (s *store) write(id string, body io.Reader, size int64) (sum string, err error) {
-	name := partialPrefix + id
-	file, err := s.create(name)
+// remove removes a file. What cannot be removed is counted again by the next server.
+func (s *store) remove(name string) { _ = s.root.Remove(name) }
+
+// incoming is a file on its way into the store.
+type incoming struct {
+	*entry
+	store *store
+	out   partial
+	hash  hash.Hash
+	open  bool // out is
+	saved bool // it is complete
+}
+
+// add begins to store a file. The caller must call keep, or discard.
+func (s *store) add(room, person string, file wire.File) (*incoming, error) {
+	s.removeOld()
+	e := &entry{name: nameOf(room, file.ID), person: person, file: file}
+	s.mu.Lock()
+	err := s.roomForLocked(person, file.Size)
+	if s.count >= s.cfg.MaxFiles {
+		err = errFull
+	}
+	if err == nil {
+		s.count++
+	}
+	s.mu.Unlock()
 	if err != nil {
-		return "", diskRefusal(err)
+		return nil, err
 	}
-	hash := sha256.New()
-	out := bufio.NewWriterSize(io.MultiWriter(file, hash), copyBuffer)
-	n, err := io.Copy(out, io.LimitReader(body, size))
-	if err == nil {
-		err = out.Flush()
+	in := &incoming{entry: e, store: s, hash: sha256.New()}
+	if in.out, err = s.create(partialPrefix + e.name); err != nil {
+		in.discard()
+		return nil, diskRefusal(err)
 	}
-	if err == nil && n < size {
-		err = errTruncated
-	}
-	if err == nil {
-		err = nothingLeft(body)
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		s.remove(name)
-		return "", diskRefusal(err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
+	in.open = true
+	return in, nil
 }
 
-// copyBuffer is what is read and written at once, in bytes: a part of a form hands out 4 KiB at a
-// time.
-const copyBuffer = 64 << 10
+var errFull = httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps no more")
 
-var (
-	errTruncated = httpjson.Errorf(http.StatusBadRequest, "the upload is truncated")
-	errTooLong   = httpjson.Errorf(http.StatusBadRequest, "the file is longer than its size says")
-)
-
-func nothingLeft(body io.Reader) error {
-	n, err := io.ReadFull(body, make([]byte, 1))
+// roomForLocked returns why somebody cannot store so many bytes more.
+func (s *store) roomForLocked(person string, size int64) error {
 	switch {
-	case n > 0:
-		return errTooLong
-	case errors.Is(err, io.EOF):
-		return nil
+	case size > s.cfg.MaxStored-s.stored:
+		return errFull
+	case size > s.cfg.MaxOfPerson-s.people[person]:
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps %d bytes of a person", s.cfg.MaxOfPerson)
 	}
-	return err
+	return nil
 }
 
-// diskRefusal returns what a client is told when its file could not be written.
-func diskRefusal(err error) error {
-	if refused, ok := errors.AsType[*httpjson.Error](err); ok {
-		return refused
+// Write implements [io.Writer]. The bytes count from now on, and not before: a client cannot take
+// room by announcing a file.
+func (in *incoming) Write(p []byte) (int, error) {
+	n := int64(len(p))
+	in.store.mu.Lock()
+	err := in.store.roomForLocked(in.person, n)
+	if err == nil {
+		in.size += n
+		in.store.stored += n
+		in.store.people[in.person] += n
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return httpjson.Errorf(http.StatusInsufficientStorage, "the server's disk is full")
+	in.store.mu.Unlock()
+	if err != nil {
+		return 0, err
 	}
-	return err
+	in.hash.Write(p)
+	written, err := in.out.Write(p)
+	return written, diskRefusal(err)
 }
 
-// keep makes a partial file available for download. It is on the disk when keep returns.
-func (s *store) keep(f wire.File) error {
-	if err := s.root.Rename(partialPrefix+f.ID, f.ID); err != nil {
-		return err
+// keep makes the file available for download, if it is as it should be. It is on the disk when keep
+// returns.
+func (in *incoming) keep() error {
+	if sum := hex.EncodeToString(in.hash.Sum(nil)); sum != in.file.SHA256 {
+		return httpjson.Errorf(http.StatusBadRequest, "the file is damaged: its SHA-256 is %s", sum)
+	}
+	s := in.store
+	in.open = false
+	if err := cmp.Or(in.out.Sync(), in.out.Close()); err != nil {
+		return diskRefusal(err)
+	}
+	if err := s.root.Rename(partialPrefix+in.name, in.name); err != nil {
+		return diskRefusal(err)
 	}
 	s.mu.Lock()
-	s.names[f.ID] = f
+	in.at, in.saved = time.Now(), true
+	s.kept = append(s.kept, in.entry)
 	s.mu.Unlock()
 	dir, err := s.root.Open(".")
 	if err != nil {
@@ -191,40 +221,71 @@ func (s *store) keep(f wire.File) error {
 	return diskRefusal(errors.Join(dir.Sync(), dir.Close()))
 }
 
-// discard removes a file, complete or not.
-func (s *store) discard(id string) {
-	s.remove(partialPrefix + id)
-	s.remove(id)
+// discard removes what there is of the file, complete or not.
+func (in *incoming) discard() {
+	s := in.store
+	if in.open {
+		_ = in.out.Close() // it goes away
+	}
+	s.remove(partialPrefix + in.name)
+	s.remove(in.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.names, id)
+	i := slices.Index(s.kept, in.entry)
+	switch {
+	case i >= 0:
+		s.kept = slices.Delete(s.kept, i, i+1)
+	case in.saved: // too old meanwhile, and gone
+		return
+	}
+	s.uncountLocked(in.entry)
 }
 
-func (s *store) remove(name string) {
-	_ = s.root.Remove(name) // what cannot be removed is counted again by the next server
+// diskRefusal returns what a client is told when its file could not be written.
+func diskRefusal(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return httpjson.Errorf(http.StatusInsufficientStorage, "the server's disk is full")
+	}
+	return err
 }
 
-// open returns a file and what is known about it.
-func (s *store) open(id string) (*os.File, wire.File, error) {
+// isDisk reports whether an error comes from the server's own files.
+func isDisk(err error) bool {
+	_, path := errors.AsType[*os.PathError](err)
+	_, link := errors.AsType[*os.LinkError](err)
+	return path || link
+}
+
+// open returns a file of a room and what is known about it.
+func (s *store) open(room, id string) (*os.File, wire.File, error) {
+	s.removeOld()
 	if !validID(id) {
 		return nil, wire.File{}, errNoFile
 	}
-	file, err := s.root.Open(id)
+	name := nameOf(room, id)
+	file, err := s.root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, wire.File{}, errNoFile
 	}
 	if err != nil {
-		return nil, wire.File{}, fmt.Errorf("cannot open a stored file: %w", err)
+		return nil, wire.File{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, ok := s.names[id]; ok {
-		return file, known, nil
+	if i := slices.IndexFunc(s.kept, func(e *entry) bool { return e.name == name && e.person != "" }); i >= 0 {
+		return file, s.kept[i].file, nil
 	}
 	return file, wire.File{ID: id, Name: id}, nil
 }
 
-var errNoFile = httpjson.Errorf(http.StatusNotFound, "no such file")
+var errNoFile = httpjson.Errorf(http.StatusNotFound, "no such file in this room")
+
+// nameOf returns the name of a room's file in the directory. In another room it has another one, so
+// that nobody finds it there.
+func nameOf(room, id string) string {
+	sum := sha256.Sum256([]byte(room))
+	return id + "." + hex.EncodeToString(sum[:16])
+}
 
 // newID returns a name that nobody can guess.
 func newID() string { return strings.ToLower(rand.Text()) }

@@ -169,14 +169,14 @@ func TestADownloadThatFailsLeavesNothing(t *testing.T) {
 	ann := s.person("general", "ann")
 	content := make([]byte, 32<<20)
 	require.Equal(t, 201, s.post(whole("a", string(content))).Status)
-	id, dir := s.files()[0], t.TempDir()
+	id, dir := s.id(), t.TempDir()
 	path := filepath.Join(dir, "copy")
 
 	require.ErrorContains(t, ann.Download(context.Background(), newID(), path, nil), "no such file")
 	ctx, cancel := context.WithCancel(context.Background())
 	err := ann.Download(ctx, id, path, func(int64, int64) { cancel() })
 	require.ErrorIs(t, err, context.Canceled)
-	require.NoError(t, os.WriteFile(filepath.Join(s.dir, id), append(content[1:], 1), 0o600)) // a disk that forgets
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, s.files()[0]), append(content[1:], 1), 0o600)) // a disk that forgets
 	require.ErrorContains(t, ann.Download(context.Background(), id, path, nil), "damaged")
 
 	left, err := os.ReadDir(dir)

@@ -1,9 +1,12 @@
 package tui
 
 import (
+	"fmt"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 // wheelLines is how far one click of the mouse wheel scrolls.
@@ -51,6 +54,15 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 func (m *model) edit(msg tea.Msg) (cmd tea.Cmd) {
 	m.input, cmd = m.input.Update(msg)
 	return cmd
+}
+
+// paste puts text where the cursor is, unless the line would be longer than a message may be.
+func (m *model) paste(text string) tea.Cmd {
+	if n := len(m.input.Value()) + len(text); n > wire.MaxText {
+		m.say(failed, fmt.Sprintf("not pasted: the line would have %d bytes, and a message has %d at most", n, wire.MaxText))
+		return nil
+	}
+	return m.edit(tea.PasteMsg{Content: text})
 }
 
 // replace puts another line into the input.

@@ -3,7 +3,6 @@ package tui
 import (
 	"context"
 	"time"
-	"unicode/utf8"
 
 	"charm.land/bubbles/v2/key"
 	"charm.land/bubbles/v2/textinput"
@@ -63,7 +62,7 @@ func newModel(chat Chat, name string, work background, send func(tea.Msg)) *mode
 func newInput() textinput.Model {
 	in := textinput.New()
 	in.Prompt = "> "
-	in.CharLimit = maxInput
+	in.CharLimit = wire.MaxText
 	in.KeyMap.Paste = key.NewBinding()
 	looks := in.Styles()
 	looks.Cursor.Blink = false
@@ -73,15 +72,11 @@ func newInput() textinput.Model {
 	return in
 }
 
-// maxInput is how many characters a line may have: as many as the server takes, however they are
-// encoded.
-const maxInput = wire.MaxText / utf8.UTFMax
-
 // What comes into Update beside keys and sizes.
 type (
 	eventsMsg []client.Event // some of the Chat's events, in order
 	goneMsg   struct{}       // the Chat's events have ended
-	tickMsg   time.Time      // the time has gone on, while offline
+	tickMsg   time.Time      // the time has gone on
 	// doneMsg is what a line or a change of room has come to.
 	doneMsg struct {
 		what string
@@ -105,8 +100,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.MouseWheelMsg:
 		m.wheel(msg)
 	case tea.PasteMsg:
-		msg.Content = clean(msg.Content)
-		return m, m.edit(msg)
+		return m, m.paste(clean(msg.Content))
 	case eventsMsg:
 		for i := range msg {
 			m.event(&msg[i])

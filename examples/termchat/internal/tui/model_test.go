@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 func TestMessagesJoinsAndLeavesAppearInTheirOrder(t *testing.T) {
@@ -365,6 +366,20 @@ func TestPastedLinesBecomeOne(t *testing.T) {
 	s := newScreen(t, 80, 8)
 	s.update(tea.PasteMsg{Content: "one\ntwo"})
 	assert.Equal(t, "one two", s.input.Value())
+}
+
+func TestALongPasteIsTakenWholeOrRefusedAloud(t *testing.T) {
+	s := newScreen(t, 120, 8)
+	longest := strings.Repeat("é", wire.MaxText/2-1)
+	s.update(tea.PasteMsg{Content: longest})
+	assert.Equal(t, longest, s.input.Value())
+	s.update(tea.PasteMsg{Content: "abc"})
+	assert.Equal(t, longest, s.input.Value(), "nothing of it")
+	s.has("not pasted: the line would have 4097 bytes")
+	s.update(tea.PasteMsg{Content: "ab"})
+	s.press(tea.KeyEnter)
+	s.work()
+	assert.Equal(t, []string{"send " + longest + "ab"}, s.chat.was())
 }
 
 func TestPathsMayBeQuotedOrBeginAtHome(t *testing.T) {

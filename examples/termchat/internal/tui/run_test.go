@@ -26,7 +26,7 @@ const asScreen = "TERMCHAT_TEST_SCREEN"
 func screenProcess() {
 	chat := newFake()
 	chat.events <- state(client.Online)
-	if err := Run(context.Background(), chat, os.Stdin, os.Stdout, WithName("ann")); err != nil {
+	if err := Run(context.Background(), chat, os.Stdin, os.Stdout, "ann"); err != nil {
 		os.Stderr.WriteString("ended: " + err.Error() + "\n")
 		os.Exit(1)
 	}
@@ -176,7 +176,7 @@ func TestCtrlCClosedInputAndContextLeaveTheTerminalAsItWas(t *testing.T) {
 		cancel()
 		in, w := io.Pipe()
 		defer w.Close()
-		err := Run(ctx, newFake(), in, new(output), WithEnvironment([]string{"TERM=xterm"}))
+		_, err := run(ctx, newFake(), in, new(output), config{environ: []string{"TERM=xterm"}, width: 80, height: 24})
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }
@@ -228,10 +228,11 @@ func TestThereIsNoFullScreenWithoutATerminalThatCanDraw(t *testing.T) {
 	defer w.Close()
 	var out output
 	for _, term := range []string{"", "dumb"} {
-		err := Run(context.Background(), newFake(), in, &out, WithEnvironment([]string{"TERM=" + term}))
+		_, err := run(context.Background(), newFake(), in, &out, config{environ: []string{"TERM=" + term}})
 		require.ErrorIs(t, err, ErrNoTerminal)
 	}
-	require.ErrorIs(t, Run(context.Background(), newFake(), null, &out, WithEnvironment([]string{"TERM=xterm"})), ErrNoTerminal)
+	_, err = run(context.Background(), newFake(), null, &out, config{environ: []string{"TERM=xterm"}})
+	require.ErrorIs(t, err, ErrNoTerminal)
 	assert.Empty(t, out.String())
 }
 

@@ -71,25 +71,22 @@ func (w *workers) obey() {
 	}
 }
 
-// watch hands on events, many at once if there are many, and ticks while the connection is lost.
+// watch hands on events, many at once if there are many, and ticks, for what is shown of the time.
 func (w *workers) watch(events <-chan client.Event) {
 	clock := time.NewTicker(time.Second)
 	defer clock.Stop()
-	var ticks <-chan time.Time
 	for {
 		select {
 		case <-w.ctx.Done():
 			return
-		case now := <-ticks:
+		case now := <-clock.C:
 			w.send(tickMsg(now))
 		case e, ok := <-events:
 			if !ok {
 				w.send(goneMsg{})
 				return
 			}
-			batch := gather(e, events)
-			ticks = ticking(batch, ticks, clock)
-			w.send(batch)
+			w.send(gather(e, events))
 		}
 	}
 }
@@ -106,20 +103,4 @@ func gather(first client.Event, events <-chan client.Event) eventsMsg {
 		batch = append(batch, e)
 	}
 	return batch
-}
-
-// ticking returns the ticks to be heard after some events: those of clock from when the connection
-// is lost.
-func ticking(batch eventsMsg, ticks <-chan time.Time, clock *time.Ticker) <-chan time.Time {
-	for i := range batch {
-		if batch[i].Kind != client.StateChanged {
-			continue
-		}
-		ticks = nil
-		if batch[i].State == client.Offline {
-			clock.Reset(time.Second)
-			ticks = clock.C
-		}
-	}
-	return ticks
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
 // maxMarks is how many combining marks one character may carry: as many as any script needs, and
@@ -57,39 +60,26 @@ func Hostile(r rune) bool {
 	return false
 }
 
-// CheckName returns an error if the name of a room or a person is bad; what says which of the two
-// it is.
-func CheckName(what, name string) error {
-	switch {
-	case !utf8.ValidString(name):
-		return fmt.Errorf("%s is not UTF-8", what)
-	case name == "":
-		return fmt.Errorf("%s is empty", what)
-	case utf8.RuneCountInString(name) > MaxName:
-		return fmt.Errorf("%s has more than %d characters", what, MaxName)
-	case strings.TrimSpace(name) != name:
-		return fmt.Errorf("%s begins or ends with a space", what)
-	case Line(name) != name || strings.ContainsFunc(name, invisible):
-		return fmt.Errorf("%s has characters that cannot be shown", what)
+// Name returns the one form of the name of a room or a person, or what is wrong with it; what says
+// which of the two it is. Names have no angle brackets, because these end a name in the lines of
+// -plain: nobody can make up a line of somebody else. Names of dots alone mean something in a URL.
+func Name(what, name string) (string, error) {
+	name, err := names.Clean(what, name)
+	if err == nil && (strings.ContainsAny(name, "<>") || strings.Trim(name, ".") == "" || Line(name) != name) {
+		err = httpjson.Bad(what, "%s has characters that a name must not have", what)
 	}
-	return nil
-}
-
-// invisible reports whether a character could make two different names look alike: joiners, and all
-// spaces but the plain one.
-func invisible(r rune) bool {
-	return r == '\u200c' || r == '\u200d' || r != ' ' && unicode.IsSpace(r) || !unicode.IsGraphic(r)
+	return name, err
 }
 
 // CheckText returns an error if a message is bad.
 func CheckText(text string) error {
 	switch {
 	case !utf8.ValidString(text):
-		return fmt.Errorf("text is not UTF-8")
-	case strings.TrimSpace(text) == "":
-		return fmt.Errorf("text is empty")
+		return httpjson.Bad("text", "text is not UTF-8")
 	case len(text) > MaxText:
-		return fmt.Errorf("text has %d bytes; it must have 1 to %d", len(text), MaxText)
+		return httpjson.Bad("text", "text has %d bytes; it must have 1 to %d", len(text), MaxText)
+	case !names.Visible(text):
+		return httpjson.Bad("text", "text is empty")
 	}
 	return nil
 }
@@ -101,13 +91,13 @@ func FileName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
 	}
+	if !names.Visible(strings.ReplaceAll(name, ".", "")) {
+		return "file"
+	}
 	name = strings.TrimSpace(Line(name))
 	for len(name) > MaxFile {
 		_, size := utf8.DecodeLastRuneInString(name)
 		name = name[:len(name)-size]
-	}
-	if strings.Trim(name, ". ") == "" {
-		return "file"
 	}
 	return name
 }

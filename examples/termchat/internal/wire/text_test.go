@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
 func TestWhatATerminalWouldObeyIsShownInstead(t *testing.T) {
@@ -62,24 +64,29 @@ func FuzzALineIsHarmlessWhateverItIsMadeOf(f *testing.F) {
 	})
 }
 
-func TestNamesAreShortAndVisible(t *testing.T) {
-	for _, name := range []string{"a", "ann", "Ann Lee", "安娜", "general-2", strings.Repeat("ü", MaxName)} {
-		assert.NoError(t, CheckName("name", name), "%q", name)
+func TestNamesAreShortAndVisibleAndEndWhereTheySeemTo(t *testing.T) {
+	for given, want := range map[string]string{
+		"a": "a", "ann": "ann", "Ann Lee": "Ann Lee", "安娜": "安娜", "general-2": "general-2", "AC/DC": "AC/DC", "v1.2": "v1.2",
+		" ann ": "ann", "a\u00a0b": "a b", "e\u0301ric": "éric", strings.Repeat("ü", names.Max): strings.Repeat("ü", names.Max),
+	} {
+		name, err := Name("name", given)
+		assert.NoError(t, err, "%q", given)
+		assert.Equal(t, want, name)
 	}
 	for name, why := range map[string]string{
-		"":                                "empty",
-		strings.Repeat("a", MaxName+1):    "more than 32 characters",
-		"\xff":                            "UTF-8",
-		" ann":                            "space",
-		"ann ":                            "space",
-		"a\nb":                            "cannot be shown",
-		"a\x1bb":                          "cannot be shown",
-		"a\u202eb":                        "cannot be shown",
-		"a\u200db":                        "cannot be shown",
-		"a\u00a0b":                        "cannot be shown",
-		"a" + strings.Repeat("\u0301", 9): "cannot be shown",
+		"":                                "name must be",
+		strings.Repeat("a", names.Max+1):  "more than 40 characters",
+		"\xff":                            "name must be",
+		"a\nb":                            "name must be",
+		"a\x1bb":                          "name must be",
+		"a\u202eb":                        "name must be",
+		"a\u200db":                        "name must be",
+		"ann> ok. <bob":                   "must not have",
+		"..":                              "must not have",
+		"a" + strings.Repeat("\u0301", 9): "must not have",
 	} {
-		assert.ErrorContains(t, CheckName("name", name), why, "%q", name)
+		_, err := Name("name", name)
+		assert.ErrorContains(t, err, why, "%q", name)
 	}
 }
 
@@ -100,6 +107,7 @@ func TestTheNameOfAFileIsShownAndIsNoPath(t *testing.T) {
 		"..":                    "file",
 		"":                      "file",
 		" . ":                   "file",
+		"\u200b\u3164.\u2800":   "file",
 		"a\x00b":                "a␀b",
 		"gnp\u202eexe.":         "gnp<U+202E>exe.",
 		"\x1b]0;x\a":            "␛]0;x␇",

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastws"
+	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
+)
+
+// identity returns on whose behalf a request acts. name is what the request itself says.
+//
+// This is the one place that authenticates and authorises. It is called before every subscription,
+// before a byte of an upload is read, and before a download, with the room that the request is
+// about. Whom you let into some rooms only, refuse here. Without a secret, it trusts every claim;
+// and since a subscription takes over from an older one of the same name, a false claim can also end
+// somebody's connection.
+func (s *server) identity(r *http.Request, room, name string) (string, error) {
+	if s.cfg.identity != nil {
+		return s.cfg.identity(r, room, name)
+	}
+	if s.cfg.Secret == nil {
+		return name, nil
+	}
+	who, err := token.Key(s.cfg.Secret).Verify(token.Of(r, ""))
+	switch {
+	case err != nil:
+		return "", httpjson.Errorf(http.StatusUnauthorized, "a token is needed that is good")
+	case name != "" && name != who:
+		return "", httpjson.Errorf(http.StatusForbidden, "the token is for another name")
+	}
+	return who, nil
+}
+
+// allowed returns the room that a request is about, and who makes it.
+func (s *server) allowed(r *http.Request) (room, name string, err error) {
+	if s.stopping() {
+		return "", "", errStopping
+	}
+	query := r.URL.Query()
+	if len(query["name"]) > 1 {
+		return "", "", httpjson.Bad("name", "name is given twice")
+	}
+	if room, err = wire.Name("room", r.PathValue("room")); err != nil {
+		return "", "", err
+	}
+	if name = query.Get("name"); name != "" {
+		if name, err = wire.Name("name", name); err != nil {
+			return "", "", err
+		}
+	}
+	if name, err = s.identity(r, room, name); err != nil {
+		return "", "", err
+	}
+	name, err = wire.Name("name", name)
+	return room, name, err
+}
+
+// admit is for GET /rooms/{room}/socket?name=ann&after=POSITION. The client gets a WebSocket with
+// everything that happens in the room: without after, it begins with the last messages; with after,
+// with what came since.
+func (s *server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
+	t.Chat, t.Device, err = s.allowed(r)
+	t.Subscribe = []broadcast.SubscribeOption{broadcast.WithPresence()}
+	return t, err
+}
+
+// receive publishes what a client has sent, which is the text of a message, and answers it. Accepted
+// means that everybody in the room gets it or is told that they missed it; Refused, that nobody ever
+// gets it.
+func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) error {
+	t, answer := c.Ticket(), wire.Answer{Event: wire.Accepted}
+	err := wire.CheckText(string(text))
+	if err == nil {
+		err = s.publish(ctx, t.Chat, wire.Message{Name: t.Device, At: time.Now().UTC(), Text: string(text)})
+	}
+	if err != nil {
+		answer = wire.Answer{Event: wire.Refused, Reason: err.Error()}
+	}
+	frame, err := json.Marshal(answer)
+	if err == nil {
+		_ = c.Send(frame) // fails only when the socket ends
+	}
+	return err
+}
+
+// publish publishes a message in a room, whether its client waits for the answer or not.
+func (s *server) publish(ctx context.Context, room string, m wire.Message) error {
+	switch err := s.broker.Publish(context.WithoutCancel(ctx), room, m); {
+	case errors.Is(err, broadcast.ErrLimit):
+		return httpjson.Later(5*time.Second, "too many rooms")
+	case errors.Is(err, broadcast.ErrOverloaded):
+		return httpjson.Later(time.Second, "the room is overloaded; the message was not accepted")
+	case errors.Is(err, broadcast.ErrClosed):
+		return errStopping
+	default:
+		return err
+	}
+}
+
+var errStopping = httpjson.Later(2*time.Second, "the server is stopping")
