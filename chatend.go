@@ -3,6 +3,7 @@ package broadcast
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // EndChat ends one chat, such as the log of a job that has finished. From then on Publish to the
@@ -73,5 +74,6 @@ func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 		return err
 	}
 	c.dropGraces()
+	b.agenda.Schedule(c, time.Now()) // it may have been due later, and be kept in memory until then
 	return nil
 }

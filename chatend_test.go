@@ -565,6 +565,24 @@ func TestForgetFreesTheNameAndTheHistory(t *testing.T) {
 }
 
 // Promise 46.
+func TestNothingIsHeldOfAChatThatWasForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithHistory(5, time.Hour), broadcast.WithLeaveGrace(time.Hour))
+		for _, name := range []string{"ended", "history", "grace"} {
+			b.publish(name, 1)
+		}
+		b.endChat("ended")
+		require.NoError(t, b.join("grace", "device").Close())
+		require.Equal(t, 3, broadcast.Due(b.Broker))
+		for _, name := range []string{"ended", "history", "grace"} {
+			require.NoError(t, b.Forget(t.Context(), name))
+		}
+		sleep(interval)
+		require.Zero(t, broadcast.Due(b.Broker))
+	})
+}
+
+// Promise 46.
 func TestForgetOfAChatInUseChangesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker[int](t, broadcast.WithHistory(5, 0), broadcast.WithPublishTimeout(0))

@@ -45,7 +45,7 @@ func (cl *cleaner[T]) visit(c *chat[T], r *cleanReport[T]) {
 	now := time.Now()
 	c.gate.Lock()
 	next, more := c.endStalledLocked(now, r)
-	ended, idle := c.endedLocked(), c.idleUntilLocked()
+	ended, idle := c.endedLocked() && !c.forgotten, c.idleUntilLocked()
 	if ended && !now.Before(idle) {
 		r.cut = append(r.cut, c.endEachLocked(c.cutLocked)...)
 	}

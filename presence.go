@@ -91,22 +91,22 @@ func (c *chat[T]) arrivedLocked(device string) {
 // readers, with a nil subscriber.
 func (c *chat[T]) departedLocked(device string) {
 	grace := c.config.leaveGrace
-	switch {
-	case c.closed != nil:
-		c.readers.Delete(device)
-	case grace == 0:
+	if c.closed != nil || grace == 0 {
 		c.leftLocked(device)
-	default:
-		c.readers.Set(device, nil)
-		c.presence.Leave(device, time.Now().Add(grace))
-		c.shared.agenda.ScheduleOnTime(c, c.presence.Grace())
+		return
 	}
+	c.readers.Set(device, nil)
+	c.presence.Leave(device, time.Now().Add(grace))
+	c.shared.agenda.ScheduleOnTime(c, c.presence.Grace())
 }
 
-// leftLocked removes a device and tells the followers that it has left.
+// leftLocked removes a device. It tells the followers that the device has left, unless the chat is
+// closed.
 func (c *chat[T]) leftLocked(device string) {
 	c.readers.Delete(device)
-	c.addEventLocked(presence.Left, device)
+	if c.closed == nil {
+		c.addEventLocked(presence.Left, device)
+	}
 }
 
 // dropGraces ends the leave graces of a chat that has ended, without presence events.

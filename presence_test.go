@@ -233,6 +233,29 @@ func TestCloseAndShutdownAnnounceNobody(t *testing.T) {
 	}
 }
 
+// Promises 32 and 42.
+func TestDuringShutdownNobodyIsToldWhoLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithLeaveGrace(time.Second))
+		s := b.join(chat, "follower", broadcast.WithPresence())
+		b.join(chat, "open")
+		closed := b.join(chat, "closed")
+		for _, graced := range []string{"graced", "kicked in its grace"} {
+			require.NoError(t, b.join(chat, graced).Close())
+		}
+		b.publish(chat, 1)
+		answer := async(func() error { return b.Shutdown(t.Context()) })
+		synctest.Wait()
+		require.True(t, b.Kick(chat, "open", nil))
+		require.True(t, b.Kick(chat, "kicked in its grace", nil))
+		require.NoError(t, closed.Close())
+		sleep(time.Minute)
+		require.Equal(t, []string{"follower"}, b.Devices(chat))
+		require.Equal(t, "+open@0 +closed@0 +graced@0 +kicked in its grace@0 1", told(s))
+		require.NoError(t, (<-answer).err)
+	})
+}
+
 // Promise 29, for comings and goings as for messages: also those behind the last message.
 func TestShutdownTellsFollowersWhoCameAndWentBeforeIt(t *testing.T) {
 	const want = "1 +ann@1 +bob@1 -ann@1"

@@ -153,7 +153,7 @@ func (b *refBroker) clean(c *refChat) {
 func (b *refBroker) leave(c *refChat) {
 	for len(c.absent) > 0 && c.absent[0].until <= b.now {
 		reached.count(leftAfterGrace)
-		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: c.absent[0].device})
+		b.tellLeft(c, c.absent[0].device)
 		c.absent, c.leftAt = c.absent[1:], b.now
 	}
 }

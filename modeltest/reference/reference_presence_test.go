@@ -106,11 +106,18 @@ func (b *refBroker) kick(chat, device string, reason error) (present bool) {
 	if i := slices.IndexFunc(c.absent, func(a refAbsence) bool { return a.device == device }); i >= 0 { // it has no grace
 		c.absent = slices.Delete(c.absent, i, i+1)
 		c.leftAt = b.now
-		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})
+		b.tellLeft(c, device)
 		reached.countIf(kickedInGrace, !present)
 		present = true
 	}
 	return present
+}
+
+// tellLeft tells that a device is gone for good, unless the broker is closed.
+func (b *refBroker) tellLeft(c *refChat, device string) {
+	if !b.closed {
+		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})
+	}
 }
 
 // tell adds an event. Who waits for it is woken when the step is complete.
