@@ -3,7 +3,8 @@ package broadcast
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
+
+	"github.com/fbd86cad/broadcast/internal/names"
 )
 
 // Errors returned by this package, possibly wrapped with details. Test for them with [errors.Is].
@@ -80,18 +81,10 @@ func limitError(what string, limit int) error {
 	return fmt.Errorf("%w: %d %s", ErrLimit, limit, what)
 }
 
-// maxName is the longest name of a chat or a device, in bytes.
-const maxName = 256
-
 // checkName returns an ErrInvalid if a name is empty, too long, or not UTF-8.
 func checkName(what, name string) error {
-	switch {
-	case name == "":
-		return invalidf("%s %q is empty", what, name)
-	case len(name) > maxName:
-		return invalidf("%s %q… has %d bytes, more than %d", what, cut(name), len(name), maxName)
-	case !utf8.ValidString(name):
-		return invalidf("%s %q is not UTF-8", what, cut(name))
+	if problem := names.Problem(what, name); problem != "" {
+		return invalidf("%s", problem)
 	}
 	return nil
 }

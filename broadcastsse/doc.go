@@ -30,8 +30,10 @@
 // An EventSource reconnects whenever its stream has ended. Where it must not, the last event has an
 // id that says why: replaced, kicked, or ended by Broker.EndChat. A request with such an id is
 // answered with 204, which makes a browser give up. It also gives up after any other status but
-// 200, such as the 503 of a server that is shutting down. The page must then open another
-// EventSource, with after=POSITION; docs/sockets.md shows how.
+// 200. So an EventSource that is refused for now, by a server that is full or shutting down, gets a
+// stream that ends at once and asks it to return. Other clients get 503. After a status of yours or
+// of a proxy, the page must open another EventSource, with after=POSITION; docs/sockets.md shows
+// how.
 //
 // An EventSource does not notice that its connection is dead. A page should open another one when
 // it has received no event for two heartbeat intervals. The first event gives the interval.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 // Clients by others. A test of one that is not installed is skipped; .ci/run installs all.
@@ -46,7 +48,7 @@ func command(t *testing.T, args []string) *exec.Cmd {
 	return c
 }
 
-// Promise 82.
+// Promises 82 and 88.
 func TestForeignClientsGetEveryEventAndGiveUpWhenTheyAreKicked(t *testing.T) {
 	for name, client := range foreign {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +57,16 @@ func TestForeignClientsGetEveryEventAndGiveUpWhenTheyAreKicked(t *testing.T) {
 			}
 			var requests atomic.Int64
 			end := make(chan struct{})
-			s := start(t, func(o *options) { o.Retry = time.Millisecond })
+			s := start(t, func(o *options) {
+				o.Retry = time.Millisecond
+				o.Admit = func(r *http.Request) (broadcastsse.Ticket, error) {
+					ticket, err := admit(r)
+					if requests.Load() == 1 {
+						err = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, RetryAfter: time.Millisecond}
+					}
+					return ticket, err
+				}
+			})
 			mux := http.NewServeMux()
 			mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 				requests.Add(1)
@@ -108,7 +119,7 @@ func TestForeignClientsGetEveryEventAndGiveUpWhenTheyAreKicked(t *testing.T) {
 			}
 			assert.Equal(t, want, got)
 			assert.Equal(t, []string{"ready", "ended", "gave up"}, names)
-			assert.EqualValues(t, 2, requests.Load(), "it has asked once more, and was told to give up")
+			assert.EqualValues(t, 3, requests.Load(), "refused for now, served, and told to give up")
 		})
 	}
 }

@@ -40,7 +40,7 @@ type framer struct{ retry time.Duration }
 
 // AppendMessage appends an event without a name.
 func (f framer) AppendMessage(dst, payload []byte, at broadcast.Position) []byte {
-	return append(appendData(appendField(dst, "id", at.String()), payload), '\n')
+	return append(appendLines(appendField(dst, "id", at.String()), "data: ", payload), '\n')
 }
 
 // AppendEvent appends an event with a name. Only the first and the last event have an id: a client
@@ -48,15 +48,19 @@ func (f framer) AppendMessage(dst, payload []byte, at broadcast.Position) []byte
 func (f framer) AppendEvent(dst, payload []byte, e stream.Event) []byte {
 	switch e.Kind {
 	case stream.Ready, stream.Reset:
-		wait := f.retry + rand.N(f.retry)
-		dst = appendField(dst, "retry", strconv.FormatInt(wait.Milliseconds(), 10))
-		dst = appendField(dst, "id", e.Position.String())
+		dst = appendField(f.appendRetry(dst), "id", e.Position.String())
 	case stream.Ended:
 		if id := terminalID(e.Err); id != "" {
 			dst = appendField(dst, "id", id)
 		}
 	}
-	return append(appendData(appendField(dst, "event", string(e.Kind)), payload), '\n')
+	return append(appendLines(appendField(dst, "event", string(e.Kind)), "data: ", payload), '\n')
+}
+
+// appendRetry appends how long a client is to wait before it returns: not all for the same time.
+func (f framer) appendRetry(dst []byte) []byte {
+	wait := f.retry + rand.N(f.retry)
+	return appendField(dst, "retry", strconv.FormatInt(wait.Milliseconds(), 10))
 }
 
 // AppendPing appends nothing: HTTP has no pings.
@@ -70,17 +74,17 @@ func appendField(dst []byte, name, value string) []byte {
 	return append(append(append(append(dst, name...), ": "...), value...), '\n')
 }
 
-// appendData appends a payload with each of its lines in a field of its own. CR, LF and CRLF all
-// end a line of an event stream, so with any of them left in it a payload could end its event and
-// forge another one.
-func appendData(dst, payload []byte) []byte {
+// appendLines appends a payload with a prefix before each of its lines. CR, LF and CRLF all end a
+// line of an event stream, so with any of them left in it a payload could end its event and forge
+// another one.
+func appendLines(dst []byte, prefix string, payload []byte) []byte {
 	for {
 		end := bytes.IndexAny(payload, "\r\n")
 		line := payload
 		if end >= 0 {
 			line = payload[:end]
 		}
-		dst = append(append(append(dst, "data: "...), line...), '\n')
+		dst = append(append(append(dst, prefix...), line...), '\n')
 		if end < 0 {
 			return dst
 		}

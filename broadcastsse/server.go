@@ -19,11 +19,14 @@ type Server[T any] struct {
 // starts no goroutine: a server without streams need not be drained.
 func New[T any](b *broadcast.Broker[T], o Options[T]) (*Server[T], error) {
 	o, problems := o.withDefaults()
-	core, err := stream.New(b, o.config(), problems)
-	if err != nil {
+	s := &Server[T]{options: o}
+	config := o.config()
+	config.Answer = s.askToReturn
+	var err error
+	if s.core, err = stream.New(b, config, problems); err != nil {
 		return nil, err
 	}
-	return &Server[T]{o, core}, nil
+	return s, nil
 }
 
 // ServeHTTP subscribes for a request, delivers until the subscription or the stream ends, and
@@ -34,13 +37,13 @@ func New[T any](b *broadcast.Broker[T], o Options[T]) (*Server[T], error) {
 // answer begins, so a client that has received the first event gets everything published from then
 // on.
 func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.Check(w, r) || s.core.EnterOrRefuse(w, r) != nil {
+	if !s.Check(w, r) {
 		return
 	}
-	defer s.core.Leave()
 	wish := stream.WishOf(lastID(r))
 	t, sub := s.core.Subscribe(w, r, wish)
 	if sub != nil {
+		defer s.core.Leave()
 		defer stream.End(t)
 		_ = s.serve(w, r, sub, wish) // the Observer knows
 	}
@@ -49,7 +52,8 @@ func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Check reports whether a request can become a stream, whoever sends it. If it returns false, it
 // has answered the request: with 405 for a method other than GET, 421 for a foreign host, 403 for a
 // foreign origin, 503 during and after Drain, 501 for a response that cannot be flushed or has no
-// deadlines, and 204 for a browser whose last stream must not be resumed.
+// deadlines, and 204 for a browser whose last stream must not be resumed. In place of the 503 an
+// EventSource gets a stream that ends at once and asks it to return.
 func (s *Server[T]) Check(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case !s.core.Check(w, r):
@@ -94,6 +98,22 @@ func lastID(r *http.Request) string {
 		return id
 	}
 	return r.URL.Query().Get("after")
+}
+
+// askToReturn answers an EventSource that is refused for now, and reports whether it did. After a
+// status other than 200 an EventSource would give up, so it gets a stream that ends at once, and
+// tells it when to return. The header of the request tells it from other clients.
+func (s *Server[T]) askToReturn(
+	w http.ResponseWriter, r *http.Request, refusal *stream.Refusal,
+) bool {
+	if refusal.RetryAfter <= 0 || r.Header.Get("Accept") != "text/event-stream" {
+		return false
+	}
+	s.header(w, r)
+	text := framer{refusal.RetryAfter}.appendRetry(nil)
+	text = appendLines(text, ": ", []byte(refusal.Error())) // a comment, for people
+	_, _ = w.Write(append(text, '\n'))                      // the client may as well have gone
+	return true
 }
 
 // header sets the header of a stream.

@@ -2,8 +2,11 @@ package broadcastsse_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -328,4 +331,151 @@ func TestAnObserverThatPanicsEndsNothing(t *testing.T) {
 			assert.Contains(t, s.log.String(), want)
 		}
 	})
+}
+
+// Promise 81.
+func TestATicketIsToldOfItsEndOnce(t *testing.T) {
+	both(t, func(t *testing.T, hijack func(*options)) {
+		var ended atomic.Int64
+		s := start(t, func(o *options) {
+			hijack(o)
+			o.Admit = func(r *http.Request) (broadcastsse.Ticket, error) {
+				ticket, err := admit(r)
+				if ticket.Chat == "forbidden" {
+					return ticket, errTest
+				}
+				ticket.Ended = func() { ended.Add(1) }
+				return ticket, err
+			}
+		}, broadcast.WithMaxSubscribers(1))
+		c := s.dial("1")
+		require.Zero(t, ended.Load())
+		require.Equal(t, http.StatusServiceUnavailable, s.get("chat=c&device=2").StatusCode, "no room")
+		require.EqualValues(t, 1, ended.Load())
+		require.Equal(t, http.StatusBadRequest, s.get("chat=&device=2").StatusCode, "no name")
+		require.EqualValues(t, 2, ended.Load())
+		require.Equal(t, http.StatusInternalServerError, s.get("chat=forbidden").StatusCode)
+		require.EqualValues(t, 2, ended.Load())
+		_ = c.res.Body.Close()
+		require.ErrorIs(t, s.reason(), broadcastsse.ErrLeft)
+		require.NoError(t, s.server.Drain(context.Background()))
+		require.EqualValues(t, 3, ended.Load())
+	})
+}
+
+// Promise 90: what is wrong with a name may be the client's fault, with an option only the
+// service's.
+func TestABadOptionOfATicketIsAnsweredWith500AndLogged(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Admit = func(r *http.Request) (broadcastsse.Ticket, error) {
+			ticket, err := admit(r)
+			ticket.Subscribe = []broadcast.SubscribeOption{broadcast.WithBuffer(-1)}
+			return ticket, err
+		}
+	})
+	for _, query := range []string{"chat=", "chat=c&device=%ff", "chat=" + strings.Repeat("x", 257)} {
+		assert.Equal(t, http.StatusBadRequest, s.get(query).StatusCode, query)
+	}
+	assert.Empty(t, s.log.String())
+	res := s.get("chat=c&device=1")
+	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
+	assert.Contains(t, s.log.String(), "level=ERROR")
+	assert.Contains(t, s.log.String(), "buffer -1")
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "Internal Server Error\n", string(body))
+}
+
+// Promise 89.
+func TestAnAdmitThatHangsHoldsUpNoDrainAndIsRefusedAfterIt(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	var ended atomic.Int64
+	s := start(t, func(o *options) {
+		o.Admit = func(r *http.Request) (broadcastsse.Ticket, error) {
+			close(asked)
+			<-answer
+			ticket, err := admit(r)
+			ticket.Ended = func() { ended.Add(1) }
+			return ticket, err
+		}
+	})
+	status := make(chan int, 1)
+	go func() { status <- s.get("chat=c&device=1").StatusCode }()
+	<-asked
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	require.NoError(t, s.server.Drain(ctx))
+	close(answer)
+	assert.Equal(t, http.StatusServiceUnavailable, <-status)
+	assert.EqualValues(t, 1, ended.Load())
+	assert.Zero(t, s.broker.Stats().Subscribers)
+}
+
+// Promise 82.
+func TestWhatIsNotUTF8IsNotSent(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Encode = func(dst []byte, d broadcast.Delivery[string]) ([]byte, error) { return append(dst, d.Message...), nil }
+		o.Event = func(dst []byte, e broadcastsse.Event) []byte {
+			if e.Kind == broadcastsse.Missed {
+				return append(dst, 0xff)
+			}
+			return broadcastsse.AppendEvent(dst, e)
+		}
+	})
+	c := s.dial("1")
+	s.publish("a\xff", "b")
+	missed := c.next()
+	assert.Equal(t, "missed", missed.name)
+	assert.EqualValues(t, 1, missed.decoded(t).Missed, "in JSON, in place of what Event has returned")
+	assert.Equal(t, "b", c.next().data)
+	assert.Contains(t, s.log.String(), "Encode failed")
+	assert.Contains(t, s.log.String(), "Event failed")
+}
+
+// An EventSource gives up after a status other than 200.
+//
+// Promise 88.
+func TestAnEventSourceThatIsRefusedForNowIsAskedToReturn(t *testing.T) {
+	var statuses []int
+	s := start(t, func(o *options) {
+		o.Origins = []string{"https://example.org"}
+		o.Observe.Refused = func(status int) { statuses = append(statuses, status) }
+		o.Admit = func(r *http.Request) (broadcastsse.Ticket, error) {
+			switch ticket, err := admit(r); ticket.Chat {
+			case "later":
+				return ticket, &broadcastsse.Refusal{Status: 429, Text: "slowly,\n\ndata: please", RetryAfter: time.Second}
+			case "never":
+				return ticket, &broadcastsse.Refusal{Status: 403}
+			default:
+				return ticket, err
+			}
+		}
+	}, broadcast.WithMaxChats(1))
+	s.dial("1")
+	asks := func(chat string) (retry int, rest string) {
+		res := s.get("chat="+chat, "Accept", "text/event-stream", "Origin", "https://example.org")
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		assert.Equal(t, "text/event-stream", res.Header.Get("Content-Type"))
+		assert.Equal(t, "https://example.org", res.Header.Get("Access-Control-Allow-Origin"))
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		first, rest, _ := strings.Cut(string(body), "\n")
+		retry, err = strconv.Atoi(strings.TrimPrefix(first, "retry: "))
+		require.NoError(t, err)
+		return retry, rest
+	}
+	retry, rest := asks("later")
+	assert.GreaterOrEqual(t, retry, 1000)
+	assert.Less(t, retry, 2000)
+	assert.Equal(t, ": slowly,\n: \n: data: please\n\n", rest)
+	_, rest = asks("full")
+	assert.Equal(t, ": there is no room for another one\n\n", rest)
+	assert.Equal(t, 403, s.get("chat=never", "Accept", "text/event-stream").StatusCode)
+	assert.Equal(t, 429, s.get("chat=later").StatusCode, "somebody else")
+	require.NoError(t, s.server.Drain(context.Background()))
+	retry, rest = asks("c")
+	assert.GreaterOrEqual(t, retry, 5000)
+	assert.Equal(t, ": the server is shutting down\n\n", rest)
+	assert.Equal(t, 503, s.get("chat=c").StatusCode)
+	assert.Equal(t, []int{429, 503, 403, 429, 503, 503}, statuses)
 }

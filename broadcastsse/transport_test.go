@@ -195,6 +195,11 @@ func (p pipes) Close() error {
 
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
+// impatient returns a server whose timeouts are for short requests, and must not end a stream.
+func impatient(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second}
+}
+
 // inBubble runs a test with a service on the fake clock, for both kinds of streams. dial returns
 // the client's end of a connection to chat c.
 func inBubble(
@@ -211,7 +216,7 @@ func inBubble(
 					change(o)
 				}
 			})
-			server, listener := &http.Server{Handler: s.server}, make(pipes)
+			server, listener := impatient(s.server), make(pipes)
 			var serving sync.WaitGroup
 			serving.Go(func() { _ = server.Serve(listener) })
 			var ends []net.Conn
@@ -294,7 +299,8 @@ func TestAQuietStreamOverHTTP2OutlivesTheWriteTimeout(t *testing.T) {
 		s := prepare(t, func(o *options) { o.Ping, o.WriteTimeout = 25*time.Second, 10*time.Second })
 		var protocols http.Protocols
 		protocols.SetUnencryptedHTTP2(true)
-		server, listener := &http.Server{Handler: s.server, Protocols: &protocols}, make(pipes)
+		server, listener := impatient(s.server), make(pipes)
+		server.Protocols = &protocols
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = server.Serve(listener) })
 		transport := &http.Transport{Protocols: &protocols}

@@ -77,14 +77,17 @@ func TestAnEncodeThatFailsIsMissedByAllAndLoggedOnce(t *testing.T) {
 }
 
 // Promise 90.
-func TestAnEventThatPanicsIsReplacedByTheDefault(t *testing.T) {
-	s := start(t, func(o *options) {
-		o.Event = func([]byte, broadcastws.Event) []byte { panic("as the test wants") }
-	})
-	c := s.dial("1")
-	s.publish("a")
-	assert.Equal(t, []string{"a"}, c.messages(1))
-	assert.Contains(t, s.log.String(), "Event failed")
+func TestAnEventThatPanicsOrIsNotUTF8IsReplacedByTheDefault(t *testing.T) {
+	for _, event := range []func([]byte, broadcastws.Event) []byte{
+		func([]byte, broadcastws.Event) []byte { panic("as the test wants") },
+		func([]byte, broadcastws.Event) []byte { return []byte{0xff} },
+	} {
+		s := start(t, func(o *options) { o.Event = event })
+		c := s.dial("1")
+		s.publish("a")
+		assert.Equal(t, []string{"a"}, c.messages(1))
+		assert.Contains(t, s.log.String(), "Event failed")
+	}
 }
 
 func TestCompressionIsForThoseWhoAskForIt(t *testing.T) {

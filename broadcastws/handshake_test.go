@@ -203,6 +203,7 @@ func TestNewListsEveryBadOption(t *testing.T) {
 	}
 }
 
+// Promise 81.
 func TestATicketIsToldOfItsEndOnce(t *testing.T) {
 	var admitted, ended atomic.Int64
 	s := start(t, func(o *options) {

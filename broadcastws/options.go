@@ -2,11 +2,9 @@ package broadcastws
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/internal/stream"
@@ -19,18 +17,20 @@ import (
 type Options[T any] struct {
 	// Admit decides what a request may watch, or refuses it; authenticate the client here. A
 	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with
-	// 503, its ErrInvalid with 400, and any other error with 500. Everything else that can refuse a
-	// handshake is checked before Admit is called.
+	// 503, its ErrInvalid with 400, and any other error with 500. The names in the ticket may come
+	// from the client: bad ones are answered with 400, but a bad option with 500. All else that can
+	// refuse a handshake is checked before Admit is called. Drain does not wait for Admit.
 	Admit func(*http.Request) (Ticket, error)
 
 	// Encode appends a message as clients get it. It is called once for each message, however many
 	// sockets watch the chat, and sometimes again, such as for a client that lags far behind. The
 	// delivery has no Missed and no Device. If Encode fails, the sockets get a [Missed] event in
-	// place of the message. Unless Binary is set, the result must be UTF-8. nil: JSON of the chat,
-	// the message, its Seq and its Position.
+	// place of the message; unless Binary is set, it also fails if the result is not UTF-8. nil:
+	// JSON of the chat, the message, its Seq and its Position.
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)
 
-	// Event appends an event as clients get it. nil: JSON, as in the package documentation.
+	// Event appends an event as clients get it. If it fails as Encode may, the default takes its
+	// place. nil: JSON, as in the package documentation.
 	Event func(dst []byte, e Event) []byte
 
 	// Receive is called with each message that a client sends, one call at a time for each socket.
@@ -136,25 +136,9 @@ func (o Options[T]) withDefaults() (Options[T], *stream.Problems) {
 // config returns the options that do not concern WebSockets.
 func (o *Options[T]) config() stream.Config[T] {
 	return stream.Config[T]{
-		Admit: o.Admit, Encode: o.encode(), Event: o.Event, Replay: o.Replay,
+		Admit: o.Admit, Encode: o.Encode, Event: o.Event, Replay: o.Replay,
 		Ping: o.Ping, WriteTimeout: o.WriteTimeout, Pace: o.Pace, BatchBytes: o.BatchBytes,
 		Origins: o.Origins, Hosts: o.Hosts, CloseCode: o.CloseCode, Observe: o.Observe,
-		Logger: o.Logger, Framer: framer{opcode: dataOpcode(o.Binary)},
-	}
-}
-
-// encode returns Encode, but with an error for text that no client would accept.
-func (o *Options[T]) encode() func([]byte, broadcast.Delivery[T]) ([]byte, error) {
-	encode := o.Encode
-	if encode == nil || o.Binary {
-		return encode
-	}
-	return func(dst []byte, d broadcast.Delivery[T]) ([]byte, error) {
-		begin := len(dst)
-		dst, err := encode(dst, d)
-		if err == nil && !utf8.Valid(dst[begin:]) {
-			err = fmt.Errorf("a text frame must be UTF-8")
-		}
-		return dst, err
+		Logger: o.Logger, Framer: framer{dataOpcode(o.Binary)}, Text: !o.Binary,
 	}
 }

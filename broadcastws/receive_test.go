@@ -42,6 +42,31 @@ func TestReceiveGetsWhatAClientSendsAndMayAnswerItAlone(t *testing.T) {
 	assert.Equal(t, []string{"to all"}, two.messages(1))
 }
 
+// Promise 87.
+func TestTextThatIsNotUTF8IsNotSentAndEndsNothing(t *testing.T) {
+	for _, binary := range []bool{false, true} {
+		failed := make(chan error, 1)
+		s := start(t, func(o *options) {
+			o.Binary = binary
+			o.Receive = func(_ context.Context, c *broadcastws.Conn, message []byte) error {
+				failed <- c.Send([]byte{0xff})
+				return c.Send([]byte(`{"message":"next"}`))
+			}
+		})
+		c := s.dial("1")
+		c.send("a")
+		if binary {
+			require.NoError(t, <-failed)
+			text, err := c.read()
+			require.NoError(t, err)
+			assert.Equal(t, []byte{0xff}, text)
+		} else {
+			require.ErrorIs(t, <-failed, broadcast.ErrInvalid)
+		}
+		assert.Equal(t, []string{"next"}, c.messages(1))
+	}
+}
+
 func TestOneAdmitServesSocketsAndStreams(t *testing.T) {
 	both := func(*http.Request) (broadcastws.Ticket, error) {
 		return broadcastws.Ticket{Chat: "c", Device: "1"}, nil

@@ -34,22 +34,22 @@ func New[T any](b *broadcast.Broker[T], o Options[T]) (*Server[T], error) {
 // handshake is answered, so a client whose socket is open gets everything published from then on. A
 // client that reconnects resumes with after=POSITION in its query.
 func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.Check(w, r) || s.core.EnterOrRefuse(w, r) != nil {
+	if !s.Check(w, r) {
 		return
 	}
-	var k *socket[T]
-	defer func() {
-		if k == nil { // refused, or Admit has panicked
-			s.core.Leave()
-		}
-	}()
 	wish := wishOf(r)
 	t, sub := s.core.Subscribe(w, r, wish)
 	if sub == nil {
 		return
 	}
-	if k, _ = s.open(w, r, t, sub, wish); k == nil { // it has answered
-		stream.End(t)
+	var k *socket[T]
+	defer func() {
+		if k == nil { // refused
+			defer s.core.Leave()
+			stream.End(t)
+		}
+	}()
+	if k, _ = s.open(w, r, t, sub, wish); k == nil {
 		return
 	}
 	// A goroutine of net/http that waited here would keep its stack and its buffers, which take as

@@ -29,9 +29,14 @@ type Conn struct {
 func (c *Conn) Ticket() Ticket { return c.ticket }
 
 // Send sends one frame to this client alone. It may be called concurrently, and does not retain
-// message. It blocks while the client does not read, at most for twice the WriteTimeout. An error
-// means that the socket is ending. The frame may overtake messages that were published before it.
+// message. It blocks while the client does not read, at most for twice the WriteTimeout. Unless
+// Binary is set, a message that is not UTF-8 is not sent, which is a [broadcast.ErrInvalid]. Any
+// other error means that the socket is ending. The frame may overtake messages that were published
+// before it.
 func (c *Conn) Send(message []byte) error {
+	if c.framer.opcode == opText && !utf8.Valid(message) {
+		return stream.ErrNotText
+	}
 	frame := c.framer.AppendMessage(make([]byte, 0, len(message)+16), message, broadcast.Position{})
 	_, err := c.conn.Write(frame)
 	switch {

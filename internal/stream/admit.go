@@ -2,11 +2,13 @@ package stream
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime/debug"
 	"slices"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/internal/names"
 )
 
 // Check refuses what can be refused without knowing the client: a method other than GET, a foreign
@@ -39,7 +41,9 @@ func (c *Core[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		refusal = &Refusal{Status: http.StatusInternalServerError}
 	}
 	c.tellRefused(aboutOf(r), refusal.Status)
-	refusal.write(w)
+	if c.Answer == nil || !c.Answer(w, r, refusal) {
+		refusal.write(w)
+	}
 }
 
 func (c *Core[T]) askAdmit(r *http.Request) (t Ticket, err error) {
@@ -60,7 +64,9 @@ func WishOf(text string) Wish {
 	return w
 }
 
-// Subscribe calls Admit and makes the subscription. If it returns nil, it has answered the request.
+// Subscribe calls Admit, enters the doors, and makes the subscription. If it returns nil, it has
+// answered the request; otherwise the caller must call Leave. The doors are entered after Admit, so
+// that an Admit that hangs does not hold up Drain.
 func (c *Core[T]) Subscribe(
 	w http.ResponseWriter, r *http.Request, wish Wish,
 ) (Ticket, *broadcast.Subscriber[T]) {
@@ -72,18 +78,43 @@ func (c *Core[T]) Subscribe(
 		c.Refuse(w, r, err)
 		return t, nil
 	}
-	options := append([]broadcast.SubscribeOption{
-		broadcast.Resume(wish.After), broadcast.Replay(c.Replay),
-	}, t.Subscribe...)
-	sub, err := c.subscribe(t, options)
+	if c.EnterOrRefuse(w, r) != nil {
+		End(t)
+		return t, nil
+	}
+	sub, err := c.subscribe(t, wish)
 	if err != nil {
+		defer c.Leave()
 		End(t)
 		c.Refuse(w, r, err)
 	}
 	return t, sub
 }
 
-func (c *Core[T]) subscribe(
+func (c *Core[T]) subscribe(t Ticket, wish Wish) (*broadcast.Subscriber[T], error) {
+	if problem := problemOf(t); problem != "" {
+		return nil, &Refusal{Status: http.StatusBadRequest, Text: problem}
+	}
+	options := append([]broadcast.SubscribeOption{
+		broadcast.Resume(wish.After), broadcast.Replay(c.Replay),
+	}, t.Subscribe...)
+	sub, err := c.subscribeWith(t, options)
+	if errors.Is(err, broadcast.ErrInvalid) {
+		err = fmt.Errorf("%v", err) // an option of the service: the client has done nothing wrong
+	}
+	return sub, err
+}
+
+// problemOf returns what is wrong with the names of a ticket, which may come from the client.
+func problemOf(t Ticket) string {
+	problem := names.Problem("chat", t.Chat)
+	if problem == "" && t.Device != "" {
+		problem = names.Problem("device", t.Device)
+	}
+	return problem
+}
+
+func (c *Core[T]) subscribeWith(
 	t Ticket, options []broadcast.SubscribeOption,
 ) (*broadcast.Subscriber[T], error) {
 	if t.Device == "" {

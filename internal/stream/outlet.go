@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fbd86cad/broadcast"
 )
@@ -44,6 +45,9 @@ var (
 	// ErrSilent means that the client did not answer pings.
 	ErrSilent = errors.New("the client did not answer")
 )
+
+// ErrNotText refuses bytes that a client would take for a breach of the protocol.
+var ErrNotText = fmt.Errorf("%w: text that is not UTF-8", broadcast.ErrInvalid)
 
 // NewOutlet returns the outlet of a subscription. The caller must call Close.
 func (c *Core[T]) NewOutlet(
@@ -297,7 +301,16 @@ func (o *Outlet[T]) encode(dst []byte, d *broadcast.Delivery[T]) (payload []byte
 
 func (c *Core[T]) tryEncode(dst []byte, d *broadcast.Delivery[T]) (payload []byte, err error) {
 	defer RecoverAs(&err)
-	return c.Encode(dst, *d)
+	payload, err = c.Encode(dst, *d)
+	return payload, cmp.Or(err, c.checkText(payload))
+}
+
+// checkText returns an error for text that no client would accept.
+func (c *Core[T]) checkText(payload []byte) error {
+	if c.Text && !utf8.Valid(payload) {
+		return ErrNotText
+	}
+	return nil
 }
 
 // addMissed adds a Missed event, if messages are missing.
@@ -323,7 +336,8 @@ func (o *Outlet[T]) addEvent(b *Batch, e Event) {
 
 func (c *Core[T]) tryEvent(dst []byte, e Event) (payload []byte, err error) {
 	defer RecoverAs(&err)
-	return c.Event(dst, e), nil
+	payload = c.Event(dst, e)
+	return payload, c.checkText(payload)
 }
 
 // event returns an event of a kind.

@@ -14,8 +14,8 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// A Config holds the options of a [Core]. New checks them; all but Pace, Replay, Origins, Hosts and
-// Observe must be set.
+// A Config holds the options of a [Core]. New checks them; Admit, Ping, WriteTimeout, BatchBytes and
+// Framer must be set.
 type Config[T any] struct {
 	Admit  func(*http.Request) (Ticket, error)
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)
@@ -34,6 +34,10 @@ type Config[T any] struct {
 	Logger    *slog.Logger
 
 	Framer Framer
+	Text   bool // what Encode and Event append must be UTF-8
+
+	// Answer answers a refused request in a way of its own, or returns false. nil: it never does.
+	Answer func(http.ResponseWriter, *http.Request, *Refusal) bool
 }
 
 // A Framer formats frames. Its methods may be called concurrently.
