@@ -48,7 +48,7 @@ func parse(t *testing.T, text []byte) (first byte, payload []byte) {
 // Promise 82.
 func FuzzAFrameIsReadAsItWasWritten(f *testing.F) {
 	for _, size := range []int{0, 1, 125, 126, 127, 1<<16 - 1, 1 << 16, 1<<16 + 1} {
-		f.Add(strings.Repeat("x", min(size, 10)), uint16(size/10), true)
+		f.Add(strings.Repeat("x", size), uint16(1), true)
 	}
 	f.Add("\x00\xff", uint16(3), false)
 	f.Fuzz(func(t *testing.T, text string, times uint16, binary bool) {

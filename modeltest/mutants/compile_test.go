@@ -45,27 +45,30 @@ func TestEveryFaultCompiles(t *testing.T) {
 	}
 }
 
-// exportsOf returns the files with the types of all packages that the library needs, by import
-// path.
+// exportsOf returns the files with the types of all packages that the library and the sockets need,
+// by import path.
 func exportsOf(t *testing.T, root string) map[string]string {
 	t.Helper()
-	list := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export", "./...")
-	list.Dir = root
-	list.Env = append(os.Environ(), "GOWORK=off")
-	output, err := list.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	exports := make(map[string]string)
-	for d := json.NewDecoder(bytes.NewReader(output)); ; {
-		var p struct{ ImportPath, Export string }
-		if err := d.Decode(&p); err == io.EOF {
-			return exports
-		} else if err != nil {
+	for _, module := range []string{".", sockets} {
+		list := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export", "./...")
+		list.Dir = filepath.Join(root, module)
+		list.Env = append(os.Environ(), "GOWORK=off")
+		output, err := list.Output()
+		if err != nil {
 			t.Fatal(err)
 		}
-		exports[p.ImportPath] = p.Export
+		for d := json.NewDecoder(bytes.NewReader(output)); ; {
+			var p struct{ ImportPath, Export string }
+			if err := d.Decode(&p); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			exports[p.ImportPath] = p.Export
+		}
 	}
+	return exports
 }
 
 // check looks whether the types of a package agree, with some of its files changed.

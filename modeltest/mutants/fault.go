@@ -41,7 +41,7 @@ var table embed.FS
 //
 //	fault: what is wrong, in words
 //	test: the test that must go red, with a folder before its name if it is not the root; -race in front if only that detects it;
-//	      modeltest/laws is the only one outside of the library's module
+//	      of other modules than the library's only broadcastws and modeltest/laws
 //	@@ the file; more such hunks for more edits
 //	 a line that stays
 //	-a line that goes

@@ -44,8 +44,11 @@ func findRoot() (string, error) {
 // library is built with coverage counters for it, which takes no overlay.
 const laws = "modeltest/laws"
 
+// sockets is a module that is copied whole.
+const sockets = "broadcastws"
+
 // copyLibrary copies the module at root to a folder in temp: without hidden folders, and without
-// the modules inside of it but for what laws needs.
+// the modules inside of it but for sockets and what laws needs.
 func copyLibrary(root, temp string) (*library, error) {
 	l := &library{filepath.Join(temp, "library"), temp}
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
@@ -63,7 +66,9 @@ func copyLibrary(root, temp string) (*library, error) {
 		case entry.IsDir() && strings.HasPrefix(filepath.ToSlash(relative), path.Dir(laws)+"/"):
 			return filepath.SkipDir
 		case entry.IsDir():
-			if _, err := os.Stat(filepath.Join(name, "go.mod")); relative != "." && (err == nil || strings.HasPrefix(entry.Name(), ".")) {
+			_, err := os.Stat(filepath.Join(name, "go.mod"))
+			isOther := err == nil && relative != "." && relative != sockets
+			if isOther || relative != "." && strings.HasPrefix(entry.Name(), ".") {
 				return filepath.SkipDir
 			}
 			return os.Mkdir(target, 0o755)
