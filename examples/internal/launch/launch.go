@@ -1,5 +1,5 @@
 // Package launch runs the examples as processes of their own, as people run them. Only tests import
-// it, and the commands that take pictures.
+// it, and the command that takes the messenger's picture.
 package launch
 
 import (

@@ -18,17 +18,7 @@ const (
 
 // String returns the state as one word.
 func (s State) String() string {
-	switch s {
-	case Connecting:
-		return "connecting"
-	case Online:
-		return "online"
-	case Offline:
-		return "offline"
-	case Closed:
-		return "closed"
-	}
-	return "unknown"
+	return map[State]string{Connecting: "connecting", Online: "online", Offline: "offline", Closed: "closed"}[s]
 }
 
 // An EventKind says what an Event is about, and which of its fields are set.
@@ -39,7 +29,7 @@ const (
 	Message      EventKind = iota // Name wrote Text
 	Joined                        // Name came into the room
 	Left                          // Name is gone
-	Members                       // Members is who is in the room, now
+	Members                       // it is known who is in the room: after a join, and after changes that are not told
 	StateChanged                  // State, and what Err and Retry say about it
 	Missed                        // Missed messages were lost at this place
 	FileShared                    // Name has uploaded File
@@ -55,7 +45,7 @@ type Event struct {
 	Text    string        // Message, Notice
 	At      time.Time     // when the server accepted it
 	Missed  uint64        // Missed: how many messages were lost at this place
-	Members []string      // Members: who is in Room, sorted; sent after a join and after every resync
+	Members []string      // Members, Joined, Left: who is in Room now, sorted
 	File    File          // FileShared
 	State   State         // StateChanged
 	Err     error         // StateChanged to Offline or Closed: why

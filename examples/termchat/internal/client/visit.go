@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -19,8 +18,8 @@ type visit struct {
 	ctx    context.Context // ends when the client leaves the room
 	room   string
 
-	after   string              // the position up to which everything was handed out; "" before the first connection
-	members map[string]struct{} // who is there
+	after   string   // the position up to which everything was handed out; "" before the first connection
+	members []string // who is there, sorted; events share it, so it is replaced and not changed
 }
 
 // longWait is how long events may wait to be read before that may be why the server cuts the
@@ -87,17 +86,18 @@ func (v *visit) greet(f wire.Frame) {
 
 // start begins with the members that the server knows.
 func (v *visit) start(names []string) {
-	v.members = make(map[string]struct{}, len(names))
-	for _, name := range names {
-		v.members[wire.Line(name)] = struct{}{}
+	v.members = make([]string, len(names))
+	for i, name := range names {
+		v.members[i] = wire.Line(name)
 	}
-	v.emit(Event{Kind: Members, Members: slices.Sorted(maps.Keys(v.members))})
+	slices.Sort(v.members)
+	v.emit(Event{Kind: Members, Members: v.members})
 }
 
 // handle emits the events for a frame.
 func (v *visit) handle(f wire.Frame) {
 	name := wire.Line(f.Device)
-	_, there := v.members[name]
+	i, there := slices.BinarySearch(v.members, name)
 	switch {
 	case f.Message != nil && f.Message.File != nil:
 		m := f.Message
@@ -108,11 +108,11 @@ func (v *visit) handle(f wire.Frame) {
 	case f.Event == broadcastws.Missed:
 		v.emit(Event{Kind: Missed, Missed: f.Missed})
 	case f.Event == broadcastws.Joined && !there: // otherwise the members have told it already
-		v.members[name] = struct{}{}
-		v.emit(Event{Kind: Joined, Name: name, At: time.Now()})
+		v.members = slices.Insert(slices.Clone(v.members), i, name)
+		v.emit(Event{Kind: Joined, Name: name, At: time.Now(), Members: v.members})
 	case f.Event == broadcastws.Left && there:
-		delete(v.members, name)
-		v.emit(Event{Kind: Left, Name: name, At: time.Now()})
+		v.members = slices.Delete(slices.Clone(v.members), i, i+1)
+		v.emit(Event{Kind: Left, Name: name, At: time.Now(), Members: v.members})
 	case f.Event == broadcastws.Resync:
 		v.start(f.Devices)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 
@@ -105,13 +104,8 @@ func (t *terminal) note(e client.Event) {
 		t.state = e.State
 		close(t.changed)
 		t.changed = make(chan struct{})
-	case client.Members:
-		t.members = slices.Clone(e.Members)
-	case client.Joined:
-		t.members = append(t.members, e.Name)
-		slices.Sort(t.members)
-	case client.Left:
-		t.members = slices.DeleteFunc(t.members, func(name string) bool { return name == e.Name })
+	case client.Members, client.Joined, client.Left:
+		t.members = e.Members
 	}
 }
 
@@ -210,7 +204,7 @@ func (t *terminal) say(ctx context.Context, text string) error {
 
 func (t *terminal) who() {
 	t.mu.Lock()
-	members := slices.Clone(t.members)
+	members := t.members
 	t.mu.Unlock()
 	t.print(fmt.Sprintf("* in %s: %s", t.chat.Room(), strings.Join(members, ", ")))
 }

@@ -19,9 +19,11 @@ func (m *model) event(e *client.Event) {
 	case client.Message:
 		m.log.add(&entry{kind: said, at: e.At, name: name, text: m.elsewhere(e) + clean(e.Text)})
 	case client.Joined:
-		m.joined(e, name)
+		m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + "→ " + name + " joined"})
+		m.present(e)
 	case client.Left:
-		m.left(e, name)
+		m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + "← " + name + " left"})
+		m.present(e)
 	case client.Members:
 		m.present(e)
 	case client.StateChanged:
@@ -44,20 +46,6 @@ func (m *model) elsewhere(e *client.Event) string {
 	return ""
 }
 
-func (m *model) joined(e *client.Event, name string) {
-	m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + "→ " + name + " joined"})
-	if m.elsewhere(e) == "" {
-		m.members = insert(m.members, name)
-	}
-}
-
-func (m *model) left(e *client.Event, name string) {
-	m.log.add(&entry{kind: aside, at: e.At, text: m.elsewhere(e) + "← " + name + " left"})
-	if m.elsewhere(e) == "" {
-		m.members = remove(m.members, name)
-	}
-}
-
 // present replaces the list of members, unless it is that of a room that was left.
 func (m *model) present(e *client.Event) {
 	if m.elsewhere(e) != "" {
@@ -76,7 +64,10 @@ func (m *model) changed(e *client.Event) {
 	m.retryAt = m.now.Add(e.Retry)
 	switch e.State {
 	case client.Offline:
-		m.trouble(reason(e.Err))
+		if why := reason(e.Err); why != m.lost { // which is said once while connecting fails
+			m.say(failed, why)
+			m.lost = why
+		}
 	case client.Online:
 		if m.lost != "" {
 			m.say(aside, "connected again")
@@ -86,15 +77,6 @@ func (m *model) changed(e *client.Event) {
 		m.say(failed, "the chat is over: "+reason(e.Err))
 		m.say(aside, "/quit leaves")
 	}
-}
-
-// trouble shows why there is no connection, but only once while connecting fails for the same
-// reason.
-func (m *model) trouble(why string) {
-	if why != m.lost {
-		m.say(failed, why)
-	}
-	m.lost = why
 }
 
 // reason returns an error in words.

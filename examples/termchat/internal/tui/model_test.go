@@ -21,9 +21,9 @@ func TestMessagesJoinsAndLeavesAppearInTheirOrder(t *testing.T) {
 	s := newScreen(t, 80, 12)
 	s.happens(
 		state(client.Online), present("ann"),
-		client.Event{Kind: client.Joined, Room: "general", Name: "bob"},
+		client.Event{Kind: client.Joined, Room: "general", Name: "bob", Members: []string{"ann", "bob"}},
 		message("bob", "hello"),
-		client.Event{Kind: client.Left, Room: "general", Name: "bob"},
+		client.Event{Kind: client.Left, Room: "general", Name: "bob", Members: []string{"ann"}},
 		message("ann", "gone already"),
 	)
 	shown := s.shows()
@@ -285,8 +285,8 @@ func TestWithoutColoursThereAreNone(t *testing.T) {
 // fill puts something of every kind on the screen.
 func fill(s *screen) {
 	s.happens(
-		state(client.Online), present("ann", "bob", strings.Repeat("long", 20), "日本語の名前です"),
-		client.Event{Kind: client.Joined, Room: "general", Name: "carl"},
+		state(client.Online), client.Event{Kind: client.Joined, Room: "general", Name: "carl"},
+		present("ann", "bob", strings.Repeat("long", 20), "日本語の名前です"),
 		message("bob", strings.Repeat("word ", 60)),
 		message("日本語の名前です", strings.Repeat("日本語", 60)),
 		message(strings.Repeat("long", 20), strings.Repeat("x", 300)),
@@ -398,20 +398,6 @@ func TestFilesThatAreRememberedAreBounded(t *testing.T) {
 	}
 	assert.Len(t, s.files, maxFiles)
 	assert.Equal(t, fmt.Sprint(3*maxFiles-1), s.files[maxFiles-1].ID)
-}
-
-func TestComingAndGoingKeepsTheMembersSortedAndOnce(t *testing.T) {
-	s := newScreen(t, 80, 8)
-	joined := func(kind client.EventKind, name string) {
-		s.happens(client.Event{Kind: kind, Room: "general", Name: name})
-	}
-	for _, name := range []string{"carl", "ann", "bob", "ann"} {
-		joined(client.Joined, name)
-	}
-	assert.Equal(t, []string{"ann", "bob", "carl"}, s.members)
-	joined(client.Left, "nobody")
-	joined(client.Left, "bob")
-	assert.Equal(t, []string{"ann", "carl"}, s.members)
 }
 
 func TestCompletionIsForTheEndOfALineOnly(t *testing.T) {

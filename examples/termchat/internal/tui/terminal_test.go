@@ -3,7 +3,6 @@
 package tui
 
 import (
-	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -14,62 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
-	"github.com/fbd86cad/broadcast/examples/termchat/internal/tmux"
 )
-
-// terminal is a real one, whose failures are the test's.
-type terminal struct {
-	*tmux.Terminal
-	t *testing.T
-}
 
 // terminals returns a way to open terminals that are there until the test ends.
 func terminals(t *testing.T) func(width, height int, program ...string) *terminal {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("a real terminal takes a while")
-	}
-	server, err := tmux.Start()
-	if errors.Is(err, tmux.ErrMissing) {
-		t.Skip("needs a terminal: ", err)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, server.Close()) })
+	m := startTmux(t)
 	return func(width, height int, program ...string) *terminal {
 		t.Helper()
-		environ := []string{"TERM=screen-256color", asScreen + "=", "ENV=", "NO_COLOR="}
-		opened, err := server.Open(width, height, environ, program...)
-		require.NoError(t, err)
-		return &terminal{opened, t}
+		return m.terminal(width, height, []string{"TERM=screen-256color", asScreen + "=", "ENV=", "NO_COLOR="}, program...)
 	}
-}
-
-func (x *terminal) enter(line string) { x.t.Helper(); require.NoError(x.t, x.Enter(line)) }
-
-func (x *terminal) press(keys ...string) { x.t.Helper(); require.NoError(x.t, x.Press(keys...)) }
-
-func (x *terminal) resize(width, height int) {
-	x.t.Helper()
-	require.NoError(x.t, x.Resize(width, height))
-}
-
-func (x *terminal) shows(texts ...string) {
-	x.t.Helper()
-	require.NoError(x.t, x.Wait(within, texts...))
-}
-
-// becomes waits for a screen.
-func (x *terminal) becomes(what string, seen func(screen string) bool) {
-	x.t.Helper()
-	require.NoError(x.t, x.WaitFor(within, what, seen))
 }
 
 // modes are the terminal's, as far as tmux tells them: alternate screen, cursor, mouse, keypad.
 func (x *terminal) modes() string {
 	x.t.Helper()
-	modes, err := x.Ask("#{alternate_on} #{cursor_flag} #{mouse_any_flag} #{keypad_flag} #{keypad_cursor_flag}")
-	require.NoError(x.t, err)
-	return modes
+	return x.ask("#{alternate_on} #{cursor_flag} #{mouse_any_flag} #{keypad_flag} #{keypad_cursor_flag}")
 }
 
 // shell is a terminal with a shell in it that has told how its line discipline is.
@@ -129,9 +88,7 @@ func TestASignalLeavesTheTerminalAsItWas(t *testing.T) {
 // foreground is the process that has the terminal: the full screen.
 func (x *terminal) foreground() int {
 	x.t.Helper()
-	shell, err := x.Ask("#{pane_pid}")
-	require.NoError(x.t, err)
-	stat, err := os.ReadFile("/proc/" + shell + "/stat")
+	stat, err := os.ReadFile("/proc/" + x.ask("#{pane_pid}") + "/stat")
 	if err != nil {
 		x.t.Skip("needs /proc: ", err)
 	}
@@ -147,7 +104,7 @@ func TestALostTerminalEndsTheProgram(t *testing.T) {
 	x := shell(t)
 	x.open()
 	pid := x.foreground()
-	require.NoError(t, x.Close())
+	x.close()
 	exampletest.Soon(t, "the process ends", func() bool { return syscall.Kill(pid, 0) != nil })
 }
 

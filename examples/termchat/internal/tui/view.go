@@ -123,7 +123,7 @@ func (m *model) connection() string {
 	case client.Online:
 		look = m.styles.online
 	case client.Connecting:
-		look, sign, text = m.styles.waiting, "◌", "connecting"
+		look, sign = m.styles.waiting, "◌"
 	case client.Offline:
 		look, sign = m.styles.offline, "○"
 		text = "offline, " + m.countdown()
