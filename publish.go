@@ -181,12 +181,14 @@ func (a *admission[T]) runEndHooks() {
 
 // Limits of sampling, in picks. Moving movesPerPick messages that fit costs as much as one pick.
 const (
-	publisherPicks = 16  // by one Publish or TryPublish, for all readers together
+	publisherPicks = 16  // by one Publish or TryPublish, for all of the chat; and calls of samplers
 	workerPicks    = 256 // by a worker of the distributor, before other work has its turn
 	movesPerPick   = 32
 )
 
-// sampleForOthers is a publisher's share of sampling for laggards. No lock is held.
+// sampleForOthers is a publisher's share of sampling for laggards. No lock is held. Samplers have a
+// budget of their own: readers with DropRandom, which the distributor samples for too, must not use
+// up what only publishers do.
 func (c *chat[T]) sampleForOthers() {
 	if c.handOver(c.samplePiece(&c.lagging.random, publisherPicks)) {
 		c.shared.distributor.Do(c.sampleForDistributor)

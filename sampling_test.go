@@ -550,6 +550,25 @@ func TestOnePublishCallsSamplersABoundedNumberOfTimes(t *testing.T) {
 	})
 }
 
+// Promise 20: publishers do 16 of each, because nobody else does what they leave of samplers.
+func TestACrowdWithDropRandomLeavesPublishersTimeForSamplers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const buffer = 4
+		b := unaudited[int](t, broadcast.WithPatience(0), broadcast.WithSampling(broadcast.DropRandom), broadcast.WithBuffer(buffer))
+		for i := range 1_000 {
+			b.join(chat, strconv.Itoa(i))
+		}
+		calls := 0
+		b.join(chat, "sampler", broadcast.WithSampler(func(broadcast.Backlog[int], int) int { calls++; return 0 }))
+		broadcast.StopDistributor(b.Broker)
+		b.publish(chat, make([]int, buffer)...)
+		for n := range 100 {
+			b.publish(chat, 0)
+			require.Equal(t, n+1, calls)
+		}
+	})
+}
+
 // Promise 22: a sampler that exits the goroutine of a publisher does not keep it from running the
 // others.
 func TestASamplerThatExitsThePublisherIsNotTheLastToRun(t *testing.T) {
