@@ -63,12 +63,13 @@ func (c *chat[T]) eachDeviceLocked(visit func(device string, s *Subscriber[T])) 
 // moment; subscriptions that begin or end meanwhile may or may not be visited, and an anonymous one
 // may be visited twice.
 func (c *chat[T]) eachReaderLocked(visit func(s *Subscriber[T])) {
-	c.eachDeviceLocked(func(_ string, s *Subscriber[T]) {
+	var p pieces
+	for _, s := range c.readers.All() {
 		if s != nil && s.end.Load() == nil {
 			visit(s)
 		}
-	})
-	var p pieces
+		p.visited(&c.gate)
+	}
 	// Backwards, because the last one moves to the place of one that ends.
 	for i := c.anonymousCountLocked() - 1; i >= 0; i = min(i, c.anonymousCountLocked()) - 1 {
 		visit(*c.anonymous.At(i))

@@ -387,6 +387,45 @@ func TestWhateverLooksAtAllReadersOfAChatGivesWayToOthers(t *testing.T) {
 	}
 }
 
+// Promise 54, by a count: the lock is released after each 128 readers, whatever they are.
+func TestNoHoldOfALockVisitsMoreReadersThanAPiece(t *testing.T) {
+	for name, call := range map[string]func(b *auditedBroker[int]) (visited int){
+		"Stats": func(b *auditedBroker[int]) int { return b.Stats().Subscribers },
+		"ChatStats": func(b *auditedBroker[int]) int {
+			stats, _ := b.ChatStats(chat)
+			return stats.Subscribers
+		},
+		"Subscriptions": func(b *auditedBroker[int]) int { return len(slices.Collect(b.Subscriptions(chat))) },
+		"Laggards":      func(b *auditedBroker[int]) int { return len(b.Laggards(1_000_000)) },
+		"Devices":       func(b *auditedBroker[int]) int { return len(b.Devices(chat)) },
+	} {
+		for _, crowd := range []struct{ devices, anonymous int }{
+			{piece, 0}, {0, piece}, {piece - 1, piece - 1}, {10*piece + 1, 10*piece - 1},
+		} {
+			t.Run(fmt.Sprintf("%s/devices=%d/anonymous=%d", name, crowd.devices, crowd.anonymous), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					b := newBroker[int](t)
+					for i := range crowd.devices {
+						b.join(chat, fmt.Sprint(i))
+					}
+					for range crowd.anonymous {
+						b.joinAnonymous(chat)
+					}
+					b.publish(chat, 1) // all are behind
+					released, visited := 0, 0
+					broadcast.Yielding(b.Broker, chat, func(int, int) { released++ }, func() { visited = call(b) })
+					want := crowd.devices + crowd.anonymous
+					if name == "Devices" {
+						want = crowd.devices
+					}
+					require.Equal(t, want, visited)
+					require.Equal(t, visited/piece, released)
+				})
+			})
+		}
+	}
+}
+
 // Whatever goes on in between: all that was published when these joined stays in the sums, once for
 // each of them.
 func TestStatsCountEachSubscriptionOnceWhoeverComesAndGoesMeanwhile(t *testing.T) {
