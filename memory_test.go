@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -20,6 +21,15 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/internal/racedetector"
 )
+
+// What a subscriber takes is a size that the allocator has: one word more, and it takes 16 bytes
+// more.
+func TestASubscriberTakes208Bytes(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the size is that of amd64")
+	}
+	require.EqualValues(t, 208, reflect.TypeFor[broadcast.Subscriber[int]]().Size())
+}
 
 // Promise 27.
 func TestNeitherIdleSubscriptionsNorPublishingHaveGoroutines(t *testing.T) {
