@@ -35,6 +35,19 @@ func Subscribe[T any](
 	return s
 }
 
+// SubscribeAnonymous is [Subscribe] for a reader without a device.
+func SubscribeAnonymous[T any](
+	t testing.TB, b *broadcast.Broker[T], chat string, opts ...broadcast.SubscribeOption,
+) *broadcast.Subscriber[T] {
+	t.Helper()
+	s, err := b.SubscribeAnonymous(chat, opts...)
+	if err != nil {
+		t.Fatalf("an anonymous reader not subscribed to %q: %v", chat, err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 // Stall is [Subscribe] for a reader that takes the first n messages and then stops reading; if n is
 // 0, it never takes any. Stall does not block: a goroutine takes the n messages when they come, and
 // ends with the last of them or with the subscription. Do not read the subscription elsewhere.
@@ -53,8 +66,8 @@ func Stall[T any](
 	return s
 }
 
-// lookEvery is how often AwaitDevices looks. Sleeping in between lets the fake clock of a bubble
-// advance.
+// lookEvery is how often AwaitDevices and AwaitSubscribers look. Sleeping in between lets the fake
+// clock of a bubble advance.
 const lookEvery = time.Millisecond
 
 // AwaitDevices waits until exactly n devices are present in a chat, and returns their sorted names,
@@ -68,15 +81,35 @@ func AwaitDevices[T any](
 	t testing.TB, b *broadcast.Broker[T], chat string, n int, within time.Duration,
 ) []string {
 	t.Helper()
-	devices := b.Devices(chat)
-	for deadline := time.Now().Add(within); len(devices) != n; devices = b.Devices(chat) {
+	var devices []string
+	if !await(within, func() bool { devices = b.Devices(chat); return len(devices) == n }) {
+		t.Fatalf("within %v there were not %d devices in %q, but %d: %q; chats with subscribers: %q",
+			within, n, chat, len(devices), devices, b.Chats())
+	}
+	return devices
+}
+
+// AwaitSubscribers is [AwaitDevices] for services whose readers are anonymous: it waits until a
+// chat has exactly n open subscriptions, with a device or without.
+func AwaitSubscribers[T any](
+	t testing.TB, b *broadcast.Broker[T], chat string, n int, within time.Duration,
+) {
+	t.Helper()
+	var stats broadcast.ChatStats
+	if !await(within, func() bool { stats, _ = b.ChatStats(chat); return stats.Subscribers == n }) {
+		t.Fatalf("within %v there were not %d subscribers of %q, but %d; chats with subscribers: %q",
+			within, n, chat, stats.Subscribers, b.Chats())
+	}
+}
+
+// await looks until it sees what it waits for. It returns false if that takes too long.
+func await(within time.Duration, look func() bool) bool {
+	for deadline := time.Now().Add(within); !look(); {
 		left := time.Until(deadline)
 		if left <= 0 {
-			t.Fatalf("within %v there were not %d devices in %q, but %d: %q; chats with subscribers: %q",
-				within, n, chat, len(devices), devices, b.Chats())
-			return nil
+			return false
 		}
 		time.Sleep(min(left, lookEvery))
 	}
-	return devices
+	return true
 }

@@ -50,6 +50,18 @@ func TestSubscribeSaysWhyItWasRefused(t *testing.T) {
 	requireFailure(t, func(t testing.TB) { broadcasttest.Subscribe(t, b, "room", "ann") }, `"ann" not subscribed to "room": broadcast: closed`)
 }
 
+func TestSubscribeAnonymousEndsWithTheTest(t *testing.T) {
+	b := broadcasttest.New[string](t)
+	requirePass(t, func(t testing.TB) {
+		broadcasttest.SubscribeAnonymous(t, b, "room")
+		require.Equal(t, 1, b.Stats().Subscribers)
+		require.Empty(t, b.Devices("room"))
+	})
+	require.Zero(t, b.Stats().Subscribers)
+	requireFailure(t, func(t testing.TB) { broadcasttest.SubscribeAnonymous(t, b, "") },
+		`an anonymous reader not subscribed to "": broadcast: invalid`)
+}
+
 func TestStallTakesSomeMessagesAndThenNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, n := range []int{0, 1, 3} {
@@ -127,6 +139,24 @@ func TestAwaitDevicesSaysWhoIsThereInstead(t *testing.T) {
 			`within 2ms there were not 2 devices in "room", but 1: ["ann"]; chats with subscribers: ["hall" "room"]`)
 		requireFailure(t, func(t testing.TB) { broadcasttest.AwaitDevices(t, b, "room", 0, 0) },
 			`there were not 0 devices in "room", but 1: ["ann"]`)
+	})
+}
+
+func TestAwaitSubscribersCountsAnonymousOnesToo(t *testing.T) {
+	bothClocks(t, func(t *testing.T) {
+		b := broadcasttest.New[string](t)
+		broadcasttest.AwaitSubscribers(t, b, "room", 0, 0)
+		go func() {
+			time.Sleep(time.Millisecond)
+			_, err := b.Subscribe("room", "ann")
+			assert.NoError(t, err)
+			time.Sleep(time.Millisecond)
+			_, err = b.SubscribeAnonymous("room")
+			assert.NoError(t, err)
+		}()
+		broadcasttest.AwaitSubscribers(t, b, "room", 2, time.Minute)
+		requireFailure(t, func(t testing.TB) { broadcasttest.AwaitSubscribers(t, b, "room", 3, 2*time.Millisecond) },
+			`within 2ms there were not 3 subscribers of "room", but 2; chats with subscribers: ["room"]`)
 	})
 }
 

@@ -54,7 +54,7 @@
 //
 // [New] checks that no goroutine is left inside package broadcast when the test ends. If the
 // service makes its own broker, begin the test with [CheckLeaks]. To check that a service closes
-// its subscriptions, use [AwaitDevices] with n = 0.
+// its subscriptions, use [AwaitDevices] with n = 0, or [AwaitSubscribers] if they are anonymous.
 //
 // # Goroutines
 //
