@@ -120,6 +120,6 @@ func (o *Options[T]) config() stream.Config[T] {
 		Admit: o.Admit, Encode: o.Encode, Event: o.Event, Replay: o.Replay,
 		Ping: o.Ping, WriteTimeout: o.WriteTimeout, Pace: o.Pace, BatchBytes: o.BatchBytes,
 		Origins: o.Origins, Hosts: o.Hosts, CloseCode: o.CloseCode, Observe: o.Observe,
-		Logger: o.Logger, Framer: framer{o.Retry}, Text: true,
+		Logger: o.Logger, Transport: "sse", Framer: framer{o.Retry}, Text: true,
 	}
 }

@@ -39,14 +39,15 @@ func (s *Server[T]) serve(
 }
 
 // run delivers until the end, and tells the client why it ends.
-func (s *Server[T]) run(out *stream.Outlet[T]) error {
+func (s *Server[T]) run(out *stream.Outlet[T]) (reason error) {
+	reason = stream.ErrLeft // in case that a function of the options ends the goroutine
+	defer func() { s.core.TellClosed(out.About(), reason) }()
 	s.core.TellOpened(out.About())
-	reason := out.Run()
+	reason = out.Run()
 	if !errors.Is(reason, stream.ErrLeft) && !errors.Is(reason, stream.ErrTimeout) {
 		code, text := s.core.CloseCodeOf(reason, out.About())
 		_ = out.SendEnded(code, text, reason) // the client may as well have gone
 	}
-	s.core.TellClosed(out.About(), reason)
 	return reason
 }
 

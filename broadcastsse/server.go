@@ -91,6 +91,10 @@ func (s *Server[T]) Serve(
 // ctx.Err() when they have ended. After [broadcast.Broker.Shutdown] it only waits.
 func (s *Server[T]) Drain(ctx context.Context) error { return s.core.Drain(ctx) }
 
+// Stats returns the counters of the server, of which packages broadcastdebug, broadcastprom and
+// broadcastotel make figures. It does not block.
+func (s *Server[T]) Stats() Stats { return s.core.Stats() }
+
 // lastID returns where a client wants to resume. A browser that reconnects repeats the query of its
 // first request; what it has seen since is in the header.
 func lastID(r *http.Request) string {

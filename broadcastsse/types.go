@@ -84,6 +84,20 @@ const (
 // The goroutines of the streams call them concurrently, and block until they return.
 type Observer = stream.Observer
 
+// Stats holds the counters of a server since it was made:
+//
+//	Transport string          "sse"
+//	Connections int           streams that are open now: Opened without Closed
+//	Opened uint64             streams that have begun to deliver
+//	Closed map[string]uint64  streams that have ended, by reason, see docs/sockets.md
+//	Refused map[int]uint64    requests that were answered with an error, by status
+//	Batches uint64            batches written
+//	Frames uint64             messages and events in these
+//	Bytes uint64              bytes in these, before TLS
+//	ShortWrites uint64        with Hijack, batches that the kernel did not take at once
+//	ShortBytes uint64         bytes that were left of these
+type Stats = stream.Stats
+
 // Why a stream ends, besides the reasons for which a subscription does. Test for them with
 // [errors.Is].
 var (

@@ -15,7 +15,7 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastws"
 )
 
-// Promise 84.
+// Promises 59 and 84.
 func TestABatchThatGoesOutInPiecesArrivesWholeWithAPingInBetween(t *testing.T) {
 	var short atomic.Int64
 	s := start(t, func(o *options) {
@@ -50,6 +50,9 @@ func TestABatchThatGoesOutInPiecesArrivesWholeWithAPingInBetween(t *testing.T) {
 		i++
 	}
 	assert.Equal(t, 1, pongs)
+	stats := s.server.Stats()
+	assert.EqualValues(t, short.Load(), stats.ShortBytes)
+	assert.NotZero(t, stats.ShortWrites)
 }
 
 // Promise 84.

@@ -19,6 +19,8 @@ const (
 	codeKicked    = 4003
 )
 
+const internalError = "internal error" // the text of codeInternal
+
 // A CodeError is a reason that has a close code of its own.
 type CodeError struct {
 	Code int
@@ -35,34 +37,57 @@ func IsInternal(reason error) bool {
 }
 
 // CodeOf returns the close code and the text for the reason of an end.
-func CodeOf(reason error) (int, string) {
+func CodeOf(reason error) (code int, text string) {
+	_, code, text = classify(reason)
+	return code, text
+}
+
+// The reasons of ends in Stats.
+const (
+	reasonDrained    = "drained"    // the server or the broker shuts down
+	reasonEnded      = "ended"      // the chat has ended
+	reasonFailed     = "failed"     // anything else
+	reasonKicked     = "kicked"     // by Broker.Kick
+	reasonLeft       = "left"       // the client has closed it, or it broke
+	reasonOverloaded = "overloaded" // Receive returned ErrOverloaded
+	reasonReplaced   = "replaced"   // by a newer connection of the device
+	reasonSilent     = "silent"     // the client did not answer pings
+	reasonSlow       = "slow"       // the subscription was too slow, or stalled
+	reasonTimeout    = "timeout"    // the client did not read in time
+	reasonViolation  = "violation"  // the client sent what is refused, or the reason is a Refusal
+)
+
+// classify returns the word for the reason of an end in Stats, its close code, and its text.
+func classify(reason error) (word string, code int, text string) {
 	var refusal *Refusal
-	var code *CodeError
+	var coded *CodeError
 	switch {
-	case errors.As(reason, &code):
-		return code.Code, code.Text
+	case errors.As(reason, &coded):
+		return reasonViolation, coded.Code, coded.Text
 	case errors.Is(reason, ErrLeft):
-		return codeNormal, ""
+		return reasonLeft, codeNormal, ""
 	case errors.Is(reason, broadcast.ErrReplaced):
-		return codeReplaced, "replaced by a newer connection of the same device"
+		return reasonReplaced, codeReplaced, "replaced by a newer connection of the same device"
 	case errors.Is(reason, broadcast.ErrEnded): // whatever else its reason is
-		return codeNormal, strings.TrimPrefix(reason.Error(), "broadcast: ")
+		return reasonEnded, codeNormal, strings.TrimPrefix(reason.Error(), "broadcast: ")
 	case errors.Is(reason, broadcast.ErrKicked):
-		return codeKicked, strings.TrimPrefix(reason.Error(), "broadcast: ")
+		return reasonKicked, codeKicked, strings.TrimPrefix(reason.Error(), "broadcast: ")
 	case errors.Is(reason, broadcast.ErrSlow):
-		return codeTryLater, "too slow: the buffer was full"
+		return reasonSlow, codeTryLater, "too slow: the buffer was full"
 	case errors.Is(reason, broadcast.ErrStalled):
-		return codeTryLater, "too slow: nothing was read for too long"
+		return reasonSlow, codeTryLater, "too slow: nothing was read for too long"
 	case errors.Is(reason, ErrTimeout):
-		return codeTryLater, ErrTimeout.Error()
+		return reasonTimeout, codeTryLater, ErrTimeout.Error()
 	case errors.Is(reason, broadcast.ErrOverloaded):
-		return codeTryLater, "overloaded"
+		return reasonOverloaded, codeTryLater, "overloaded"
 	case errors.Is(reason, ErrDrained), errors.Is(reason, broadcast.ErrClosed):
-		return codeGoingAway, ErrDrained.Error()
+		return reasonDrained, codeGoingAway, ErrDrained.Error()
 	case errors.As(reason, &refusal):
-		return codePolicy, refusal.Error()
+		return reasonViolation, codePolicy, refusal.Error()
+	case errors.Is(reason, ErrSilent): // a code that nobody is sent
+		return reasonSilent, codeInternal, internalError
 	}
-	return codeInternal, "internal error"
+	return reasonFailed, codeInternal, internalError
 }
 
 // CloseCodeOf returns the close code and the text for the reason of an end, as the options define

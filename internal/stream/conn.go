@@ -17,7 +17,7 @@ import (
 type Conn struct {
 	conn  net.Conn
 	raw   syscall.RawConn // of a connection on which a write can be tried; nil: of another
-	short func(bytes int) // told when a batch did not go out at once; may be nil
+	short func(bytes int) // called when a batch did not go out at once; may be nil
 
 	// early is what the client has sent right behind its request. Only the reader uses it.
 	early []byte

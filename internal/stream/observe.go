@@ -15,8 +15,9 @@ type Observer struct {
 	Short   func(bytes int)         // the connection did not take a batch at once: what was left
 }
 
-// TellOpened tells the Observer. Like all that follow, it logs a panic.
+// TellOpened counts a connection and tells the Observer. Like all that follow, it logs a panic.
 func (c *Core[T]) TellOpened(about About) {
+	c.counters.opened.Add(1)
 	if c.Observe.Opened != nil {
 		defer c.survive(about)
 		c.Observe.Opened()
@@ -24,14 +25,16 @@ func (c *Core[T]) TellOpened(about About) {
 }
 
 func (c *Core[T]) tellRefused(about About, status int) {
+	c.counters.addRefused(status)
 	if c.Observe.Refused != nil {
 		defer c.survive(about)
 		c.Observe.Refused(status)
 	}
 }
 
-// TellClosed tells the Observer.
+// TellClosed counts the end of a connection and tells the Observer.
 func (c *Core[T]) TellClosed(about About, reason error) {
+	c.counters.addClosed(reason)
 	if c.Observe.Closed != nil {
 		defer c.survive(about)
 		c.Observe.Closed(reason)
@@ -39,19 +42,21 @@ func (c *Core[T]) TellClosed(about About, reason error) {
 }
 
 func (c *Core[T]) tellBatch(about About, frames, bytes int) {
+	c.counters.addBatch(frames, bytes)
 	if c.Observe.Batch != nil {
 		defer c.survive(about)
 		c.Observe.Batch(frames, bytes)
 	}
 }
 
-// ShortOf returns what tells the Observer of short writes to one connection. It may be nil.
+// ShortOf returns what counts the short writes to one connection and tells the Observer.
 func (c *Core[T]) ShortOf(r *http.Request) func(bytes int) {
 	if c.Observe.Short == nil {
-		return nil
+		return c.countShort
 	}
 	about := aboutOf(r)
 	return func(bytes int) {
+		c.countShort(bytes)
 		defer c.survive(about)
 		c.Observe.Short(bytes)
 	}

@@ -33,6 +33,8 @@ type Config[T any] struct {
 	Observe   Observer
 	Logger    *slog.Logger
 
+	Transport string // the name of the protocol in Stats
+
 	Framer Framer
 	Text   bool // what Encode and Event append must be UTF-8
 
@@ -68,9 +70,12 @@ type Core[T any] struct {
 	Config[T]
 	Doors
 
-	broker *broadcast.Broker[T]
-	guard  *guard
-	cache  cache
+	broker   *broadcast.Broker[T]
+	guard    *guard
+	cache    cache
+	counters counters
+
+	countShort func(bytes int) // a value, so that a connection does not allocate it
 
 	// draining ends when Drain is called: from then on each connection delivers what was accepted
 	// before, and ends.
@@ -110,6 +115,7 @@ func New[T any](b *broadcast.Broker[T], c Config[T], problems *Problems) (*Core[
 	if core.Logger == nil {
 		core.Logger = slog.Default()
 	}
+	core.countShort = core.counters.addShort
 	core.draining, core.drain = context.WithCancel(context.Background())
 	return core, nil
 }
