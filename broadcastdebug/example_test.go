@@ -8,6 +8,7 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastdebug"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 func ExampleHandler() {
@@ -16,8 +17,17 @@ func ExampleHandler() {
 		log.Fatal(err)
 	}
 	defer broker.Close()
+	streams, err := broadcastsse.New(broker, broadcastsse.Options[string]{
+		Admit: func(r *http.Request) (broadcastsse.Ticket, error) {
+			return broadcastsse.Ticket{Chat: r.PathValue("chat")}, nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("/debug/broadcast", broadcastdebug.Handler(broker)) // behind your login
+	mux.Handle("/chats/{chat}", streams)
+	mux.Handle("/debug/broadcast", broadcastdebug.Handler(broker, streams)) // behind your login
 
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequest("GET", "/debug/broadcast", nil))

@@ -1,8 +1,8 @@
 // Package broadcastdebug serves a page that shows the state of a broker: its counters, the chats
-// that lose or wait most, and the readers that are furthest behind. The same figures are available
-// as JSON.
+// that lose or wait most, the readers that are furthest behind, and the connections of its servers.
+// The same figures are available as JSON.
 //
-//	mux.Handle("/debug/broadcast", auth(broadcastdebug.Handler(broker)))
+//	mux.Handle("/debug/broadcast", auth(broadcastdebug.Handler(broker, sockets, streams)))
 //
 // The page shows the names of chats and devices. Serve it only to the operators of the service:
 // behind a login, or on an address that only they can reach.
@@ -13,10 +13,11 @@ import (
 	"net/http"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 // Handler returns a handler for the page. It may be mounted under any path, and answers GET and
-// HEAD.
+// HEAD. servers are those of broadcastws and broadcastsse whose connections the page shows.
 //
 // Without parameters the page shows the whole broker; with chat=NAME it shows the subscriptions of
 // one chat. With format=json the answer is a [Report]. The page reloads every few seconds and needs
@@ -26,8 +27,10 @@ import (
 // second or for ten times as long as it took to make, whichever is longer. So the reports of one
 // page take at most a tenth of one CPU, however many people watch it, and nothing while nobody
 // does.
-func Handler[T any](b *broadcast.Broker[T]) http.Handler {
-	h := &handler{reports: reporter{source: b, made: make(map[string]made)}}
+func Handler[T any](
+	b *broadcast.Broker[T], servers ...interface{ Stats() broadcastsse.Stats },
+) http.Handler {
+	h := &handler{reports: reporter{source: b, servers: servers, made: make(map[string]made)}}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", h)
 	return mux

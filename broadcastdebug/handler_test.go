@@ -14,6 +14,7 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastdebug"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 	"github.com/fbd86cad/broadcast/broadcasttest"
 )
 
@@ -75,7 +76,9 @@ func TestTheOneSlowReaderOfAThousandIsFirst(t *testing.T) {
 		}
 		require.Equal(t, 1, strings.Count(page, "device "))
 		require.Contains(t, get(t, h, "?chat=7"), "Subscriptions")
-		require.Len(t, report(t, h, "&chat=7").Laggards, 200)
+		ofChat := report(t, h, "&chat=7").Laggards
+		require.Len(t, ofChat, 200)
+		require.Equal(t, found, ofChat[0])
 		require.Contains(t, get(t, h, "?chat=8"), "no such chat")
 		require.True(t, report(t, h, "&chat=8").Unknown)
 	})
@@ -137,5 +140,64 @@ func TestAReportListsABoundedNumber(t *testing.T) {
 			require.Equal(t, fmt.Sprint(299-i), c.Name, "the chats in which most was missed")
 		}
 		require.Len(t, r.Laggards, 50)
+	})
+}
+
+// Promise 57: whatever the order in which the subscriptions of a chat are found.
+func TestTheSubscriptionsOfAChatThatAreFurthestBehindComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcasttest.New[int](t, broadcast.WithPatience(0))
+		for name, options := range map[string][]broadcast.SubscribeOption{
+			"1 losing, more missed": {broadcast.WithBuffer(8)},
+			"2 losing, less missed": {broadcast.WithBuffer(16)},
+			"3 reading, fuller":     {broadcast.WithBuffer(25)},
+			"4 reading, emptier":    {broadcast.WithBuffer(100)},
+		} {
+			_, err := b.Subscribe("7", name, options...)
+			require.NoError(t, err)
+		}
+		healthy := make([]*broadcast.Subscriber[int], 500)
+		for i := range healthy {
+			healthy[i] = broadcasttest.Subscribe(t, b, "7", fmt.Sprint("healthy ", i))
+		}
+		for i := range 24 {
+			require.NoError(t, b.Publish(t.Context(), "7", i))
+			for _, s := range healthy {
+				s.TryNext()
+			}
+		}
+		first := report(t, broadcastdebug.Handler(b), "&chat=7").Laggards[:5]
+		for i := range 4 {
+			require.Equal(t, fmt.Sprint(i+1), first[i].Device[:1], first[i].Device)
+		}
+		require.Equal(t, "up to date", first[4].State)
+	})
+}
+
+type server broadcastsse.Stats
+
+func (s server) Stats() broadcastsse.Stats { return broadcastsse.Stats(s) }
+
+// Promise 59.
+func TestThePageShowsTheConnectionsOfEachTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcasttest.New[int](t)
+		stats := server{
+			Transport: "websocket", Connections: 1234, Opened: 2000,
+			Closed: map[string]uint64{"left": 700, "slow": 66, "kicked": 0}, Refused: map[int]uint64{403: 5},
+			Batches: 1000, Frames: 2500, Bytes: 12_345_678, ShortWrites: 9,
+		}
+		other := server{Transport: "sse", Bytes: 999_999}
+		h := broadcastdebug.Handler(b, stats, other)
+		require.Equal(t, []broadcastsse.Stats{broadcastsse.Stats(other), broadcastsse.Stats(stats)}, report(t, h, "").Servers)
+		page := get(t, h, "")
+		for _, text := range []string{
+			"Connections", ">websocket<", ">1\u202f234<", ">left 700<", ">slow 66<", ">403 × 5<", ">12.3 MB<", ">2.5<", ">9<", ">1 MB<",
+		} {
+			require.Contains(t, page, text)
+		}
+		require.NotContains(t, page, "kicked")
+		require.Empty(t, report(t, h, "&chat=7").Servers)
+		require.NotContains(t, get(t, broadcastdebug.Handler(b), ""), "Connections")
 	})
 }

@@ -2,7 +2,9 @@ package broadcastdebug
 
 import (
 	_ "embed"
+	"fmt"
 	"html/template"
+	"maps"
 	"net/url"
 	"strconv"
 	"time"
@@ -20,6 +22,9 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"query":  func(chat string) string { return "?chat=" + url.QueryEscape(chat) },
 	"round":  func(d time.Duration) time.Duration { return d.Round(time.Millisecond) },
 	"class":  class,
+	"bytes":  bytes,
+	"per":    per,
+	"closed": closed,
 }).Parse(text))
 
 // number returns a number with a thin space between each three digits.
@@ -59,4 +64,26 @@ func class(state string) string {
 		return "warn"
 	}
 	return "good"
+}
+
+// bytes returns a number of bytes in the unit that makes it short.
+func bytes(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprint(n, " B")
+	}
+	value, unit := float64(n)/1000, 0
+	for ; value >= 999.5; unit++ { // which would be shown as 1e+03
+		value /= 1000
+	}
+	return fmt.Sprintf("%.3g %cB", value, "kMGTPE"[unit])
+}
+
+// per returns how many there are for each of some others, with one decimal.
+func per(n, others uint64) string { return fmt.Sprintf("%.1f", float64(n)/float64(max(1, others))) }
+
+// closed returns the counts that are not zero.
+func closed(counts map[string]uint64) map[string]uint64 {
+	counts = maps.Clone(counts)
+	maps.DeleteFunc(counts, func(_ string, n uint64) bool { return n == 0 })
+	return counts
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastsse"
+	"github.com/fbd86cad/broadcast/internal/stream"
 )
 
 // The most that a report lists.
@@ -27,8 +29,12 @@ type Report struct {
 	Chats []Chat
 
 	// Laggards are the 50 subscriptions that are furthest behind. In the report of one chat they are
-	// its subscriptions, at most 200, in no particular order.
+	// the 200 of its subscriptions that are furthest behind, or all if there are fewer.
 	Laggards []broadcast.SubscriptionInfo
+
+	// Servers has the connections of the servers given to Handler, added up for each transport. The
+	// report of one chat has none.
+	Servers []broadcastsse.Stats
 
 	Chat    string // the chat that was asked for, if any
 	Unknown bool   // there is no such chat
@@ -51,7 +57,8 @@ type source interface {
 
 // reporter makes reports, and reuses each for a while.
 type reporter struct {
-	source source
+	source  source
+	servers []interface{ Stats() broadcastsse.Stats }
 
 	mu   sync.Mutex // held while a report is made, so that those who want it wait for one
 	made map[string]made
@@ -78,6 +85,7 @@ func (r *reporter) report(chat string) *Report {
 	if chat == "" {
 		report.Chats = r.chats()
 		report.Laggards = r.source.Laggards(mostLaggards)
+		report.Servers = stream.Totals(r.servers)
 	} else {
 		r.describe(report)
 	}
@@ -95,12 +103,29 @@ func (r *reporter) describe(report *Report) {
 	if report.Unknown = !ok; ok {
 		report.Chats = []Chat{{report.Chat, stats}}
 	}
+	var found []broadcast.SubscriptionInfo
 	for info := range r.source.Subscriptions(report.Chat) {
-		if len(report.Laggards) == mostSubscriptions {
-			break
+		if found = append(found, info); len(found) == 2*mostSubscriptions {
+			found = furthestBehind(found)
 		}
-		report.Laggards = append(report.Laggards, info)
 	}
+	report.Laggards = furthestBehind(found)
+}
+
+// furthestBehind sorts subscriptions, and returns the first of them: those that lose or block, then
+// those with the fullest buffers, then those that have missed most.
+func furthestBehind(all []broadcast.SubscriptionInfo) []broadcast.SubscriptionInfo {
+	slices.SortFunc(all, func(a, b broadcast.SubscriptionInfo) int {
+		return cmp.Or(
+			cmp.Compare(urgency(b.State), urgency(a.State)), cmp.Compare(share(b), share(a)),
+			cmp.Compare(b.Missed, a.Missed), cmp.Compare(a.Device, b.Device))
+	})
+	return all[:min(mostSubscriptions, len(all))]
+}
+
+// urgency returns how much a state matters to somebody who looks for a reader that lags.
+func urgency(state string) int {
+	return slices.Index([]string{"good", "warn", "bad"}, class(state))
 }
 
 // chats returns the chats that a report lists.
