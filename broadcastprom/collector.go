@@ -1,25 +1,33 @@
-// Package broadcastprom exports the counters of a broker to Prometheus.
+// Package broadcastprom exports the counters of a broker, and of the servers that deliver its
+// subscriptions, to Prometheus.
 //
-//	registry.MustRegister(broadcastprom.NewCollector(broker))
+//	registry.MustRegister(broadcastprom.NewCollector(broker,
+//		broadcastprom.WithServers(sockets, streams)))
 //
-// A scrape calls [broadcast.Broker.Stats], and ChatStats for the chats that [WithChats] names.
-// Nothing is counted a second time, and nothing happens between scrapes. No metric has a label for
+// A scrape calls [broadcast.Broker.Stats], ChatStats for the chats that [WithChats] names, and the
+// Stats of the servers. Nothing is counted a second time, and nothing happens between scrapes. No
+// metric has a label for
 // a device: to find a reader that is behind, use package broadcastdebug or
 // [broadcast.Broker.Laggards]. To tell several brokers apart, register each collector with
 // prometheus.WrapRegistererWith.
 package broadcastprom
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastsse"
+	"github.com/fbd86cad/broadcast/internal/stream"
 )
 
 // An Option configures a collector.
 type Option func(*config)
 
 type config struct {
-	chats func() []string
+	chats   func() []string
+	servers []interface{ Stats() broadcastsse.Stats }
 }
 
 // WithChats also exports the counters of the chats that names returns, with the label chat. The
@@ -28,6 +36,12 @@ type config struct {
 // and repeated names are skipped.
 func WithChats(names func() []string) Option {
 	return func(c *config) { c.chats = names }
+}
+
+// WithServers also exports the counters of servers of broadcastws and broadcastsse, added up for
+// each transport, with the label transport: "websocket" or "sse".
+func WithServers(servers ...interface{ Stats() broadcastsse.Stats }) Option {
+	return func(c *config) { c.servers = append(c.servers, servers...) }
 }
 
 // source is a broker of any type.
@@ -51,7 +65,7 @@ type collector struct {
 	source source
 }
 
-// A metric is a figure of Stats, or of ChatStats.
+// A metric is a figure of a broker, of a chat, or of the servers of a transport.
 type metric[S any] struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -59,20 +73,21 @@ type metric[S any] struct {
 }
 
 func counter[S any](name, help string, value func(s *S) float64, labels ...string) metric[S] {
-	return metric[S]{
-		prometheus.NewDesc("broadcast_"+name, help, labels, nil), prometheus.CounterValue, value,
-	}
+	return metric[S]{describe(name, help, labels...), prometheus.CounterValue, value}
 }
 
 func gauge[S any](name, help string, value func(s *S) float64, labels ...string) metric[S] {
-	return metric[S]{
-		prometheus.NewDesc("broadcast_"+name, help, labels, nil), prometheus.GaugeValue, value,
-	}
+	return metric[S]{describe(name, help, labels...), prometheus.GaugeValue, value}
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("broadcast_"+name, help, labels, nil)
 }
 
 type (
-	stats = broadcast.Stats
-	chat  = broadcast.ChatStats
+	stats   = broadcast.Stats
+	chat    = broadcast.ChatStats
+	servers = broadcastsse.Stats
 )
 
 var brokerMetrics = []metric[stats]{
@@ -128,28 +143,70 @@ var chatMetrics = []metric[chat]{
 		func(s *chat) float64 { return float64(s.OutOfPatience) }, "chat"),
 }
 
+var serverMetrics = []metric[servers]{
+	gauge("socket_connections", "Open connections.",
+		func(s *servers) float64 { return float64(s.Connections) }, "transport"),
+	counter("socket_opened_connections_total", "Connections that have begun to deliver.",
+		func(s *servers) float64 { return float64(s.Opened) }, "transport"),
+	counter("socket_sent_batches_total", "Batches written to connections.",
+		func(s *servers) float64 { return float64(s.Batches) }, "transport"),
+	counter("socket_sent_frames_total", "Messages and events in batches.",
+		func(s *servers) float64 { return float64(s.Frames) }, "transport"),
+	counter("socket_sent_bytes_total", "Bytes in batches, before TLS.",
+		func(s *servers) float64 { return float64(s.Bytes) }, "transport"),
+	counter("socket_short_writes_total", "Batches that a connection did not take at once.",
+		func(s *servers) float64 { return float64(s.ShortWrites) }, "transport"),
+	counter("socket_short_write_bytes_total", "Bytes that a connection did not take at once.",
+		func(s *servers) float64 { return float64(s.ShortBytes) }, "transport"),
+}
+
+var (
+	closedDesc = describe("socket_closed_connections_total",
+		"Connections that have ended, by reason.", "transport", "reason")
+	refusedDesc = describe("socket_refused_requests_total",
+		"Requests answered with an error, by HTTP status.", "transport", "code")
+)
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, m := range brokerMetrics {
 		descs <- m.desc
 	}
-	if c.chats == nil {
-		return
+	if c.chats != nil {
+		for _, m := range chatMetrics {
+			descs <- m.desc
+		}
 	}
-	for _, m := range chatMetrics {
-		descs <- m.desc
+	if c.servers != nil {
+		for _, m := range serverMetrics {
+			descs <- m.desc
+		}
+		descs <- closedDesc
+		descs <- refusedDesc
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	s := c.source.Stats()
-	for _, m := range brokerMetrics {
-		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
+	collect(metrics, brokerMetrics, &s)
+	if c.chats != nil {
+		c.collectChats(metrics)
 	}
-	if c.chats == nil {
-		return
+	for _, s := range stream.Totals(c.servers) {
+		collectServers(metrics, &s)
 	}
+}
+
+func collect[S any](
+	metrics chan<- prometheus.Metric, all []metric[S], s *S, labels ...string,
+) {
+	for _, m := range all {
+		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(s), labels...)
+	}
+}
+
+func (c *collector) collectChats(metrics chan<- prometheus.Metric) {
 	seen := make(map[string]bool)
 	for _, name := range c.chats() {
 		s, ok := c.source.ChatStats(name)
@@ -157,8 +214,20 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 			continue
 		}
 		seen[name] = true
-		for _, m := range chatMetrics {
-			metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s), name)
-		}
+		collect(metrics, chatMetrics, &s, name)
+	}
+}
+
+func collectServers(metrics chan<- prometheus.Metric, s *servers) {
+	collect(metrics, serverMetrics, s, s.Transport)
+	count := func(desc *prometheus.Desc, n uint64, label string) {
+		metrics <- prometheus.MustNewConstMetric(
+			desc, prometheus.CounterValue, float64(n), s.Transport, label)
+	}
+	for reason, n := range s.Closed {
+		count(closedDesc, n, reason)
+	}
+	for status, n := range s.Refused {
+		count(refusedDesc, n, strconv.Itoa(status))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastprom"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 // slowReader returns a broker in which one of three readers of chat 7 has lost messages.
@@ -43,6 +45,23 @@ func slowReader(t *testing.T) *broadcast.Broker[int] {
 		subs[1].TryNext()
 	}
 	return b
+}
+
+// server is one of WebSockets that has served for a while.
+type server struct{}
+
+func (server) Stats() broadcastsse.Stats {
+	return broadcastsse.Stats{
+		Transport: "websocket", Connections: 2, Opened: 9, Closed: map[string]uint64{"left": 4, "slow": 3, "kicked": 0},
+		Refused: map[int]uint64{403: 1, 503: 6}, Batches: 10, Frames: 25, Bytes: 1e7, ShortWrites: 1, ShortBytes: 500,
+	}
+}
+
+// everything returns a collector of all metrics there are.
+func everything(b *broadcast.Broker[int]) prometheus.Collector {
+	return broadcastprom.NewCollector(b,
+		broadcastprom.WithChats(func() []string { return []string{"7", "no such chat", "7"} }),
+		broadcastprom.WithServers(server{}), broadcastprom.WithServers(server{}))
 }
 
 // scrape returns what a server of the registry answers.
@@ -74,9 +93,7 @@ func register(t *testing.T, c prometheus.Collector) *prometheus.Registry {
 // Promise 58.
 func TestAScrapeHasTheFiguresOfStats(t *testing.T) {
 	b := slowReader(t)
-	text := scrape(t, register(t, broadcastprom.NewCollector(b, broadcastprom.WithChats(func() []string {
-		return []string{"7", "no such chat", "7"}
-	}))))
+	text := scrape(t, register(t, everything(b)))
 	stats := b.Stats()
 	for _, line := range []string{
 		"broadcast_subscribers 3", "broadcast_chats 1", "broadcast_accepted_messages_total 10",
@@ -94,6 +111,109 @@ func TestAScrapeHasTheFiguresOfStats(t *testing.T) {
 	}
 }
 
+// Promise 59.
+func TestAScrapeHasTheFiguresOfServers(t *testing.T) {
+	text := scrape(t, register(t, everything(slowReader(t))))
+	for _, line := range []string{ // of both servers
+		`broadcast_socket_connections{transport="websocket"} 4`,
+		`broadcast_socket_opened_connections_total{transport="websocket"} 18`,
+		`broadcast_socket_closed_connections_total{reason="kicked",transport="websocket"} 0`,
+		`broadcast_socket_closed_connections_total{reason="slow",transport="websocket"} 6`,
+		`broadcast_socket_refused_requests_total{code="503",transport="websocket"} 12`,
+		`broadcast_socket_sent_batches_total{transport="websocket"} 20`,
+		`broadcast_socket_sent_frames_total{transport="websocket"} 50`,
+		`broadcast_socket_sent_bytes_total{transport="websocket"} 2e+07`,
+		`broadcast_socket_short_writes_total{transport="websocket"} 2`,
+		`broadcast_socket_short_write_bytes_total{transport="websocket"} 1000`,
+	} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("no line %q in\n%s", line, text)
+		}
+	}
+}
+
+// Promise 59: of a real server, a request that was refused.
+func TestAServerOfBroadcastsseHasFigures(t *testing.T) {
+	b := slowReader(t)
+	streams, err := broadcastsse.New(b, broadcastsse.Options[int]{
+		Admit: func(*http.Request) (broadcastsse.Ticket, error) {
+			return broadcastsse.Ticket{}, &broadcastsse.Refusal{Status: http.StatusUnauthorized}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil))
+	text := scrape(t, register(t, broadcastprom.NewCollector(b, broadcastprom.WithServers(streams))))
+	for _, line := range []string{
+		`broadcast_socket_connections{transport="sse"} 0`,
+		`broadcast_socket_closed_connections_total{reason="slow",transport="sse"} 0`,
+		`broadcast_socket_refused_requests_total{code="405",transport="sse"} 1`,
+	} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("no line %q in\n%s", line, text)
+		}
+	}
+}
+
+// Promise 58: how many readers of a chat take nothing is what it misses for each message that it
+// accepts, as docs/operating.md says.
+func TestTheSlowReaderOfAThousandIsFoundInTwoScrapes(t *testing.T) {
+	b, err := broadcast.New[int](broadcast.WithBuffer(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	var subs []*broadcast.Subscriber[int]
+	for chat := range 10 {
+		for i := range 1000 {
+			s, err := b.Subscribe(fmt.Sprint(chat), fmt.Sprint(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			subs = append(subs, s)
+		}
+	}
+	registry := register(t, broadcastprom.NewCollector(b, broadcastprom.WithChats(b.Chats)))
+	work := func() {
+		for i := range 40 {
+			for chat := range 10 {
+				if err := b.Publish(t.Context(), fmt.Sprint(chat), i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, s := range subs {
+				if i != 7321 {
+					s.TryNext()
+				}
+			}
+		}
+	}
+	work()
+	before := scrape(t, registry)
+	work()
+	after := scrape(t, registry)
+	for chat := range 10 {
+		increase := func(name string) float64 {
+			series := regexp.MustCompile(fmt.Sprintf(`(?m)^%s\{chat="%d"\} (\d+)$`, name, chat))
+			was, is := series.FindStringSubmatch(before), series.FindStringSubmatch(after)
+			if was == nil || is == nil {
+				t.Fatal("no series", series)
+			}
+			a, _ := strconv.Atoi(was[1])
+			b, _ := strconv.Atoi(is[1])
+			return float64(b - a)
+		}
+		want := 0.0
+		if chat == 7 {
+			want = 1
+		}
+		if got := increase("broadcast_chat_missed_messages_total") / increase("broadcast_chat_accepted_messages_total"); got != want {
+			t.Errorf("in chat %d %v readers seem to take nothing", chat, got)
+		}
+	}
+}
+
 // Promise 58.
 func TestNoChatIsNamedUnlessAFunctionNamesIt(t *testing.T) {
 	if text := scrape(t, register(t, broadcastprom.NewCollector(slowReader(t)))); strings.Contains(text, "chat=") {
@@ -103,8 +223,7 @@ func TestNoChatIsNamedUnlessAFunctionNamesIt(t *testing.T) {
 
 // Promise 58.
 func TestNamesAndHelpFollowTheConventions(t *testing.T) {
-	c := broadcastprom.NewCollector(slowReader(t), broadcastprom.WithChats(func() []string { return []string{"7"} }))
-	problems, err := testutil.CollectAndLint(c)
+	problems, err := testutil.CollectAndLint(everything(slowReader(t)))
 	if err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
@@ -125,9 +244,7 @@ func TestTheDashboardAsksForWhatAScrapeHas(t *testing.T) {
 	if err := json.Unmarshal(file, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	text := scrape(t, register(t, broadcastprom.NewCollector(slowReader(t), broadcastprom.WithChats(func() []string {
-		return []string{"7"}
-	}))))
+	text := scrape(t, register(t, everything(slowReader(t))))
 	queries := 0
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
@@ -140,13 +257,18 @@ func TestTheDashboardAsksForWhatAScrapeHas(t *testing.T) {
 				if !strings.Contains(text, "# TYPE "+name+" "+kind+"\n") {
 					t.Errorf("%s asks for %s, which is no %s of a scrape", panel.Title, name, kind)
 				}
+				for _, by := range regexp.MustCompile(`by \((\w+)\)`).FindAllStringSubmatch(target.Expr, -1) {
+					if !regexp.MustCompile(name + `\{[^}]*\b` + by[1] + `="`).MatchString(text) {
+						t.Errorf("%s asks for the %s of %s, which it has not", panel.Title, by[1], name)
+					}
+				}
 				if rated := strings.Contains(target.Expr, "rate("+name+"["); rated != (kind == "counter") {
 					t.Errorf("%s has a rate of a gauge, or a counter without: %s", panel.Title, target.Expr)
 				}
 			}
 		}
 	}
-	if queries < 10 {
+	if queries < 20 {
 		t.Error("only", queries, "queries")
 	}
 }
