@@ -1,6 +1,7 @@
 package broadcastotel_test
 
 import (
+	"fmt"
 	"testing"
 
 	sdk "go.opentelemetry.io/otel/sdk/metric"
@@ -8,9 +9,10 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastotel"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
-// collect returns the value of each instrument, and whether it only grows.
+// collect returns the value of each instrument, by name and attributes, and whether it only grows.
 func collect(t *testing.T, reader sdk.Reader) (values map[string]float64, grows map[string]bool) {
 	t.Helper()
 	var data metricdata.ResourceMetrics
@@ -21,10 +23,16 @@ func collect(t *testing.T, reader sdk.Reader) (values map[string]float64, grows 
 	for _, scope := range data.ScopeMetrics {
 		for _, m := range scope.Metrics {
 			sum := m.Data.(metricdata.Sum[float64])
-			if len(sum.DataPoints) != 1 || sum.DataPoints[0].Attributes.Len() > 0 || m.Unit == "" || m.Description == "" {
+			if m.Unit == "" || m.Description == "" {
 				t.Errorf("%+v", m)
 			}
-			values[m.Name], grows[m.Name] = sum.DataPoints[0].Value, sum.IsMonotonic
+			for _, point := range sum.DataPoints {
+				name := m.Name
+				for _, a := range point.Attributes.ToSlice() {
+					name += fmt.Sprintf(" %s=%s", a.Key, a.Value.String())
+				}
+				values[name], grows[m.Name] = point.Value, sum.IsMonotonic
+			}
 		}
 	}
 	return values, grows
@@ -73,5 +81,52 @@ func TestACollectionHasTheFiguresOfStats(t *testing.T) {
 	}
 	if values, _ := collect(t, reader); len(values) > 0 {
 		t.Error(values)
+	}
+}
+
+type server string
+
+func (s server) Stats() broadcastsse.Stats {
+	return broadcastsse.Stats{
+		Transport: string(s), Connections: 2, Opened: 9, Closed: map[string]uint64{"left": 4, "slow": 3},
+		Refused: map[int]uint64{503: 6}, Batches: 10, Frames: 25, Bytes: 1000, ShortWrites: 1, ShortBytes: 500,
+	}
+}
+
+// Promise 59.
+func TestACollectionHasTheFiguresOfServers(t *testing.T) {
+	b, err := broadcast.New[int]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	reader := sdk.NewManualReader()
+	meter := sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
+	if _, err := broadcastotel.Register(meter, b, server("websocket"), server("sse"), server("websocket")); err != nil {
+		t.Fatal(err)
+	}
+	values, grows := collect(t, reader)
+	for name, want := range map[string]float64{
+		"broadcast.connections.open broadcast.transport=websocket":                               4,
+		"broadcast.connections.open broadcast.transport=sse":                                     2,
+		"broadcast.connections.opened broadcast.transport=sse":                                   9,
+		"broadcast.connections.closed broadcast.close.reason=slow broadcast.transport=websocket": 6,
+		"broadcast.connections.closed broadcast.close.reason=left broadcast.transport=sse":       4,
+		"broadcast.requests.refused broadcast.transport=sse http.response.status_code=503":       6,
+		"broadcast.batches.sent broadcast.transport=sse":                                         10,
+		"broadcast.frames.sent broadcast.transport=sse":                                          25,
+		"broadcast.bytes.sent broadcast.transport=sse":                                           1000,
+		"broadcast.writes.short broadcast.transport=sse":                                         1,
+		"broadcast.bytes.short broadcast.transport=sse":                                          500,
+	} {
+		if got, ok := values[name]; !ok || got != want {
+			t.Errorf("%s is %v instead of %v", name, got, want)
+		}
+	}
+	if len(grows) != 16+9 {
+		t.Error(len(grows), "instruments")
+	}
+	if grows["broadcast.connections.open"] || !grows["broadcast.connections.closed"] {
+		t.Error(grows)
 	}
 }
