@@ -26,6 +26,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return nil
 	})
 	f.BoolVar(&cfg.Proxy, "proxy", false, "a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto")
+	f.Func("operators", "`names`, between commas, of those who may see /debug/broadcast: every chat and device (default nobody)", func(v string) error {
+		cfg.Operators = strings.FieldsFunc(v, func(r rune) bool { return r == ',' })
+		return nil
+	})
 	f.Float64Var(&cfg.PostRate, "post-rate", cfg.PostRate, "posts of a person a second")
 	f.Float64Var(&cfg.HandshakeRate, "handshake-rate", cfg.HandshakeRate, "logins and sockets of an address a second")
 	f.IntVar(&cfg.Burst, "burst", cfg.Burst, "how many of either at once")

@@ -68,6 +68,7 @@ func TestBadSettingsAreSaidClearlyAndEndWithCode2(t *testing.T) {
 		{"-addr 0.0.0.0:0", "MESSENGER_SECRET"},
 		{"-proxy", "secret"},
 		{"-token-for ann", "-secret"},
+		{"-operators ann,\u200b", "operator"},
 		{"-token-for \u200b -secret " + secret, "name"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -95,6 +96,21 @@ func TestTheEnvironmentSetsFlagsAndFlagsWin(t *testing.T) {
 	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
 	assert.Contains(t, out.String(), "MESSENGER_MAX_CHATS")
 	assert.NotContains(t, out.String(), "MESSENGER_BUFFER")
+}
+
+func TestOperatorsAreSetByTheEnvironmentToo(t *testing.T) {
+	t.Setenv("MESSENGER_OPERATORS", "ann,bob")
+	p, at := exampletest.Launch(t)
+	defer p.Kill()
+	login := func(name string) string {
+		a := at.Do(http.MethodPost, "/login", `{"name":"`+name+`"}`, "Content-Type", "application/json")
+		require.Equal(t, http.StatusOK, a.Status)
+		return strings.Split(strings.Split(a.Body, `"token":"`)[1], `"`)[0]
+	}
+	for name, status := range map[string]int{"bob": http.StatusOK, "carl": http.StatusForbidden} {
+		a := at.Do(http.MethodGet, "/debug/broadcast", "", "Authorization", "Bearer "+login(name))
+		assert.Equal(t, status, a.Status, name)
+	}
 }
 
 func TestASecretOpensOtherAddressesAndPrintsTokens(t *testing.T) {

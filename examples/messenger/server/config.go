@@ -14,6 +14,8 @@ type Config struct {
 	Hosts  []string // the names of the server; nil: any, or without a Secret those of this machine
 	Proxy  bool     // a proxy is in front, and says for whom it asks in X-Forwarded-For and -Proto
 
+	Operators []string // who may see /debug/broadcast; nil: there is no such page
+
 	PostRate, HandshakeRate float64 // a second: posts of a person; logins and sockets of an address
 	Burst, Connections      int     // of either at once; of an address
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
@@ -33,6 +34,21 @@ func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
 		chat, err = names.Clean("chat", r.PathValue("chat"))
 	}
 	return who, chat, err
+}
+
+// forOperators returns a handler that answers the operators alone.
+func (s *Server) forOperators(h http.Handler) httpjson.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		who, err := s.who(r)
+		switch {
+		case err != nil:
+			return err
+		case !slices.Contains(s.operators, who):
+			return httpjson.Errorf(http.StatusForbidden, "this is for operators")
+		}
+		h.ServeHTTP(w, r)
+		return nil
+	}
 }
 
 // identity answers GET /login and POST /login.

@@ -91,6 +91,40 @@ func TestStrangersNeitherPostNorWatchNorSeeStats(t *testing.T) {
 	assert.Contains(t, a.Body, `"Accepted":0`)
 }
 
+func TestOperatorsAndNobodyElseSeeTheDebugPage(t *testing.T) {
+	s := start(t, func(c *Config) { closed(c); c.Operators = []string{"root", " Ops  Team "} })
+	s.watch("ann", "secret plans", "").next()
+	see := func(headers ...string) (int, string) {
+		a := s.Do(http.MethodGet, "/debug/broadcast", "", headers...)
+		return a.Status, a.Body
+	}
+	as := func(name string) []string { return []string{"Authorization", "Bearer " + s.token(name)} }
+	for name, headers := range map[string][]string{
+		"nobody": nil, "a user": as("ann"), "a name that begins like an operator's": as("root2"),
+	} {
+		status, body := see(headers...)
+		assert.Contains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, status, name)
+		assert.NotContains(t, body, "secret plans", name)
+	}
+	for _, name := range []string{"root", "Ops Team"} {
+		status, body := see(as(name)...)
+		require.Equal(t, http.StatusOK, status, name)
+		for _, text := range []string{"secret plans", "websocket"} {
+			assert.Contains(t, body, text)
+		}
+	}
+	_, status, cookie := s.login(`{"token":"` + s.token("root") + `"}`)
+	require.Equal(t, http.StatusOK, status)
+	status, body := see("Cookie", cookie.Name+"="+cookie.Value)
+	assert.Equal(t, http.StatusOK, status, body)
+	a := s.Do(http.MethodGet, "/debug/broadcast?format=json&chat=secret+plans", "", as("root")...)
+	assert.Contains(t, a.Body, `"Device": "ann/1"`)
+
+	s = start(t, closed)
+	a = s.Do(http.MethodGet, "/debug/broadcast", "", as("root")...)
+	assert.Equal(t, http.StatusNotFound, a.Status, "without operators there is no page")
+}
+
 func TestAPageSendsItsTokenAsASubprotocol(t *testing.T) {
 	s := start(t, closed)
 	conn, res, err := websocket.Dial(t.Context(), "ws://"+s.Addr+"/chats/general/socket?device=1", &websocket.DialOptions{
@@ -117,6 +151,7 @@ func TestAConfigurationThatLetsStrangersInIsRefused(t *testing.T) {
 		"secret":   func(c *Config) { c.Secret = []byte{} },
 		"proxy":    func(c *Config) { c.Proxy = true },
 		"rates":    func(c *Config) { c.PostRate = 0 },
+		"operator": func(c *Config) { c.Operators = []string{"ann", "\u200b"} },
 		"65536":    func(c *Config) { c.HistoryBytes = 100 },
 		"buffer":   func(c *Config) { c.Buffer = 0 },
 		"Ping":     func(c *Config) { c.Ping = -1 },

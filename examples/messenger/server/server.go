@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/drain"
 	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
+	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/page"
 	"github.com/fbd86cad/broadcast/examples/internal/presence"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
@@ -38,6 +40,8 @@ type Server struct {
 	broker  *broadcast.Broker[*note]
 	sockets *broadcastws.Server[*note]
 	ready   drain.Ready
+
+	operators []string // as they log in
 
 	shelf   shelf
 	rooms   rooms
@@ -66,6 +70,13 @@ func New(cfg Config) (*Server, error) {
 		if cfg.Hosts == nil {
 			s.cfg.Hosts = hosts.Local(&net.TCPAddr{IP: net.IPv6loopback})
 		}
+	}
+	for _, name := range cfg.Operators {
+		name, err := names.Clean("operator", name)
+		if err != nil {
+			return nil, err
+		}
+		s.operators = append(s.operators, name)
 	}
 	var err error
 	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
@@ -107,6 +118,10 @@ func (s *Server) routes() http.Handler {
 		mux.Handle(pattern, handler)
 	}
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
+	if len(s.operators) > 0 {
+		page := broadcastdebug.Handler(s.broker, s.sockets)
+		mux.Handle("GET /debug/broadcast", s.forOperators(page))
+	}
 	return mux
 }
 
