@@ -84,18 +84,61 @@ type brokerTotals struct {
 	rejected    atomic.Uint64  // calls of Publish and TryPublish that returned an error
 	withoutChat stripedCounter // messages accepted for chats that do not exist
 
-	mu       sync.Mutex
-	books    books      // of subscriptions of chats that were forgotten
-	waits    flow.Waits // for readers of chats that were forgotten
-	accepted uint64     // messages accepted in chats that were forgotten
-	cleaned  uint64     // chats forgotten by the cleaner
+	mu        sync.Mutex
+	forgotten chatTotals // of the chats that were forgotten
+	cleaned   uint64     // chats forgotten by the cleaner
+
+	// call is the number of the last call of Stats. unseen are the totals of the chats that were
+	// forgotten before that call had come to them.
+	call   uint32
+	unseen chatTotals
+}
+
+// chatTotals are the totals of one or more chats.
+type chatTotals struct {
+	books    books // of their subscriptions
+	waits    flow.Waits
+	accepted uint64
+}
+
+func (t *chatTotals) add(o chatTotals) {
+	t.books.add(o.books)
+	t.waits.Add(o.waits)
+	t.accepted += o.accepted
 }
 
 // add adds the counters of a subscription whose chat was forgotten.
 func (t *brokerTotals) add(b books) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.books.add(b)
+	t.forgotten.books.add(b)
+}
+
+// forget adds the totals of a chat that is forgotten. seen is the number of the last call of Stats
+// that has come to it.
+func (t *brokerTotals) forget(c chatTotals, seen uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forgotten.add(c)
+	if seen != t.call {
+		t.unseen.add(c)
+	}
+}
+
+// begin begins a call of Stats. It returns its number and how many chats the cleaner has forgotten.
+func (t *brokerTotals) begin() (call uint32, cleaned uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.call++
+	t.unseen = t.forgotten
+	return t.call, t.cleaned
+}
+
+// end ends a call of Stats. It returns the totals of the chats that it has not come to.
+func (t *brokerTotals) end() chatTotals {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.unseen
 }
 
 // stripedCounter is a counter that is spread over cache lines, so that goroutines which add to it

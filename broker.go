@@ -26,8 +26,8 @@ type Broker[T any] struct {
 	cleaner cleaner[T]
 	ended   chan struct{} // closed when everything is torn down
 
-	// statsMu is held while Stats adds up and while a chat leaves the registry, so that each chat
-	// is counted exactly once. In the lock order it comes before the registry.
+	// statsMu is held by one call of Stats or ChatStats at a time, because they leave marks in chats
+	// and readers. Nobody else waits for it.
 	statsMu sync.Mutex
 }
 

@@ -202,8 +202,6 @@ func (c *chat[T]) awaitedLocked() bool { return c.closed == nil && c.gate.Waitin
 // ErrInUse if the chat has readers, or needed, which may be nil, returns true. needed is called
 // with the chat's lock held.
 func (b *Broker[T]) forget(c *chat[T], needed func() bool) error {
-	b.statsMu.Lock()
-	defer b.statsMu.Unlock()
 	b.chats.Lock()
 	defer b.chats.Unlock()
 	c.gate.Lock()
@@ -217,10 +215,6 @@ func (b *Broker[T]) forget(c *chat[T], needed func() bool) error {
 	c.forgotten = true
 	c.dropHistoryLocked()
 	b.chats.DeleteLocked(c.name)
-	b.totals.mu.Lock()
-	defer b.totals.mu.Unlock()
-	b.totals.books.add(c.ended)
-	b.totals.accepted += c.log.Head()
-	b.totals.waits.Add(c.gate.TakeWaits())
+	b.totals.forget(chatTotals{c.ended, c.gate.TakeWaits(), c.log.Head()}, c.seen)
 	return nil
 }

@@ -107,7 +107,7 @@ func (c *chat[T]) settleWaits() {
 		t := &c.shared.totals
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.waits.Add(c.gate.TakeWaits())
+		t.forgotten.waits.Add(c.gate.TakeWaits())
 	}
 }
 

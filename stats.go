@@ -96,24 +96,25 @@ func (b *Broker[T]) Stats() Stats {
 	defer b.statsMu.Unlock()
 	t := &b.totals
 	stats := Stats{Rejected: t.rejected.Load(), Accepted: t.withoutChat.sum()}
-	t.mu.Lock()
-	sum := t.books
-	stats.Accepted += t.accepted
-	stats.ChatsCleaned = t.cleaned
-	waits := t.waits
-	t.mu.Unlock()
+	call, cleaned := t.begin()
+	stats.ChatsCleaned = cleaned
+	var all chatTotals
 	scratch := new(books)
 	for _, c := range b.chats.All() {
 		c.gate.Lock()
 		if !c.forgotten {
-			sum.add(c.sumLocked(scratch))
+			c.seen = call // even if it is forgotten before sumLocked returns
+			all.accepted += c.log.Head()
+			all.waits.Add(c.gate.Waits())
+			all.books.add(c.sumLocked(scratch))
 			stats.Chats++
 			stats.Subscribers += c.openCountLocked()
-			stats.Accepted += c.log.Head()
-			waits.Add(c.gate.Waits())
 		}
 		c.gate.Unlock()
 	}
+	all.add(t.end())
+	stats.Accepted += all.accepted
+	sum, waits := all.books, all.waits
 	stats.Delivered, stats.Missed = sum.delivered, sum.missed
 	stats.Pending, stats.Discarded = sum.pending, sum.discarded
 	stats.Replaced, stats.Disconnected, stats.Stalled = sum.replaced, sum.disconnected, sum.stalled

@@ -293,6 +293,39 @@ func TestStatsRememberAChatThatWasForgotten(t *testing.T) {
 	})
 }
 
+// Promise 54: a call of Stats may take long, and nobody waits for it. Chats that are forgotten
+// meanwhile are counted once, whether it has come to them or not.
+func TestAChatMayBeForgottenWhileStatsAddUp(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const pieces, each = 20, 10
+		b := newBroker[int](t, broadcast.WithBuffer(2), broadcast.WithPatience(0))
+		for i := range pieces * each {
+			s := b.join(fmt.Sprint(i), "device")
+			b.publish(fmt.Sprint(i), 1, 2, 3, 4)
+			take(t, s, 1)
+			require.NoError(t, s.Close())
+		}
+		for i := range pieces * piece {
+			b.join(chat, fmt.Sprint(i))
+		}
+		want := b.Stats()
+		require.Equal(t, []uint64{800, 200, 400, 200}, []uint64{want.Accepted, want.Delivered, want.Missed, want.Discarded})
+		forgotten := 0
+		var got broadcast.Stats
+		broadcast.Yielding(b.Broker, chat, func(int, int) {
+			for range each {
+				require.NoError(t, b.Forget(t.Context(), fmt.Sprint(forgotten)))
+				forgotten++
+			}
+		}, func() { got = b.Stats() })
+		require.Equal(t, pieces*each, forgotten)
+		got.Chats = want.Chats // those that Stats had come to before they were forgotten
+		require.Equal(t, want, got)
+		want.Chats = 1
+		require.Equal(t, want, b.Stats())
+	})
+}
+
 // On one processor the goroutine behind Chan settles what was received when the receiver waits.
 // Until then a strategy may drop it.
 func TestWhatIsReceivedFromChanThoughItWasDroppedIsDelivered(t *testing.T) {
