@@ -317,6 +317,24 @@ func ExampleSubscriber_NextBatch() {
 	// writing 2 at once, from 4
 }
 
+func ExampleSubscriber_TryNextBatch() {
+	broker := must(broadcast.New[int]())
+	defer broker.Close()
+	archive := must(broker.Subscribe("general", "archive"))
+	publish(broker, 1, 2, 3, 4, 5)
+
+	// Wait for a message with Next, and then take what else is there, as long as it fits.
+	first, err := archive.Next(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	batch := make([]broadcast.Delivery[int], 10)
+	n := archive.TryNextBatch(batch)
+	fmt.Println(first.Message, "and", n, "more")
+	// Output:
+	// 1 and 4 more
+}
+
 func ExampleSubscriber_Chan() {
 	broker := must(broadcast.New[string]())
 	phone := must(broker.Subscribe("general", "phone"))

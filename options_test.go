@@ -345,6 +345,7 @@ func TestAZeroSubscriberAnswersWithErrors(t *testing.T) {
 			requireUnusable(t, s.Err())
 			_, ok := s.TryNext()
 			require.False(t, ok)
+			require.Zero(t, s.TryNextBatch(make([]broadcast.Delivery[int], 1)))
 			for range s.All(t.Context()) {
 				t.Fatal("a message from nowhere")
 			}

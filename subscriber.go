@@ -35,8 +35,8 @@ func (d Delivery[T]) Position() Position { return Position{d.epoch, d.Seq} }
 // [Broker.Subscribe] and [Broker.SubscribeAnonymous] make it. The zero value is not usable: its
 // methods return [ErrInvalid] or a zero result.
 //
-// One goroutine at a time may read it, with Next, TryNext, NextBatch, All, or Messages. If two do
-// so by mistake, messages may be split between them or repeated, and one of them may notice the end
+// One goroutine at a time may read it, with Next, NextBatch, All, Messages, or what begins with Try.
+// If two do so by mistake, messages may be split between them or repeated, and one of them may notice the end
 // of its context only with the next message; no other reader is affected. To share a subscription
 // among goroutines, use [Subscriber.Chan]. Only the goroutine that reads may call Position. All
 // other methods are safe for concurrent use.
@@ -160,6 +160,25 @@ func (s *Subscriber[T]) NextBatch(ctx context.Context, into []Delivery[T]) (n in
 		return 0, err
 	}
 	return 1 + s.takeMore(into[1:]), nil
+}
+
+// TryNextBatch takes as many messages as are available and fit, and returns their number. All of
+// them count as taken, whether the caller looks at them or not. It does not block, except like
+// [Subscriber.TryNext]. If it returns 0 although there is space, there is no message now, or, after
+// the end, none left.
+func (s *Subscriber[T]) TryNextBatch(into []Delivery[T]) (n int) {
+	if !s.valid() || len(into) == 0 {
+		return 0
+	}
+	s.report()
+	if n = s.takeRun(into); n == 0 {
+		d, ok := s.TryNext() // which waits for a sampler
+		if !ok {
+			return 0
+		}
+		into[0], n = d, 1
+	}
+	return n + s.takeMore(into[n:])
 }
 
 // Done returns a channel that is closed when the subscription has ended. [Subscriber.Err] then

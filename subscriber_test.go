@@ -61,6 +61,28 @@ func TestNextBatchWaitsForOneMessageAndTakesWhatIsThere(t *testing.T) {
 	})
 }
 
+func TestTryNextBatchTakesWhatIsThereAndDoesNotWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithBuffer(1000))
+		s := b.join(chat, "device")
+		into := make([]broadcast.Delivery[int], 300)
+		require.Zero(t, s.TryNextBatch(into))
+		b.publish(chat, from(1, 700)...)
+		require.Zero(t, s.TryNextBatch(nil))
+		var taken uint64
+		for _, want := range [][]int{from(1, 300), from(301, 600), from(601, 700), nil} {
+			n := s.TryNextBatch(into)
+			require.Equal(t, want, payloads(into[:n]))
+			taken += uint64(n)
+			require.Equal(t, taken, requireBooks(t, s).Delivered)
+		}
+		b.publish(chat, 701)
+		require.NoError(t, b.Close())
+		require.Equal(t, 1, s.TryNextBatch(into))
+		require.Zero(t, s.TryNextBatch(into))
+	})
+}
+
 func TestNextBatchShowsMissedBeforeItsFirstDelivery(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(2))

@@ -166,6 +166,55 @@ func TestRaceOfSubscribeAndCloseBesideAPublisherLeavesNothing(t *testing.T) {
 	})
 }
 
+// Promises 4, 7 and 8: a batch is copied before it is taken, and the strategy may act meanwhile.
+func TestRaceOfBatchesAndDropsTellsEachLossAndRepeatsNothing(t *testing.T) {
+	const publishers, messages = 2, 60
+	race{
+		publishers, messages, nil,
+		work{"accepted": 10 * publishers * messages, "taken in batches": 10, "missed": 10},
+	}.run(t, func(w *witness, done work) {
+		readers := make([]*watched, 3)
+		for i := range readers {
+			readers[i] = w.join(fmt.Sprint(i), broadcast.WithBuffer(3+i), broadcast.WithSampling(broadcast.Sampling(i)))
+		}
+		var reading sync.WaitGroup
+		var batches atomic.Int64
+		for _, s := range readers {
+			reading.Go(func() {
+				into := make([]broadcast.Delivery[parcel], 4)
+				for {
+					n := s.TryNextBatch(into)
+					for _, d := range into[:n] {
+						s.took(d)
+					}
+					if n > 1 {
+						batches.Add(1)
+					}
+					if n > 0 {
+						continue
+					}
+					if s.Err() != nil {
+						s.readRest()
+						return
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+		crowd(publishers, func(i int) {
+			for n := range messages {
+				assert.NoError(t, w.publish(context.Background(), i, n, chat))
+			}
+		})
+		require.NoError(t, w.broker.Close())
+		reading.Wait()
+		done["taken in batches"] += int(batches.Load())
+		for _, s := range readers {
+			done["missed"] += int(s.missed)
+		}
+	})
+}
+
 // Promises 43 to 45.
 func TestRaceOfEndChatAndPublishersLosesNothingThatWasAccepted(t *testing.T) {
 	const publishers, messages, enough, enders = 4, 40, 20, 2

@@ -137,6 +137,9 @@ func (r *stormReader) readSomehow() {
 			if d, ok := r.TryNext(); ok {
 				r.took(d)
 			}
+			for _, d := range r.into[:r.TryNextBatch(r.into[:r.rnd.IntN(4)])] {
+				r.took(d)
+			}
 		}
 	case 1:
 		d, err := r.Next(ctx)

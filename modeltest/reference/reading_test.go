@@ -141,6 +141,35 @@ func (m *model) opNextBatch(o args) {
 	}
 }
 
+func (m *model) opTryNextBatch(o args) {
+	s := m.reader(o[0])
+	if s == nil {
+		return
+	}
+	n := choose([]int{0, 1, 2, 3, 8, 40}, o[1])
+	if len(s.ref.chat.queue) > 0 {
+		n = min(n, max(1, s.takes()))
+	}
+	into := make([]broadcast.Delivery[int], n)
+	var taken int
+	m.do(func() { taken = s.TryNextBatch(into) })
+	if n > 0 {
+		s.ref.comes()
+	}
+	if m.logging {
+		m.logf("TryNextBatch(%s, %d): %v", s.name, n, into[:taken])
+	}
+	for i := range n {
+		if s.ref.readable() != (i < taken) {
+			m.fail("TryNextBatch(%s, %d) took %d", s.name, n, taken)
+		}
+		if i == taken {
+			return
+		}
+		m.compareDelivery(m.take(s, into[i]), into[i], s.name)
+	}
+}
+
 func (m *model) opAll(o args) {
 	if s := m.reader(o[0]); s != nil && s.mayWait() {
 		ctx := m.finite(o[2])

@@ -49,6 +49,7 @@ const (
 	opKick
 	opEndChat
 	opForget
+	opTryNextBatch
 )
 
 // operations says what the kinds of operations do, and how often they are chosen.
@@ -61,7 +62,7 @@ var operations = [...]struct {
 }{
 	opNew:             {"opNew", 0, 10, false, func(*model, args) {}},
 	opPublish:         {"opPublish", 18, 2, false, (*model).opPublish},
-	opTryNext:         {"opTryNext", 18, 1, true, (*model).opTryNext},
+	opTryNext:         {"opTryNext", 13, 1, true, (*model).opTryNext},
 	opSubscribe:       {"opSubscribe", 25, 10, false, (*model).opSubscribe},
 	opTryPublish:      {"opTryPublish", 18, 1, true, (*model).opTryPublish},
 	opGoPublish:       {"opGoPublish", 18, 2, false, (*model).opGoPublish},
@@ -87,6 +88,7 @@ var operations = [...]struct {
 	opKick:            {"opKick", 3, 3, true, (*model).opKick},
 	opEndChat:         {"opEndChat", 3, 2, true, (*model).opEndChat},
 	opForget:          {"opForget", 2, 1, true, (*model).opForget},
+	opTryNextBatch:    {"opTryNextBatch", 5, 2, false, (*model).opTryNextBatch},
 }
 
 // sequence is a list of operations, of which the first is opNew.
