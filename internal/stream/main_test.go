@@ -43,9 +43,17 @@ func (s *shelf) Send(b *Batch) error {
 // newCore returns a core of a broker of strings, whose frames are short.
 func newCore(t *testing.T, change func(*Config[string]), opts ...broadcast.Option) *Core[string] {
 	t.Helper()
-	b, err := broadcast.New[string](opts...)
+	config := config()
+	if change != nil {
+		change(&config)
+	}
+	core, err := New(newBroker(t, opts...), config, new(Problems))
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = b.Close() })
+	return core
+}
+
+// config returns options with which frames are short.
+func config() Config[string] {
 	config := Config[string]{
 		Admit: func(*http.Request) (Ticket, error) { return Ticket{Chat: "c", Device: "d"}, nil },
 		Encode: func(dst []byte, d broadcast.Delivery[string]) ([]byte, error) {
@@ -58,12 +66,7 @@ func newCore(t *testing.T, change func(*Config[string]), opts ...broadcast.Optio
 		Logger:     slog.New(slog.DiscardHandler),
 	}
 	config.WriteTimeout = config.Ping
-	if change != nil {
-		change(&config)
-	}
-	core, err := New(b, config, new(Problems))
-	require.NoError(t, err)
-	return core
+	return config
 }
 
 // outlet returns an outlet of chat c, which nobody runs.
@@ -88,6 +91,6 @@ func publish(t *testing.T, c *Core[string], messages ...string) {
 func (o *Outlet[T]) deliver(t *testing.T) {
 	t.Helper()
 	for d, ok := o.sub.TryNext(); ok; d, ok = o.sub.TryNext() {
-		require.NoError(t, o.sendFrom(d, forEver))
+		require.NoError(t, o.sendFrom(d))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
@@ -73,6 +74,7 @@ type Core[T any] struct {
 	broker   *broadcast.Broker[T]
 	guard    *guard
 	cache    cache
+	taken    sync.Pool // of *taken[T], so that a quiet connection has none
 	counters counters
 
 	countShort func(bytes int) // a value, so that a connection does not allocate it
