@@ -1,13 +1,20 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/fbd86cad/broadcast/benchmarks/peers"
+)
 
 // What broadcastws and broadcastsse set out to reach.
 
 func webSocketBurstTargets() []Target {
+	const prepared = "gorilla-prepared"
 	targets := []Target{
 		atMost("CPU: ours / best other", 0.45, oursOverLowest(cpuPerDelivery, "")),
+		atMost("CPU: ours / gorilla-prepared", 0.45, oursOverLowest(cpuPerDelivery, prepared)),
 		atMost("ms to the last client: ours / best other", 0.6, oursOverLowest(msLastClient, "")),
+		atMost("ms to the last client: ours / gorilla-prepared", 0.6, oursOverLowest(msLastClient, prepared)),
 		atMost("writes per delivery", 0.04, oursItself(writesPerDelivery)),
 	}
 	for _, over := range []struct {
@@ -15,6 +22,7 @@ func webSocketBurstTargets() []Target {
 		times        float64
 	}{
 		{"best of gorilla", "gorilla-", 1.8},
+		{prepared, prepared, 1.8},
 		{"gorilla-hub", "gorilla-hub", 15},
 		{"messenger-2026-11", "messenger-2026-11", 15},
 		{"centrifuge", "centrifuge", 5},
@@ -67,7 +75,7 @@ func oursOver(metric, prefix string, better func(a, b float64) bool) figureOf {
 		ours, best, value := r.ours(socketCase), "", 0.0
 		for _, who := range r.Workload.Cases[0].Contestants {
 			v, ok := r.Median(socketCase, who.Name, metric)
-			if !ok || who.Name == ours || !strings.HasPrefix(who.Name, prefix) {
+			if !ok || who.Name == ours || who.Kind == peers.Floor || !strings.HasPrefix(who.Name, prefix) {
 				continue
 			}
 			if best == "" || better(v, value) {

@@ -32,6 +32,7 @@ type socketServer struct {
 	blocks  bool   // a client that never reads stops it
 	secure  bool   // its clients are over TLS; only its memory is measured
 	paced   bool   // it gathers messages; it is measured only where they come steadily
+	bursts  bool   // it knows where a burst ends; it is measured only with bursts
 }
 
 // socketServers are all of them, ours first among those of a framing.
@@ -59,6 +60,10 @@ func socketServers() []socketServer {
 			"frames that wait for a client are one write"},
 		{name: "gorilla-batches", kind: peers.Pattern, how: "the same, but the hub hands over " +
 			"batches of messages"},
+		{
+			name: "bare-writes", kind: peers.Floor, how: "two loops that write each burst to all " +
+				"connections when it is complete: what the kernel takes", blocks: true, bursts: true,
+		},
 		{name: "centrifuge", kind: peers.Library, how: "centrifuge with its JSON protocol, its memory " +
 			"engine, and frames of any number of messages", hello: centrifugeHello()},
 		{name: "gws", kind: peers.Library, how: "lxzan/gws with its Broadcaster"},
@@ -137,7 +142,7 @@ func socketRoundsWorkload(w *Workload, framing sockets.Framing, burst int) *Work
 	} {
 		w.Metrics = append(w.Metrics, Metric{name})
 	}
-	special := func(s socketServer) bool { return s.secure || s.paced }
+	special := func(s socketServer) bool { return s.secure || s.paced || s.bursts && burst == 1 }
 	servers := slices.DeleteFunc(socketServers(), special)
 	return socketWorkload(w, framing, servers, func(s socketServer, plan Plan) (Sample, error) {
 		return socketRounds(s, plan, burst)
@@ -156,8 +161,8 @@ func socketMemories(name, title string, framing sockets.Framing, targets []Targe
 			"cut them off some seconds later.",
 		Metrics: []Metric{{residentPerClient}, {heapPerStuckClient}},
 	}
-	paced := func(s socketServer) bool { return s.paced }
-	return socketWorkload(w, framing, slices.DeleteFunc(socketServers(), paced), socketMemory)
+	special := func(s socketServer) bool { return s.paced || s.bursts }
+	return socketWorkload(w, framing, slices.DeleteFunc(socketServers(), special), socketMemory)
 }
 
 // steadyClients are fewer than elsewhere, so that every server keeps up.
@@ -174,8 +179,8 @@ func socketSteady() *Workload {
 			"20 ms: 10 ms on average.",
 		Metrics: []Metric{{cpuPerDelivery}, {writesPerDelivery}},
 	}
-	secure := func(s socketServer) bool { return s.secure }
-	servers := slices.DeleteFunc(socketServers(), secure)
+	special := func(s socketServer) bool { return s.secure || s.bursts }
+	servers := slices.DeleteFunc(socketServers(), special)
 	w = socketWorkload(w, sockets.WebSocket, servers, socketStream)
 	w.Cases[0].Name = "clients=200/interval=5ms"
 	return w

@@ -31,6 +31,7 @@ var contestants = map[string]contestant{
 	"gorilla-lines":         gorillaLines,
 	"gorilla-prepared":      gorillaPrepared,
 	"gorilla-batches":       gorillaBatches,
+	"bare-writes":           bareWrites,
 	"centrifuge":            centrifugeNode,
 	"gws":                   gwsBroadcaster,
 	"melody":                melodySessions,
