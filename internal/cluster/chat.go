@@ -1,0 +1,205 @@
+package cluster
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/background"
+)
+
+// A chat is what a node knows of one chat. It has three parts: order.go follows the order,
+// commit.go publishes, and feed.go feeds the core.
+//
+// Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
+// the new state asks for. Calls of the session run on goroutines of their own, at most one of each
+// method at a time. No lock is held during a call of a session or a Log.
+//
+// Lock order in this package: Node.chats, chat.mu, batcher.mu, Node.mu. The lock of the agenda is
+// below chat.mu too, and never held together with the other two.
+type chat struct {
+	node *Node
+	name string
+
+	mu         sync.Mutex // guards all below
+	connection *connection
+	order
+	commit
+	feed      *Feed // nil while the chat is only published to
+	joining   *Feed // takes over when no batch is in flight; nil if there is none
+	followed  bool  // the session follows the chat
+	following bool  // waits for Node.follows
+	forgotten bool  // no longer in Node.chats: look it up again
+
+	backoff time.Duration // the last one; 0 after a success
+	retryAt time.Time     // no call before that; zero if there is no backoff
+	checkAt time.Time     // of the next check of the place, or whether the chat is needed
+	used    bool          // a message was published since the last check
+
+	background.Appointment // guarded by the agenda
+}
+
+// errForgotten means that the chat was forgotten between its look-up and the lock.
+var errForgotten = errors.New("chat was forgotten")
+
+// advance handles a change of the connection.
+func (c *chat) advance() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.advanceLocked()
+}
+
+// advanceLocked starts what the present state asks for. It must be called after each change, and
+// may be called at any time.
+func (c *chat) advanceLocked() {
+	c.reconnectLocked()
+	c.takeOverLocked()
+	if c.connection == nil {
+		c.refuseLocked()
+		return
+	}
+	if c.backingOffLocked() {
+		return
+	}
+	c.followLocked()
+	if c.feed != nil && !c.followed {
+		return
+	}
+	switch c.state {
+	case unknown:
+		c.askLocked()
+	case behind:
+		c.readLocked()
+	case absent:
+		if c.feed != nil || c.inflight != nil || c.waiting.first != nil {
+			c.beginLocked()
+		}
+	case current:
+		c.readyLocked()
+		c.commitLocked()
+	}
+}
+
+// followLocked has the chat followed if it has a feed, and no longer if it has none.
+func (c *chat) followLocked() {
+	if c.followed != (c.feed != nil) && !c.following {
+		c.following = true
+		c.node.follows.add(c)
+	}
+}
+
+// reconnectLocked notes a change of the connection.
+func (c *chat) reconnectLocked() {
+	live := c.node.live.Load()
+	if live == c.connection {
+		return
+	}
+	c.connection = live
+	if live != nil {
+		c.invalidateLocked()
+		c.backoff, c.retryAt = 0, time.Time{}
+		if c.feed != nil {
+			c.checkAt = time.Now().Add(firstCheck)
+			c.scheduleLocked()
+		}
+	}
+}
+
+// takeOverLocked makes the feed that is joining the feed of the chat, unless a batch is in flight:
+// that needs the place as it is.
+func (c *chat) takeOverLocked() {
+	if c.joining == nil || c.inflight != nil {
+		return
+	}
+	c.feed, c.joining = c.joining, nil
+	c.place, c.seen, c.checkAt = Place{}, Place{}, time.Now().Add(firstCheck)
+	c.invalidateLocked()
+	c.scheduleLocked()
+}
+
+// join makes f the feed of the chat. It returns false if the chat was forgotten.
+func (c *chat) join(f *Feed) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.forgotten {
+		return false
+	}
+	for _, old := range []*Feed{c.feed, c.joining} {
+		if old != nil {
+			old.leaveLocked()
+		}
+	}
+	c.joining = f
+	c.advanceLocked()
+	return true
+}
+
+// neededLocked reports whether the chat must be kept.
+func (c *chat) neededLocked() bool {
+	return c.feed != nil || c.joining != nil || c.followed || c.following || c.used ||
+		c.inflight != nil || c.waiting.first != nil
+}
+
+// close ends all waits, and the feed.
+func (c *chat) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endWaitsLocked(ErrClosed)
+	if c.feed != nil {
+		c.feed.leaveLocked()
+	}
+}
+
+// backOffLocked delays the next call, because one has failed: each time for longer.
+func (c *chat) backOffLocked() {
+	c.backoff = min(max(2*c.backoff, minBackoff), maxBackoff)
+	c.retryAt = time.Now().Add(c.backoff)
+	c.scheduleLocked()
+}
+
+// backingOffLocked reports whether the next call is delayed.
+func (c *chat) backingOffLocked() bool {
+	return !c.retryAt.IsZero() && time.Now().Before(c.retryAt)
+}
+
+// scheduleLocked schedules the next visit.
+func (c *chat) scheduleLocked() {
+	for _, at := range []time.Time{c.retryAt, c.checkAt} {
+		if !at.IsZero() {
+			c.node.agenda.Schedule(c, at)
+		}
+	}
+}
+
+// visitAll visits the chats in which something is due.
+func visitAll(due []*chat) (then func()) {
+	for _, c := range due {
+		if c.visit(time.Now()) {
+			c.node.forget(c)
+		}
+	}
+	return nil
+}
+
+// visit does what is due in a chat. It reports whether the chat is not needed any more.
+func (c *chat) visit(now time.Time) (unneeded bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.retryAt.IsZero() && !now.Before(c.retryAt) {
+		c.retryAt = time.Time{}
+		if c.state == conflict {
+			c.invalidateLocked()
+		}
+	}
+	if !c.checkAt.IsZero() && !now.Before(c.checkAt) {
+		c.checkAt = now.Add(checkInterval)
+		c.used = false
+		unneeded = !c.neededLocked()
+		if c.feed != nil && c.followed && c.connection != nil {
+			c.askLocked()
+		}
+	}
+	c.advanceLocked()
+	c.scheduleLocked()
+	return unneeded
+}

@@ -1,0 +1,384 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Limits of one batch.
+const (
+	mostMessages = 256
+	mostBytes    = 256 << 10 // a single message may be larger
+)
+
+// commit is the part of a chat that publishes (group commit). Guarded by the lock of the chat.
+//
+// Messages wait in a queue while a batch is in flight, and then go together in the next one. There
+// is at most one batch in flight.
+type commit struct {
+	waiting  entries
+	inflight *batch // nil if there is none
+	single   bool   // the next batch has one message, because the engine refused a larger one
+}
+
+// A batch is an attempt to store messages just after a place. Whatever record comes to follow that
+// place decides about it: its own record, which may be seen before Append returns, or another one.
+// In the latter case the condition of the append can never hold again, and the messages go back to
+// the queue.
+//
+// While it is not known what follows the place, it is safe to append the batch again: all attempts
+// have the same condition, so at most one of them is stored.
+type batch struct {
+	id      string
+	after   Place
+	entries []*entry
+
+	calling   bool               // Append is running
+	cancel    context.CancelFunc // of that call
+	uncertain bool               // an earlier call may have stored it
+	passed    bool               // the place has moved past after, and what followed it is lost
+}
+
+// publish publishes a message, as Node.Publish does.
+func (c *chat) publish(ctx context.Context, message []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done := ctx.Done()
+	e, err := c.enqueue(message)
+	if err != nil {
+		return err
+	}
+	var timeout <-chan time.Time
+	if d := c.node.config.Timeout; d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case err := <-e.result:
+		return err
+	case <-timeout:
+		return c.withdraw(e, nil)
+	case <-done:
+		return c.withdraw(e, ctx.Err())
+	}
+}
+
+// enqueue adds a message to the queue.
+func (c *chat) enqueue(message []byte) (*entry, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.forgotten:
+		return nil, errForgotten
+	case c.node.ctx.Err() != nil:
+		return nil, ErrClosed
+	}
+	e := &entry{message: message, result: make(chan error, 1)}
+	c.waiting.push(e)
+	c.used = true
+	if c.checkAt.IsZero() {
+		c.checkAt = time.Now().Add(checkInterval)
+		c.scheduleLocked()
+	}
+	c.advanceLocked()
+	return e, nil
+}
+
+// withdraw ends the wait of a publisher. The cause is nil if its timeout is over.
+func (c *chat) withdraw(e *entry, cause error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case err := <-e.result:
+		return err
+	default:
+	}
+	if cause == nil {
+		cause = ErrAway
+		if c.connection != nil {
+			cause = ErrTimeout
+		}
+	}
+	if c.waiting.remove(e) {
+		return cause
+	}
+	e.left = true
+	c.node.counters.uncertain.Add(1)
+	return uncertain(cause)
+}
+
+func uncertain(cause error) error { return fmt.Errorf("%w: %w", ErrUncertain, cause) }
+
+// commitLocked appends the next batch, or once more the one of which nothing is known. The state is
+// current.
+func (c *chat) commitLocked() {
+	switch b := c.inflight; {
+	case b == nil:
+		c.inflight = c.nextBatchLocked()
+	case b.calling:
+		return
+	case b.abandoned():
+		c.inflight = nil
+		c.advanceLocked()
+		return
+	}
+	if c.inflight != nil {
+		c.appendLocked(c.inflight)
+	}
+}
+
+// nextBatchLocked takes a batch from the queue. It returns nil if there is nothing to publish, and
+// while the feed has something to do: a reader that holds back the feed holds back publishers.
+func (c *chat) nextBatchLocked() *batch {
+	if c.waiting.first == nil || c.joining != nil || c.feed != nil && !c.feed.idleLocked() {
+		return nil
+	}
+	b := &batch{id: c.node.newID(), after: c.place}
+	most, bytes := mostMessages, 0
+	if c.single {
+		most = 1
+	}
+	for len(b.entries) < most {
+		e := c.waiting.first
+		if e == nil || len(b.entries) > 0 && bytes+len(e.message) > mostBytes {
+			break
+		}
+		c.waiting.remove(e)
+		b.entries = append(b.entries, e)
+		bytes += len(e.message)
+	}
+	return b
+}
+
+// appendLocked starts a call of Append.
+func (c *chat) appendLocked(b *batch) {
+	messages := make([][]byte, len(b.entries))
+	for i, e := range b.entries {
+		messages[i] = e.message
+	}
+	session := c.connection
+	ctx, cancel := context.WithTimeout(c.node.ctx, callTimeout)
+	b.cancel = cancel
+	b.calling = c.node.begin(func() {
+		defer cancel()
+		place, err := session.Append(ctx, c.name, b.after, messages, b.id)
+		c.appended(b, Record{Place: place, Prev: b.after.Mark, ID: b.id, Batch: messages}, err)
+	})
+	if !b.calling {
+		cancel()
+	}
+}
+
+// appended handles the result of Append.
+func (c *chat) appended(b *batch, r Record, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.advanceLocked()
+	b.calling = false
+	if c.inflight != b { // the record that follows was applied
+		return
+	}
+	switch {
+	case err == nil && b.passed:
+		c.acceptLocked(b)
+	case err == nil:
+		c.backoff, c.single = 0, false
+		c.applyLocked(r)
+	case errors.Is(err, ErrConflict):
+		c.node.counters.conflicts.Add(1)
+		c.conflictLocked()
+		c.requeueLocked(b)
+	case errors.Is(err, ErrAway):
+		c.backOffLocked()
+		c.requeueLocked(b)
+	case errors.Is(err, ErrRefused):
+		c.backOffLocked()
+		c.refusedLocked(b, err)
+	default:
+		b.uncertain = true
+		c.backOffLocked()
+		c.invalidateLocked()
+		if b.passed {
+			c.giveUpLocked(b)
+		}
+	}
+}
+
+// conflictLocked notes that a record of another node follows the place. If the chat is followed,
+// the record comes by itself.
+func (c *chat) conflictLocked() {
+	switch {
+	case c.state != current:
+	case c.feed == nil:
+		c.invalidateLocked()
+	default:
+		c.state = conflict
+		c.retryAt = time.Now().Add(conflictWait)
+		c.scheduleLocked()
+	}
+}
+
+// refusedLocked handles a batch that the engine never stores. If it has several messages, each is
+// tried alone.
+func (c *chat) refusedLocked(b *batch, err error) {
+	switch {
+	case b.uncertain:
+		c.giveUpLocked(b)
+	case len(b.entries) > 1:
+		c.single = true
+		c.requeueLocked(b)
+	default:
+		c.inflight, c.single = nil, false
+		b.answer(err)
+	}
+}
+
+// settleLocked decides about the batch in flight when a record is applied. follows says that
+// nothing was lost between the place and the record.
+func (c *chat) settleLocked(r Record, follows bool) {
+	switch b := c.inflight; {
+	case b == nil:
+	case r.ID == b.id:
+		c.acceptLocked(b)
+	case follows && !b.passed:
+		b.uncertain = false
+		c.requeueLocked(b)
+	default:
+		b.passed = true
+		if !b.calling {
+			c.giveUpLocked(b)
+		}
+	}
+}
+
+// acceptLocked ends a batch that was stored.
+func (c *chat) acceptLocked(b *batch) {
+	c.inflight = nil
+	b.answer(nil)
+}
+
+// requeueLocked ends a batch that its last call has not stored: its messages go back to the front
+// of the queue. If an earlier call may have stored it, it stays in flight.
+func (c *chat) requeueLocked(b *batch) {
+	if b.uncertain {
+		if b.passed {
+			c.giveUpLocked(b)
+		}
+		return
+	}
+	c.inflight = nil
+	b.cancel()
+	for _, e := range slices.Backward(b.entries) {
+		if !e.left {
+			c.waiting.pushFront(e)
+		}
+	}
+}
+
+// giveUpLocked ends a batch of which nobody will ever know whether it was stored.
+func (c *chat) giveUpLocked(b *batch) {
+	c.endLocked(b, fmt.Errorf("%w: the engine has lost what would tell", ErrUncertain))
+}
+
+// endLocked ends a batch of which it is not known whether it was stored.
+func (c *chat) endLocked(b *batch, err error) {
+	c.inflight = nil
+	for _, e := range b.entries {
+		if !e.left {
+			c.node.counters.uncertain.Add(1)
+		}
+	}
+	b.answer(err)
+}
+
+// refuseLocked ends the wait of publishers while the engine is away, if Config says so.
+func (c *chat) refuseLocked() {
+	if c.node.config.Refuse {
+		c.dismissLocked(ErrAway)
+	}
+}
+
+// dismissLocked ends the wait of all publishers in the queue.
+func (c *chat) dismissLocked(err error) {
+	for e := c.waiting.first; e != nil; e = c.waiting.first {
+		c.waiting.remove(e)
+		e.result <- err
+	}
+}
+
+// endWaitsLocked ends the wait of all publishers.
+func (c *chat) endWaitsLocked(err error) {
+	c.dismissLocked(err)
+	if c.inflight != nil {
+		c.endLocked(c.inflight, uncertain(err))
+	}
+}
+
+// abandoned reports whether no publisher waits for the batch any more.
+func (b *batch) abandoned() bool {
+	return !slices.ContainsFunc(b.entries, func(e *entry) bool { return !e.left })
+}
+
+// answer sends the publishers of a batch their result.
+func (b *batch) answer(err error) {
+	for _, e := range b.entries {
+		e.result <- err
+	}
+}
+
+// An entry is a message, with the publisher that waits for its result.
+type entry struct {
+	message []byte
+	result  chan error // buffered: each entry gets one result
+	left    bool       // the publisher was told ErrUncertain
+
+	queued     bool
+	next, prev *entry
+}
+
+// entries is a queue of entries, as a linked list.
+type entries struct{ first, last *entry }
+
+func (q *entries) push(e *entry) {
+	e.queued, e.prev = true, q.last
+	if q.last == nil {
+		q.first = e
+	} else {
+		q.last.next = e
+	}
+	q.last = e
+}
+
+func (q *entries) pushFront(e *entry) {
+	e.queued, e.next = true, q.first
+	if q.first == nil {
+		q.last = e
+	} else {
+		q.first.prev = e
+	}
+	q.first = e
+}
+
+// remove removes an entry. It returns false if it is not in the queue.
+func (q *entries) remove(e *entry) bool {
+	if !e.queued {
+		return false
+	}
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		q.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		q.last = e.prev
+	}
+	e.queued, e.next, e.prev = false, nil, nil
+	return true
+}

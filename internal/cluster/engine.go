@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+)
+
+// An Engine is a system that stores the records of chats and hands them to all nodes. A driver
+// implements it.
+type Engine interface {
+	// Open returns a session, or an error when ctx is done or the engine refuses. The session calls
+	// sink from then on, also while Open is running, until its Close has returned.
+	Open(ctx context.Context, sink Sink) (Session, error)
+}
+
+// A Session is the connection of one node to the engine. It reconnects by itself, and follows the
+// same chats as before when it has.
+//
+// All methods are safe for concurrent use. They return early when their context is done. What Heads
+// and Read return may be out of date: they may miss the newest records for a while. Append must be
+// exact.
+type Session interface {
+	// Append stores a record, provided that the newest record of the chat is the one with the mark
+	// after.Mark, or that there is none if that is 0. The messages of the batch, of which there may
+	// be none, get the numbers after after.Seq in after.Epoch. It returns the place of the record.
+	//
+	// ErrConflict, ErrAway and ErrRefused, also wrapped, mean that this call has not stored the
+	// record and never will. After any other error it may be stored, now or later, but not after
+	// the session has reconnected.
+	Append(
+		ctx context.Context, chat string, after Place, batch [][]byte, id string,
+	) (Place, error)
+
+	// Follow makes the session hand to its sink what is stored in the chats after Follow has
+	// returned. Records may be missing, repeated, and out of order.
+	Follow(ctx context.Context, chats ...string) error
+
+	// Unfollow ends what Follow began. It does not wait for the engine.
+	Unfollow(chats ...string)
+
+	// Heads returns the place of the newest record of each chat, or the zero Place if there is
+	// none. The engine may remove old records of a chat, but must keep the newest one.
+	Heads(ctx context.Context, chats ...string) ([]Place, error)
+
+	// Read returns the oldest records of a chat with marks above after.Mark, in order and without a
+	// gap, at most max. It returns at least one if there is one.
+	Read(ctx context.Context, chat string, after Place, max int) ([]Record, error)
+
+	// Close ends the session. When it returns, the sink is not called any more.
+	Close(ctx context.Context) error
+}
+
+// A Sink is what a session calls. Its methods do not block. They are safe for concurrent use.
+type Sink interface {
+	// Stored hands over a record of a chat that is followed. The sink keeps it, and nobody may
+	// change its messages.
+	Stored(chat string, r Record)
+
+	// Up says whether the engine can be reached. A session is down until it first says otherwise.
+	// It must call Up(true) after each reconnection, even without Up(false) before, because the
+	// engine may have lost its memory. It should also call Up(true) when it had to drop records
+	// that it would have handed over.
+	Up(up bool)
+}
+
+// A Place is a place in the order of a chat: just after a record. The zero Place is before all
+// records.
+type Place struct {
+	// Epoch names the numbering, and is never 0. Epochs grow in the order of a chat. A new one
+	// begins when the engine has lost the old one.
+	Epoch uint64
+
+	// Seq is the number of the last message of the record. Messages are counted from 1 in each
+	// epoch, without gaps. A record without messages has the Seq of the record before.
+	Seq uint64
+
+	// Mark is how the engine finds the record. Marks are not 0, no two records of a chat ever have
+	// the same, and they grow in the order of a chat as long as the engine remembers the chat.
+	Mark uint64
+}
+
+// A Record is what one call of Append has stored: messages that one node published.
+type Record struct {
+	Place
+	Prev  uint64   // mark of the record before, 0 if there was none
+	ID    string   // as given to Append
+	Batch [][]byte // the messages
+}
+
+// start returns the number before that of the first message.
+func (r *Record) start() uint64 { return r.Seq - min(r.Seq, uint64(len(r.Batch))) }
+
+// Errors of [Session.Append] that mean that nothing was stored.
+var (
+	// ErrConflict means that the chat has a newer record.
+	ErrConflict = errors.New("conflict")
+	// ErrRefused means that the engine will never store such a record, for example because it is
+	// too large.
+	ErrRefused = errors.New("refused by the engine")
+	// ErrAway means that the engine cannot be reached. [Node.Publish] returns it too.
+	ErrAway = errors.New("engine is away")
+)
+
+// Errors of [Node.Publish].
+var (
+	// ErrUncertain means that the message may have been stored, or may be stored yet.
+	ErrUncertain = errors.New("not known whether the message was accepted")
+	// ErrTimeout means that the timeout has passed while the engine could be reached: a reader of
+	// this node held publishers back, or there was too much to publish.
+	ErrTimeout = errors.New("timeout")
+	// ErrClosed means that the node was closed.
+	ErrClosed = errors.New("closed")
+)

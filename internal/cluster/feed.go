@@ -1,0 +1,186 @@
+package cluster
+
+// A Log is what a [Feed] feeds: the core's side of a chat. Its methods are called one at a time,
+// without any lock of this package. They must not block; they may run user code.
+type Log interface {
+	// Reset says that messages from now on are numbered in an epoch, the next one seq+1. It is
+	// called before any other method: that is the birth of the log. Later calls mean that the
+	// engine has lost its memory, and that an unknown number of messages is lost.
+	Reset(epoch, seq uint64)
+
+	// Hole says that the next n numbers are lost for good.
+	Hole(n uint64)
+
+	// Feed appends messages as far as there is room, and returns how many. If it does not take all,
+	// [Feed.Room] must be called when there may be room: it offers the rest again.
+	Feed(batch [][]byte) (n int)
+
+	// Ready says that the log has what the engine had at some time after Join was called. It is
+	// called once.
+	Ready()
+}
+
+// A Feed feeds a chat to a log, from [Node.Join] until [Feed.Leave] or another Join for the chat.
+// Its methods do not block. They may be called from anywhere, also with locks held that the log
+// takes.
+type Feed struct {
+	chat    *chat
+	log     Log
+	history bool
+
+	// Guarded by the lock of the chat.
+
+	queue   []item
+	bytes   int  // of the messages in the queue
+	running bool // a goroutine feeds the log, and takes what is added to the queue
+	full    bool // the log has no room
+	room    bool // Room was called since the log was called last
+	ready   bool // Ready is in the queue, or was called
+	left    bool // nothing is fed any more
+}
+
+// An item is what the log is told of one record: a reset, a hole, messages, in this order. The one
+// for Ready has nothing else.
+type item struct {
+	reset      bool
+	epoch, seq uint64 // of the reset
+	hole       uint64
+	batch      [][]byte
+	ready      bool
+}
+
+// Limits of the queue of a feed. What does not fit is read from the engine later.
+const (
+	mostQueued      = 256
+	mostQueuedBytes = 1 << 20
+)
+
+// Room says that the log may have room.
+func (f *Feed) Room() {
+	f.chat.mu.Lock()
+	defer f.chat.mu.Unlock()
+	f.room, f.full = true, false
+	f.startLocked()
+}
+
+// Leave ends the feed. A call of the log that has begun, or is about to begin, may still be
+// running; there is no further one.
+func (f *Feed) Leave() {
+	c := f.chat
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.leaveLocked()
+	if c.joining == f {
+		c.joining = nil
+	}
+	if c.feed == f {
+		c.feed = nil
+	}
+	c.advanceLocked()
+}
+
+func (f *Feed) leaveLocked() { f.left, f.queue, f.bytes = true, nil, 0 }
+
+// idleLocked reports whether the log was told everything.
+func (f *Feed) idleLocked() bool { return len(f.queue) == 0 }
+
+// overfullLocked reports whether no further record fits into the queue.
+func (f *Feed) overfullLocked() bool {
+	return len(f.queue) >= mostQueued || f.bytes >= mostQueuedBytes
+}
+
+// readyLocked adds Ready to the queue, once. The state is current.
+func (c *chat) readyLocked() {
+	if f := c.feed; f != nil && !f.ready {
+		f.ready = true
+		f.pushLocked(item{ready: true})
+	}
+}
+
+// pushLocked adds an item to the queue.
+func (f *Feed) pushLocked(it item) {
+	if f.left {
+		return
+	}
+	f.queue = append(f.queue, it)
+	f.bytes += it.size()
+	f.startLocked()
+}
+
+func (it *item) size() (n int) {
+	for _, message := range it.batch {
+		n += len(message)
+	}
+	return n
+}
+
+// startLocked starts the goroutine that feeds the log, if there is something to do.
+func (f *Feed) startLocked() {
+	if !f.running && !f.full && len(f.queue) > 0 {
+		f.running = f.chat.node.begin(f.run)
+	}
+}
+
+// run feeds the log until the queue is empty or the log is full.
+func (f *Feed) run() {
+	for it, ok := f.next(); ok; it, ok = f.next() {
+		n := f.do(it)
+		f.done(n)
+	}
+}
+
+// next returns the first item of the queue, or ends the goroutine.
+func (f *Feed) next() (it item, ok bool) {
+	f.chat.mu.Lock()
+	defer f.chat.mu.Unlock()
+	if f.full || len(f.queue) == 0 {
+		f.running = false
+		return it, false
+	}
+	f.room = false
+	return f.queue[0], true
+}
+
+// do tells the log an item, and returns how many messages it took.
+func (f *Feed) do(it item) (n int) {
+	if it.reset {
+		f.log.Reset(it.epoch, it.seq)
+	}
+	if it.hole > 0 {
+		f.log.Hole(it.hole)
+	}
+	if len(it.batch) > 0 {
+		n = f.log.Feed(it.batch)
+	}
+	if it.ready {
+		f.log.Ready()
+	}
+	return n
+}
+
+// done notes how many messages of the first item the log took.
+func (f *Feed) done(n int) {
+	c := f.chat
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.left {
+		return
+	}
+	it := &f.queue[0]
+	it.reset, it.hole = false, 0
+	before := it.size()
+	it.batch = it.batch[n:]
+	f.bytes -= before - it.size()
+	if len(it.batch) > 0 {
+		f.full = !f.room
+		return
+	}
+	f.queue[0] = item{}
+	f.queue = f.queue[1:]
+	if len(f.queue) == 0 {
+		f.queue = nil
+	}
+	if len(f.queue) == 0 || len(f.queue) == mostQueued/2 {
+		c.advanceLocked()
+	}
+}

@@ -1,0 +1,306 @@
+package memengine
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// A Client is the driver of one node. It implements [cluster.Engine] and [cluster.Session].
+type Client struct {
+	engine *Engine
+	sink   cluster.Sink
+	tasks  sync.WaitGroup
+	closed chan struct{}
+	wake   chan struct{} // has a token if there is something to hand over
+
+	// Guarded by the lock of the engine.
+
+	down    bool // cut, or not open
+	number  int  // of connections: calls of older ones fail
+	follows map[string]bool
+	queue   []delivery
+	last    time.Time // when the last of the queue is due
+}
+
+// delivery is a record on its way to a sink, or a call of Up.
+type delivery struct {
+	due    time.Time
+	chat   string
+	record cluster.Record
+	up, is bool // Up(up) instead, if is
+}
+
+// Client returns the driver of another node.
+func (e *Engine) Client() *Client {
+	return &Client{
+		engine:  e,
+		down:    true,
+		closed:  make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		follows: make(map[string]bool),
+	}
+}
+
+// Open implements [cluster.Engine].
+func (c *Client) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+	if err := c.travel(ctx); err != nil {
+		return nil, err
+	}
+	if c.engine.happens(func(f Faults) float64 { return f.Fail }) {
+		return nil, errTimeout
+	}
+	c.tasks.Go(c.deliver)
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	c.sink = sink
+	c.engine.clients = append(c.engine.clients, c)
+	c.connectLocked(true)
+	return c, nil
+}
+
+// Cut disconnects the client. What is on its way is lost.
+func (c *Client) Cut() { c.connect(false) }
+
+// Restore connects the client again.
+func (c *Client) Restore() { c.connect(true) }
+
+func (c *Client) connect(up bool) {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	if c.sink != nil && c.down == up {
+		c.connectLocked(up)
+	}
+}
+
+func (c *Client) connectLocked(up bool) {
+	c.down = !up
+	c.number++
+	c.queue = nil
+	c.pushLocked(delivery{is: true, up: up})
+}
+
+// handLocked hands a record over, if the client follows its chat.
+func (c *Client) handLocked(name string, r cluster.Record) {
+	f, random := c.engine.faults, c.engine.random
+	if c.down || !c.follows[name] || random.Float64() < f.Drop {
+		return
+	}
+	c.pushLocked(delivery{chat: name, record: r})
+	if random.Float64() < f.Repeat {
+		c.pushLocked(delivery{chat: name, record: r})
+	}
+	if n := len(c.queue); n > 1 && random.Float64() < f.Reorder && !c.queue[n-2].is {
+		a, b := &c.queue[n-2], &c.queue[n-1]
+		a.chat, a.record, b.chat, b.record = b.chat, b.record, a.chat, a.record
+	}
+}
+
+func (c *Client) pushLocked(d delivery) {
+	d.due = time.Now().Add(c.engine.upToLocked(c.engine.latency))
+	if d.due.Before(c.last) {
+		d.due = c.last
+	}
+	c.last = d.due
+	c.queue = append(c.queue, d)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver hands over what is due, until the client is closed.
+func (c *Client) deliver() {
+	for {
+		d, ok := c.next()
+		switch {
+		case !ok:
+			select {
+			case <-c.wake:
+			case <-c.closed:
+				return
+			}
+		case d.is:
+			c.sink.Up(d.up)
+		default:
+			c.sink.Stored(d.chat, d.record)
+		}
+	}
+}
+
+// next takes the next delivery when it is due. It returns false if there is none.
+func (c *Client) next() (d delivery, ok bool) {
+	e := c.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(c.queue) > 0 {
+		d = c.queue[0]
+		wait := time.Until(d.due)
+		if wait <= 0 {
+			c.queue = c.queue[1:]
+			if !d.is {
+				e.calls.Stored++
+			}
+			return d, true
+		}
+		e.mu.Unlock()
+		time.Sleep(wait)
+		e.mu.Lock()
+	}
+	return d, false
+}
+
+// travel is the way of a request or an answer.
+func (c *Client) travel(ctx context.Context) error {
+	select {
+	case <-time.After(c.engine.upTo(c.engine.latency)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// connection returns the number of the connection, and false if there is none.
+func (c *Client) connection() (int, bool) {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	return c.number, !c.down
+}
+
+// lost is the error of a call whose request or answer is lost.
+func (c *Client) lost(ctx context.Context) error {
+	if c.engine.happens(func(f Faults) float64 { return f.Silence }) {
+		<-ctx.Done()
+	}
+	return errTimeout
+}
+
+// Append implements [cluster.Session].
+func (c *Client) Append(
+	ctx context.Context, name string, after cluster.Place, batch [][]byte, id string,
+) (cluster.Place, error) {
+	e := c.engine
+	number, up := c.connection()
+	e.mu.Lock()
+	e.calls.Append++
+	purges := e.chatLocked(name).purges
+	e.mu.Unlock()
+	batch = slices.Clone(batch)
+	store := func() (cluster.Place, error) {
+		return e.store(c, number, purges, name, after, batch, id)
+	}
+	switch {
+	case !up || e.happens(func(f Faults) float64 { return f.Away }):
+		return cluster.Place{}, cluster.ErrAway
+	case len(batch) > 1 && e.happens(func(f Faults) float64 { return f.Refuse }):
+		return cluster.Place{}, cluster.ErrRefused
+	case e.happens(func(f Faults) float64 { return f.LostRequest }):
+		return cluster.Place{}, c.lost(ctx)
+	case e.happens(func(f Faults) float64 { return f.Late }):
+		e.late.Go(func() {
+			time.Sleep(e.upTo(100 * e.latency))
+			_, _ = store()
+		})
+		return cluster.Place{}, c.lost(ctx)
+	}
+	if err := c.travel(ctx); err != nil {
+		return cluster.Place{}, err
+	}
+	place, err := store()
+	if e.happens(func(f Faults) float64 { return f.LostAnswer }) {
+		return cluster.Place{}, c.lost(ctx)
+	}
+	if travelErr := c.travel(ctx); travelErr != nil {
+		return cluster.Place{}, travelErr
+	}
+	if now, _ := c.connection(); now != number {
+		return cluster.Place{}, errTimeout
+	}
+	return place, err
+}
+
+// ask does what calls that only read have in common. count is what counts them.
+func (c *Client) ask(ctx context.Context, count *int, answer func()) error {
+	number, up := c.connection()
+	c.engine.mu.Lock()
+	*count++
+	c.engine.mu.Unlock()
+	if !up {
+		return cluster.ErrAway
+	}
+	if err := c.travel(ctx); err != nil {
+		return err
+	}
+	answer()
+	if err := c.travel(ctx); err != nil {
+		return err
+	}
+	now, _ := c.connection()
+	if now != number || c.engine.happens(func(f Faults) float64 { return f.Fail }) {
+		return errTimeout
+	}
+	return nil
+}
+
+// Heads implements [cluster.Session].
+func (c *Client) Heads(ctx context.Context, names ...string) (heads []cluster.Place, err error) {
+	err = c.ask(ctx, &c.engine.calls.Heads, func() {
+		for _, name := range names {
+			var head cluster.Place
+			if records := c.engine.view(name); len(records) > 0 {
+				head = records[len(records)-1].Place
+			}
+			heads = append(heads, head)
+		}
+	})
+	return heads, err
+}
+
+// Read implements [cluster.Session].
+func (c *Client) Read(
+	ctx context.Context, name string, after cluster.Place, most int,
+) (records []cluster.Record, err error) {
+	err = c.ask(ctx, &c.engine.calls.Read, func() {
+		for _, r := range c.engine.view(name) {
+			if r.Mark > after.Mark && len(records) < most {
+				records = append(records, r.Record)
+			}
+		}
+	})
+	return records, err
+}
+
+// Follow implements [cluster.Session].
+func (c *Client) Follow(ctx context.Context, names ...string) error {
+	return c.ask(ctx, &c.engine.calls.Follow, func() { c.setFollows(true, names) })
+}
+
+// Unfollow implements [cluster.Session].
+func (c *Client) Unfollow(names ...string) { c.setFollows(false, names) }
+
+func (c *Client) setFollows(follows bool, names []string) {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	for _, name := range names {
+		if follows {
+			c.follows[name] = true
+		} else {
+			delete(c.follows, name)
+		}
+	}
+}
+
+// Close implements [cluster.Session].
+func (c *Client) Close(context.Context) error {
+	e := c.engine
+	e.mu.Lock()
+	c.down, c.queue = true, nil
+	e.clients = slices.DeleteFunc(e.clients, func(other *Client) bool { return other == c })
+	e.mu.Unlock()
+	close(c.closed)
+	c.tasks.Wait()
+	return nil
+}

@@ -1,0 +1,216 @@
+// Package memengine is an engine in memory for the tests of package cluster. It does on purpose,
+// and far more often, what an engine and the network to it do when things go wrong.
+package memengine
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// Faults says how often something goes wrong: each is a probability from 0 to 1.
+type Faults struct {
+	Drop    float64 // a record is not handed over
+	Repeat  float64 // a record is handed over twice
+	Reorder float64 // a record is handed over after the next one
+	Stale   float64 // Heads or Read does not know the newest records
+	Fail    float64 // Heads, Read, Follow or Open returns an error
+	Away    float64 // Append returns ErrAway
+	Refuse  float64 // Append refuses a batch of more than one message
+
+	LostRequest float64 // Append returns an error, and nothing is stored
+	LostAnswer  float64 // Append returns an error, though the record is stored
+	Late        float64 // Append returns an error, and the record is stored a while later
+	Silence     float64 // the errors of the three above come only when the context is done
+}
+
+// staleness is by how much the results of Heads and Read may be out of date.
+const staleness = 100 * time.Millisecond
+
+// errTimeout is what calls return whose request or answer is lost.
+var errTimeout = errors.New("timeout")
+
+// An Engine is what the nodes have in common. Make one with [New].
+type Engine struct {
+	mu      sync.Mutex
+	random  *rand.Rand
+	faults  Faults
+	latency time.Duration // the longest way of a request, an answer, or a record
+	keep    int           // records of a chat; 0: all
+	chats   map[string]*chat
+	stored  uint64 // records since the last restart
+	starts  uint64 // restarts
+	clients []*Client
+	calls   Calls
+	late    sync.WaitGroup
+}
+
+// Calls counts what the nodes have asked for, and what was handed to them.
+type Calls struct{ Append, Follow, Heads, Read, Stored int }
+
+// chat is what an engine knows of a chat.
+type chat struct {
+	kept   []stored // not trimmed
+	purged []stored // what was kept before the last purge
+	since  time.Time
+	order  []cluster.Record // everything that was ever stored
+	purges int
+}
+
+type stored struct {
+	cluster.Record
+	at time.Time
+}
+
+// New returns an engine. What goes wrong depends on the seed, and on the order of calls.
+func New(seed uint64, latency time.Duration, keep int) *Engine {
+	return &Engine{
+		random:  rand.New(rand.NewPCG(seed, 0)),
+		latency: latency,
+		keep:    keep,
+		chats:   make(map[string]*chat),
+	}
+}
+
+// SetFaults changes what goes wrong from now on.
+func (e *Engine) SetFaults(f Faults) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.faults = f
+}
+
+// Order returns everything that was ever stored in a chat, in this order.
+func (e *Engine) Order(name string) []cluster.Record {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.chatLocked(name).order)
+}
+
+// Calls returns the counts so far.
+func (e *Engine) Calls() Calls {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls
+}
+
+// Purge removes all records of a chat, which an engine should never do.
+func (e *Engine) Purge(name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.chatLocked(name).purge()
+}
+
+func (c *chat) purge() {
+	c.purged, c.kept, c.since = c.kept, nil, time.Now()
+	c.purges++
+}
+
+// mostStarts bounds the number of restarts.
+const mostStarts = 1 << 10
+
+// Restart loses all records, and reconnects the clients. Marks begin anew: those from now on are
+// others than before, but no longer larger.
+func (e *Engine) Restart() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.chats {
+		c.purge()
+		c.purged = nil
+	}
+	e.stored = 0
+	e.starts++
+	for _, c := range e.clients {
+		if !c.down {
+			c.connectLocked(false)
+			c.connectLocked(true)
+		}
+	}
+}
+
+// Wait waits for records that are stored late.
+func (e *Engine) Wait() { e.late.Wait() }
+
+func (e *Engine) chatLocked(name string) *chat {
+	c := e.chats[name]
+	if c == nil {
+		c = new(chat)
+		e.chats[name] = c
+	}
+	return c
+}
+
+// happens reports whether something that has a probability happens.
+func (e *Engine) happens(probability func(Faults) float64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.random.Float64() < probability(e.faults)
+}
+
+// upTo returns a random duration.
+func (e *Engine) upTo(most time.Duration) time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.upToLocked(most)
+}
+
+func (e *Engine) upToLocked(most time.Duration) time.Duration {
+	return time.Duration(e.random.Int64N(int64(most) + 1))
+}
+
+// store stores a record, if the client is still connected as it was and its condition holds.
+func (e *Engine) store(
+	c *Client, number int, purges int, name string, after cluster.Place, batch [][]byte, id string,
+) (cluster.Place, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	chat := e.chatLocked(name)
+	var last cluster.Place
+	if n := len(chat.kept); n > 0 {
+		last = chat.kept[n-1].Place
+	}
+	switch {
+	case c.number != number || chat.purges != purges:
+		return cluster.Place{}, errTimeout
+	case last.Mark != after.Mark:
+		return cluster.Place{}, cluster.ErrConflict
+	}
+	e.stored++
+	place := cluster.Place{
+		Epoch: after.Epoch,
+		Seq:   after.Seq + uint64(len(batch)),
+		Mark:  e.stored*mostStarts + e.starts,
+	}
+	r := cluster.Record{Place: place, Prev: after.Mark, ID: id, Batch: batch}
+	chat.kept = append(chat.kept, stored{r, time.Now()})
+	if e.keep > 0 && len(chat.kept) > e.keep {
+		chat.kept = slices.Clone(chat.kept[len(chat.kept)-e.keep:])
+	}
+	chat.order = append(chat.order, r)
+	for _, client := range e.clients {
+		client.handLocked(name, r)
+	}
+	return place, nil
+}
+
+// view returns the records of a chat that a call of Heads or Read sees.
+func (e *Engine) view(name string) []stored {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.chatLocked(name)
+	if e.random.Float64() >= e.faults.Stale {
+		return c.kept
+	}
+	at := time.Now().Add(-e.upToLocked(staleness))
+	kept := c.kept
+	if at.Before(c.since) {
+		kept = c.purged
+	}
+	for n := len(kept); n > 0 && kept[n-1].at.After(at); n-- {
+		kept = kept[:n-1]
+	}
+	return kept
+}

@@ -1,0 +1,241 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/background"
+	"github.com/fbd86cad/broadcast/internal/registry"
+)
+
+// Times and sizes of the work in the background.
+const (
+	callTimeout   = 2 * time.Second        // of one call of the session
+	conflictWait  = 20 * time.Millisecond  // for the record that caused a conflict
+	firstCheck    = 250 * time.Millisecond // after following a chat
+	checkInterval = 30 * time.Second       // between two checks of a chat
+	minBackoff    = 10 * time.Millisecond  // after a call that failed
+	maxBackoff    = time.Second            // after many
+	visitSlack    = 5 * time.Millisecond   // by which visits may be late
+)
+
+// A Config holds the options of a [Node].
+type Config struct {
+	// Timeout is the longest wait of one Publish; 0 means that only its context ends it.
+	Timeout time.Duration
+
+	// Refuse makes Publish return ErrAway at once while the engine cannot be reached. Otherwise it
+	// waits.
+	Refuse bool
+}
+
+// A Node takes part in the order of chats on behalf of one broker. Make one with [Start], and end
+// it with [Node.Close]. All methods are safe for concurrent use.
+type Node struct {
+	config Config
+	name   string // part of the ids of its records; random
+	chats  *registry.Map[*chat]
+	agenda *background.Agenda[*chat] // chats, by when they try again and are checked
+
+	follows batcher // chats to follow, and no longer to follow
+	asks    batcher // chats that ask for their newest record
+
+	ctx    context.Context // of all calls of the session; done when the node is closed
+	cancel context.CancelFunc
+
+	records  atomic.Uint64 // counts the records of this node, for their ids; orders nothing
+	counters counters
+
+	// live is the connection while the engine can be reached, otherwise nil. Stored under mu, and
+	// loaded by each chat before it decides anything: when it differs from the one that the chat
+	// knows, what the chat knows of the engine is out of date.
+	live atomic.Pointer[connection]
+
+	mu      sync.Mutex
+	tasks   sync.WaitGroup // goroutines; entered under mu while the node is open
+	closed  bool
+	session Session // nil until it is open
+	up      bool    // the last word of the session
+	since   time.Time
+	changed bool // live was stored, and a goroutine is about to tell the chats
+}
+
+// A connection is a session from one call of Up(true) to the next of Up.
+type connection struct{ Session }
+
+// Start returns a node that opens the engine in the background: until that has succeeded, the
+// engine is away. It does not block.
+func Start(e Engine, config Config) *Node {
+	n := &Node{
+		config: config,
+		name:   strconv.FormatUint(rand.Uint64(), 36),
+		chats:  registry.New[*chat](),
+		since:  time.Now(),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.agenda = background.NewAgenda(visitSlack, visitAll)
+	n.follows = batcher{node: n, call: n.follow}
+	n.asks = batcher{node: n, call: n.ask}
+	n.begin(func() { n.open(e) })
+	return n
+}
+
+// open opens the session. It tries until it succeeds or the node is closed.
+func (n *Node) open(e Engine) {
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		ctx, cancel := context.WithTimeout(n.ctx, callTimeout)
+		session, err := e.Open(ctx, sink{n})
+		cancel()
+		if err == nil {
+			n.mu.Lock()
+			n.session = session
+			n.refreshLocked()
+			n.mu.Unlock()
+			return
+		}
+		select {
+		case <-time.After(backoff):
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// Publish publishes a message in a chat. It returns nil when the message has its place in the
+// order, which is when it is stored; it does not wait until it was fed to anybody.
+//
+// Publish blocks while the engine stores the message, while it cannot be reached, and while a
+// reader of this node holds back the feed of the chat. If it returns an ErrUncertain, the message
+// may be in the order, or appear there later: ctx, the timeout or the node ended while the message
+// was in flight, or the engine has lost what would tell. After any other error the message never
+// appears: ErrAway, ErrTimeout, ErrClosed, ctx.Err(), or an ErrRefused of the engine.
+func (n *Node) Publish(ctx context.Context, chat string, message []byte) error {
+	for {
+		if err := n.chat(chat).publish(ctx, message); err != errForgotten {
+			return err
+		}
+	}
+}
+
+// Join begins to feed a chat to log, which takes it over from an older feed. With history it feeds
+// everything that the engine keeps of the chat, otherwise what is stored from now on. It does not
+// block.
+func (n *Node) Join(chat string, log Log, history bool) *Feed {
+	for {
+		c := n.chat(chat)
+		f := &Feed{chat: c, log: log, history: history}
+		if c.join(f) {
+			return f
+		}
+	}
+}
+
+// Close ends the node. Calls of Publish return ErrClosed, or an ErrUncertain if their message is in
+// flight. Close waits for all goroutines of the node, including those in a call of a Log, and then
+// closes the session with ctx. It must be called once.
+func (n *Node) Close(ctx context.Context) {
+	n.mu.Lock()
+	n.closed = true
+	n.live.Store(nil)
+	n.mu.Unlock()
+	n.cancel()
+	for _, c := range n.chats.All() {
+		c.close()
+	}
+	n.agenda.Stop()
+	n.tasks.Wait()
+	if n.session != nil {
+		_ = n.session.Close(ctx) // nothing is lost with a connection
+	}
+}
+
+// begin starts a goroutine that Close waits for, unless the node is closed. It may be called with
+// any lock of this package held.
+func (n *Node) begin(task func()) (ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.tasks.Go(task)
+	}
+	return !n.closed
+}
+
+// newID returns the id of another record.
+func (n *Node) newID() string {
+	return n.name + "-" + strconv.FormatUint(n.records.Add(1), 36)
+}
+
+// chat returns a chat, which it creates if necessary.
+func (n *Node) chat(name string) *chat {
+	if c, ok := n.chats.Load(name); ok {
+		return c
+	}
+	n.chats.Lock()
+	defer n.chats.Unlock()
+	if c, ok := n.chats.Load(name); ok {
+		return c
+	}
+	c := &chat{node: n, name: name}
+	n.chats.InsertLocked(name, c)
+	return c
+}
+
+// forget removes a chat, unless it is needed.
+func (n *Node) forget(c *chat) {
+	n.chats.Lock()
+	defer n.chats.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.forgotten && !c.neededLocked() {
+		c.forgotten = true
+		n.chats.DeleteLocked(c.name)
+	}
+}
+
+// sink is the sink of a node.
+type sink struct{ *Node }
+
+func (s sink) Stored(name string, r Record) {
+	if c, ok := s.chats.Load(name); ok {
+		c.stored(r)
+	}
+}
+
+func (s sink) Up(up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if up != s.up {
+		s.since = time.Now()
+	}
+	s.up = up
+	s.refreshLocked()
+}
+
+// refreshLocked updates live, and has all chats told.
+func (n *Node) refreshLocked() {
+	if n.closed || n.session == nil {
+		return
+	}
+	n.live.Store(nil)
+	if n.up {
+		n.live.Store(&connection{n.session})
+	}
+	if !n.changed {
+		n.changed = true
+		n.tasks.Go(n.tell)
+	}
+}
+
+// tell tells all chats that the engine has come or gone.
+func (n *Node) tell() {
+	n.mu.Lock()
+	n.changed = false
+	n.mu.Unlock()
+	for _, c := range n.chats.All() {
+		c.advance()
+	}
+}

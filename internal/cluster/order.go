@@ -1,0 +1,308 @@
+package cluster
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// orderState is what a chat knows of the newest record that the engine has. The package comment has
+// the transitions.
+type orderState uint8
+
+const (
+	unknown  orderState = iota // nothing: ask
+	conflict                   // another node's record follows the place, and should come by itself
+	behind                     // it is after the place: read the records between
+	absent                     // there is none, or it is of an older epoch than the place
+	current                    // it is the one at the place
+)
+
+// readSize is how many records are read in one call.
+const readSize = 128
+
+// order is the part of a chat that follows its order. Guarded by the lock of the chat.
+type order struct {
+	state orderState
+	place Place // of the last record applied; zero before the first
+	seen  Place // of the newest record handed over, which may not have been applied
+
+	cursor Place // behind: records up to here were read
+	bound  Place // behind: there is a record at this place
+	afresh bool  // behind: the cursor began before all records
+	empty  int   // behind: how many reads in a row returned nothing
+
+	base Place // absent: of the newest record
+
+	asked     bool // waits for an answer of Heads
+	again     bool // that answer will be out of date
+	reading   bool // a call of Read is running
+	beginning bool // a call of Append is running that begins an epoch
+}
+
+// invalidateLocked makes the chat ask for the newest record. An answer that is on its way is out of
+// date.
+func (c *chat) invalidateLocked() {
+	c.state = unknown
+	c.again = c.asked
+}
+
+// askLocked asks for the newest record, unless an answer is on its way.
+func (c *chat) askLocked() {
+	if !c.asked {
+		c.asked = true
+		c.node.asks.add(c)
+	}
+}
+
+// answer handles what Heads returned.
+func (c *chat) answer(head Place, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stale := c.again
+	c.asked, c.again = false, false
+	switch {
+	case err != nil:
+		c.backOffLocked()
+	case !stale:
+		c.compareLocked(head)
+	}
+	c.advanceLocked()
+}
+
+// compareLocked compares the newest record with the place.
+func (c *chat) compareLocked(head Place) {
+	if head.before(c.seen) && c.place.before(c.seen) {
+		head = c.seen
+	}
+	fresh := c.place.Mark == 0
+	switch {
+	case head.Mark == 0 || head.Epoch < c.place.Epoch:
+		c.state, c.base = absent, head
+	case !c.place.before(head):
+		if c.state != behind { // else the answer is out of date
+			c.state = current
+		}
+		if c.inflight == nil {
+			c.backoff = 0
+		}
+	case c.inflight == nil && (c.feed == nil || fresh && !c.feed.history):
+		c.place, c.state = head, current
+		if c.feed != nil {
+			c.feed.pushLocked(item{reset: true, epoch: head.Epoch, seq: head.Seq})
+		}
+	case head.Epoch == c.place.Epoch:
+		c.fallBehindLocked(c.place, head)
+	default:
+		c.fallBehindLocked(Place{}, head)
+	}
+}
+
+// fallBehindLocked makes the chat read the records after cursor, at least up to bound.
+func (c *chat) fallBehindLocked(cursor, bound Place) {
+	if c.state == behind && c.bound.Epoch == bound.Epoch {
+		if c.bound.before(bound) {
+			c.bound = bound
+		}
+		return
+	}
+	c.state, c.cursor, c.bound, c.empty = behind, cursor, bound, 0
+	c.afresh = cursor == Place{}
+}
+
+// caughtUpLocked ends the state behind if the place has reached the bound, or if nobody needs the
+// records before it.
+func (c *chat) caughtUpLocked() {
+	if c.state != behind {
+		return
+	}
+	if c.feed == nil && c.inflight == nil && c.place.before(c.bound) {
+		c.place = c.bound
+	}
+	if !c.place.before(c.bound) {
+		c.state = current
+	}
+}
+
+// before reports whether p is before q in the order of their chat.
+func (p Place) before(q Place) bool {
+	if p.Epoch != q.Epoch {
+		return p.Epoch < q.Epoch
+	}
+	return p.Mark < q.Mark
+}
+
+// stored handles a record that the session has handed over.
+func (c *chat) stored(r Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.feed == nil {
+		return
+	}
+	if c.seen.before(r.Place) {
+		c.seen = r.Place
+	}
+	switch {
+	case c.place.Mark == 0:
+		return // it will be read
+	case r.Epoch != c.place.Epoch:
+		if c.state == current || c.state == conflict {
+			c.invalidateLocked()
+		}
+	case r.Mark <= c.place.Mark:
+		return // it was applied
+	case r.Prev == c.place.Mark && !c.feed.overfullLocked():
+		c.applyLocked(r)
+		if c.state == conflict {
+			c.state, c.retryAt = current, time.Time{}
+		}
+	case c.state == current || c.state == conflict || c.state == behind:
+		if c.state != behind {
+			c.node.counters.gaps.Add(1)
+		}
+		c.fallBehindLocked(c.place, r.Place)
+	}
+	c.advanceLocked()
+}
+
+// readLocked reads the next records, unless that is being done or the feed has enough to do.
+func (c *chat) readLocked() {
+	if c.reading || c.feed != nil && c.feed.overfullLocked() {
+		return
+	}
+	session, after := c.connection, c.cursor
+	c.reading = c.node.begin(func() {
+		ctx, cancel := context.WithTimeout(c.node.ctx, callTimeout)
+		defer cancel()
+		records, err := session.Read(ctx, c.name, after, readSize)
+		c.read(after, records, err)
+	})
+}
+
+// read handles what Read returned.
+func (c *chat) read(after Place, records []Record, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = false
+	switch {
+	case c.state != behind || c.cursor != after: // out of date
+	case err != nil:
+		c.backOffLocked()
+	case len(records) == 0:
+		c.missLocked()
+	default:
+		c.backoff, c.empty = 0, 0
+		c.node.counters.fetched.Add(uint64(len(records)))
+		for _, r := range records {
+			if !c.readOneLocked(r) {
+				break
+			}
+		}
+		c.caughtUpLocked()
+	}
+	c.advanceLocked()
+}
+
+// mostEmpty is after how many empty reads in a row the chat asks for the newest record again.
+const mostEmpty = 4
+
+// missLocked handles a read that did not return what must be there. Either the engine's answer was
+// out of date, or the engine has lost its memory.
+func (c *chat) missLocked() {
+	c.empty++
+	c.backOffLocked()
+	if c.empty == mostEmpty {
+		c.seen = c.place // it need not exist any more
+		c.invalidateLocked()
+	}
+}
+
+// readOneLocked applies a record that was read. It returns false if it and those after it must be
+// read again.
+func (c *chat) readOneLocked(r Record) bool {
+	if c.feed != nil && c.feed.overfullLocked() {
+		return false
+	}
+	if r.Epoch > c.place.Epoch && r.Prev != c.place.Mark && !c.afresh {
+		// The engine has lost its memory, and its marks may have begun anew: there may be records
+		// of the new epoch with smaller ones.
+		c.state = unknown
+		c.fallBehindLocked(Place{}, r.Place)
+		return false
+	}
+	c.cursor = r.Place
+	if c.place.before(r.Place) {
+		c.applyLocked(r)
+	}
+	return true
+}
+
+// applyLocked moves the place to a record after it. Records between the two are lost.
+func (c *chat) applyLocked(r Record) {
+	place, start := c.place, r.start()
+	follows := r.Epoch == place.Epoch && r.Prev == place.Mark
+	it := item{epoch: r.Epoch, seq: start, batch: r.Batch}
+	switch {
+	case r.Epoch != place.Epoch:
+		it.reset = true
+		if place.Epoch != 0 {
+			c.node.counters.resets.Add(1)
+		}
+	case start > place.Seq:
+		it.hole = start - place.Seq
+		c.node.counters.lost.Add(it.hole)
+	}
+	c.place = r.Place
+	if c.cursor == place {
+		c.cursor = r.Place
+	}
+	c.settleLocked(r, follows)
+	if c.feed != nil {
+		c.feed.pushLocked(it)
+	}
+	c.caughtUpLocked()
+}
+
+// beginLocked begins an epoch, with a record without messages. So nodes agree on the epoch of a
+// chat in which nothing has been published, and before each message there is a record whose mark no
+// other has: what follows that record decides whether the message was stored.
+func (c *chat) beginLocked() {
+	if c.beginning {
+		return
+	}
+	session, id := c.connection, c.node.newID()
+	after := Place{Epoch: newEpoch(max(c.place.Epoch, c.base.Epoch)), Mark: c.base.Mark}
+	c.beginning = c.node.begin(func() {
+		ctx, cancel := context.WithTimeout(c.node.ctx, callTimeout)
+		defer cancel()
+		place, err := session.Append(ctx, c.name, after, nil, id)
+		c.begun(Record{Place: place, Prev: after.Mark, ID: id}, err)
+	})
+}
+
+// begun handles the result of the call in beginLocked. After a conflict, either another node was
+// faster, or there is no epoch to begin, because the answer of Heads was out of date.
+func (c *chat) begun(r Record, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beginning = false
+	switch {
+	case err != nil:
+		c.backOffLocked()
+		c.invalidateLocked()
+	case c.state == absent && c.place.before(r.Place):
+		c.state = current
+		c.applyLocked(r)
+	default:
+		c.invalidateLocked()
+	}
+	c.advanceLocked()
+}
+
+// newEpoch returns an epoch after the given one. It consists of the time and a random number, so
+// that nodes that do not know of each other choose different ones, and later ones are larger.
+func newEpoch(after uint64) uint64 {
+	const randomBits = 22
+	now := uint64(time.Now().UnixMilli())<<randomBits | rand.Uint64N(1<<randomBits)
+	return max(now, after+1)
+}
