@@ -158,7 +158,7 @@ func (o *Outlet[T]) follow(ctx context.Context) error {
 	return nil
 }
 
-// finish sends what the chat has accepted so far.
+// finish sends what the chat has accepted so far, and at most a batch more.
 func (o *Outlet[T]) finish() error {
 	for head := o.sub.Stats().Head; ; {
 		d, ok := o.sub.TryNext()
