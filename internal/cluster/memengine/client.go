@@ -155,6 +155,9 @@ func (c *Client) next() (d delivery, ok bool) {
 
 // travel is the way of a request or an answer.
 func (c *Client) travel(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-time.After(c.engine.upTo(c.engine.latency)):
 		return nil

@@ -1,0 +1,427 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// epoch is where a chat begins in these tests.
+var epoch = cluster.Place{Epoch: 1 << 62}
+
+var checks = []check{
+	{"a chat without records has no head", func(s *suite) {
+		n, c := s.open(), s.chat("c")
+		if head := n.heads(c)[0]; head != (cluster.Place{}) {
+			s.fail("Heads returned %+v", head)
+		}
+		ctx, cancel := s.context()
+		defer cancel()
+		records, err := n.session.Read(ctx, c, cluster.Place{}, 10)
+		s.must("Read", err)
+		s.same("Read", records, nil)
+	}},
+	{"what was appended can be read", func(s *suite) {
+		a, b, c := s.open(), s.open(), s.chat("c")
+		want := []cluster.Record{a.append(c, epoch, "1")}
+		for i, messages := range [][]string{{"a"}, {"", "\x00\xff\r\n"}, {"c", "d", "e"}} {
+			want = append(want, a.append(c, want[i].Place, fmt.Sprint("id", i), messages...))
+		}
+		want = s.kept(want)
+		last := want[len(want)-1].Place
+		for _, n := range []*node{a, b} {
+			s.eventually("Heads", func() bool { return n.heads(c)[0] == last })
+			s.same("Read", n.read(c, cluster.Place{}, 100, last), want)
+			s.same("Read in pieces", n.read(c, cluster.Place{}, 1, last), want)
+			s.same("Read after a place", n.read(c, want[0].Place, 100, last), want[1:])
+		}
+	}},
+	{"marks grow, and each record names the one before", func(s *suite) {
+		n, c := s.open(), s.chat("c")
+		r, other := n.append(c, epoch, "0", "first"), epoch
+		for i := range 50 {
+			next := n.append(c, r.Place, fmt.Sprint(i+1), "message")
+			if next.Mark <= r.Mark {
+				s.fail("mark %d after %d", next.Mark, r.Mark)
+			}
+			other = n.append(s.chat("other"), other, fmt.Sprint(i), "x").Place
+			r = next
+		}
+		want := r.Mark
+		for _, r := range slices.Backward(n.read(c, cluster.Place{}, 1000, r.Place)) {
+			if r.Mark != want {
+				s.fail("a record after mark %d is missing", r.Mark)
+			}
+			want = r.Prev
+		}
+	}},
+	{"a record is appended only after the newest one", func(s *suite) {
+		a, b, c := s.open(), s.open(), s.chat("c")
+		first := a.append(c, epoch, "1", "a")
+		second := b.append(c, first.Place, "2", "b")
+		other := a.append(s.chat("other"), epoch, "3", "c")
+		for what, after := range map[string]cluster.Place{
+			"none":                    epoch,
+			"the first":               first.Place,
+			"a later one":             {Epoch: second.Epoch, Seq: second.Seq, Mark: second.Mark + 1000},
+			"the newest of all chats": {Epoch: second.Epoch, Seq: second.Seq, Mark: other.Mark},
+		} {
+			for _, n := range []*node{a, b} {
+				if _, err := n.try(c, after, "x", "x"); !errors.Is(err, cluster.ErrConflict) {
+					s.fail("Append after %s returned %v", what, err)
+				}
+			}
+		}
+		third := a.append(c, second.Place, "4", "d")
+		s.same("Read", b.read(c, second.Place, 10, third.Place), []cluster.Record{third})
+	}},
+	{"of appends with the same condition one succeeds", func(s *suite) {
+		nodes, c := []*node{s.open(), s.open(), s.open()}, s.chat("c")
+		after := epoch
+		for round := range 20 {
+			places := make([]cluster.Place, len(nodes)*3)
+			errs := make([]error, len(places))
+			var calls sync.WaitGroup
+			for i := range places {
+				calls.Go(func() {
+					places[i], errs[i] = nodes[i%len(nodes)].try(c, after, fmt.Sprint(round, i), "x")
+				})
+			}
+			calls.Wait()
+			var won int
+			for i, err := range errs {
+				switch {
+				case err == nil:
+					won++
+					after = places[i]
+				case !errors.Is(err, cluster.ErrConflict):
+					s.fail("Append: %v", err)
+				}
+			}
+			if won != 1 {
+				s.fail("%d of %d succeeded", won, len(places))
+			}
+		}
+	}},
+	{"an epoch may begin after a record", func(s *suite) {
+		n, c := s.open(), s.chat("c")
+		first := n.append(c, epoch, "1", "a", "b")
+		n.follow(c)
+		begin := cluster.Place{Epoch: epoch.Epoch + 1, Mark: first.Mark}
+		second := n.append(c, begin, "2")
+		third := n.append(c, second.Place, "3", "c")
+		want := []cluster.Record{second, third}
+		s.same("Read", n.read(c, first.Place, 10, third.Place), s.kept(want))
+		s.eventually("two records handed over", func() bool { return len(n.handed(c)) == 2 })
+		s.same("Stored", n.handed(c), want)
+	}},
+	{"what is stored is handed to all that follow, as it is read", func(s *suite) {
+		a, b, other, c := s.open(), s.open(), s.open(), s.chat("c")
+		a.follow(c, s.chat("unused"))
+		b.follow(c)
+		other.follow(s.chat("unused"))
+		after := epoch
+		var want []cluster.Record
+		for i := range 100 {
+			r := []*node{a, b, other}[i%3].append(c, after, fmt.Sprint(i), fmt.Sprint("message ", i), "")
+			want, after = append(want, r), r.Place
+		}
+		for _, n := range []*node{a, b} {
+			s.eventually("the last record handed over", func() bool { return len(n.handed(c)) == len(want) })
+			s.same("Stored", n.handed(c), want)
+		}
+		if len(other.handed(c)) > 0 {
+			s.fail("a record was handed to a node that does not follow the chat")
+		}
+	}},
+	{"a chat that is not followed any more is not handed over", func(s *suite) {
+		n, c := s.open(), s.chat("c")
+		n.follow(c, s.chat("d"))
+		r := n.append(c, epoch, "1", "a")
+		s.eventually("a record", func() bool { return len(n.handed(c)) == 1 })
+		n.session.Unfollow(c)
+		d := n.append(s.chat("d"), epoch, "2", "b")
+		s.eventually("a record of another chat", func() bool { return len(n.handed(s.chat("d"))) == 1 })
+		r = n.append(c, r.Place, "3", "c")
+		n.append(s.chat("d"), d.Place, "4", "d")
+		s.eventually("a record of another chat", func() bool { return len(n.handed(s.chat("d"))) == 2 })
+		if len(n.handed(c)) > 1 {
+			s.fail("a record was handed over after Unfollow")
+		}
+		n.follow(c)
+		n.append(c, r.Place, "5", "e")
+		s.eventually("a record after Follow", func() bool { return len(n.handed(c)) == 2 })
+	}},
+	{"names are told apart, whatever they consist of", func(s *suite) {
+		n := s.open()
+		names := []string{
+			"a", "A", "a.b", "a b", "a.*", "a.>", "*", ">", ".", "..", "a.", "a/b", "a\\b", "a:b", "{a}",
+			"\x00", "\n", "ä", "a\u0308", "日本", "%41", "a=", "$a", strings.Repeat("x", 200),
+			strings.Repeat("x", 200) + "y",
+		}
+		for i := range names {
+			names[i] = s.chat(names[i])
+		}
+		n.follow(names...)
+		want := make([]cluster.Place, len(names))
+		for i, name := range names {
+			want[i] = n.append(name, epoch, fmt.Sprint(i), name).Place
+		}
+		s.eventually("Heads", func() bool { return slices.Equal(n.heads(names...), want) })
+		for _, name := range names {
+			s.eventually("a record", func() bool { return len(n.handed(name)) == 1 })
+			if got := string(n.handed(name)[0].Batch[0]); got != name {
+				s.fail("%q was handed over for chat %q", got, name)
+			}
+		}
+	}},
+	{"a thousand chats are followed and asked for together", func(s *suite) {
+		n := s.open()
+		var names []string
+		for i := range 1000 {
+			names = append(names, s.chat(fmt.Sprint(i)))
+		}
+		n.follow(names...)
+		want := make([]cluster.Place, len(names))
+		for i := 0; i < len(names); i += 7 {
+			want[i] = n.append(names[i], epoch, fmt.Sprint(i), "x").Place
+		}
+		s.eventually("Heads", func() bool { return slices.Equal(n.heads(names...), want) })
+	}},
+	{"a large batch is stored whole", func(s *suite) {
+		n, c := s.open(), s.chat("c")
+		n.follow(c)
+		var messages []string
+		for i := range 256 {
+			messages = append(messages, strings.Repeat(fmt.Sprint(i%10), 1000))
+		}
+		r := n.append(c, epoch, "1", messages...)
+		s.same("Read", n.read(c, cluster.Place{}, 10, r.Place), []cluster.Record{r})
+		s.eventually("the record", func() bool { return len(n.handed(c)) == 1 })
+		s.same("Stored", n.handed(c), []cluster.Record{r})
+	}},
+	{"of old records the newest stay", func(s *suite) {
+		if s.Keep == 0 {
+			return
+		}
+		n, c := s.open(), s.chat("c")
+		after := epoch
+		var all []cluster.Record
+		for i := range 3*s.Keep + 1 {
+			r := n.append(c, after, fmt.Sprint(i), "x")
+			all, after = append(all, r), r.Place
+		}
+		s.eventually("trimming", func() bool {
+			return len(n.read(c, cluster.Place{}, len(all), after)) == s.Keep
+		})
+		s.same("Read", n.read(c, cluster.Place{}, len(all), after), s.kept(all))
+		s.same("Read after a place that is gone", n.read(c, all[0].Place, len(all), after), s.kept(all))
+	}},
+	{"calls end with their contexts", func(s *suite) {
+		n, c := s.open(), s.chat("c")
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		begin := time.Now()
+		_, headsErr := n.session.Heads(ctx, c)
+		_, readErr := n.session.Read(ctx, c, cluster.Place{}, 1)
+		_, appendErr := n.session.Append(ctx, c, epoch, nil, "1")
+		for what, err := range map[string]error{
+			"Heads": headsErr, "Read": readErr, "Append": appendErr, "Follow": n.session.Follow(ctx, c),
+		} {
+			if err == nil {
+				s.fail("%s with a context that is done returned nil", what)
+			}
+		}
+		if time.Since(begin) > s.Settle {
+			s.fail("calls with a context that is done took %v", time.Since(begin))
+		}
+	}},
+	{"after Close there is nothing", func(s *suite) {
+		a, b, c := s.open(), s.open(), s.chat("c")
+		a.follow(c)
+		b.follow(c)
+		after := epoch
+		for i := range 50 {
+			if i == 25 {
+				ctx, cancel := s.context()
+				defer cancel()
+				s.must("Close", a.session.Close(ctx))
+				a.mu.Lock()
+				a.closed = true
+				a.mu.Unlock()
+				s.nodes = slices.DeleteFunc(s.nodes, func(n *node) bool { return n == a })
+			}
+			after = b.append(c, after, fmt.Sprint(i), "x").Place
+		}
+		s.eventually("the last record", func() bool { return len(b.handed(c)) == 50 })
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.late {
+			s.fail("the sink was called after Close")
+		}
+	}},
+	{"a node that was cut off comes back", func(s *suite) {
+		if s.Cut == nil {
+			return
+		}
+		a, b, c := s.open(), s.open(), s.chat("c")
+		a.follow(c)
+		first := a.append(c, epoch, "1", "a")
+		s.eventually("a record", func() bool { return len(a.handed(c)) == 1 })
+		a.mu.Lock()
+		ups := len(a.ups)
+		a.mu.Unlock()
+		restore := s.Cut(a.driver)
+		s.eventually("Up(false), or an error", func() bool {
+			_, err := a.try(s.chat("d"), epoch, "x")
+			return err != nil && !errors.Is(err, cluster.ErrConflict)
+		})
+		second := b.append(c, first.Place, "2", "b")
+		restore()
+		s.eventually("Up(true)", func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return len(a.ups) > ups && a.ups[len(a.ups)-1]
+		})
+		s.same("Read", a.read(c, first.Place, 10, second.Place), []cluster.Record{second})
+		third := b.append(c, second.Place, "3", "c")
+		s.eventually("a record without another Follow", func() bool {
+			handed := a.handed(c)
+			return handed[len(handed)-1].Mark == third.Mark
+		})
+		a.append(c, third.Place, "4", "d")
+	}},
+	{"nodes agree on one order", func(s *suite) {
+		const nodes, messages = 3, 50
+		if s.Keep > 0 && s.Keep < nodes*messages {
+			return // a node may miss some
+		}
+		c := s.chat("c")
+		var ns [nodes]*cluster.Node
+		var logs [nodes]log
+		for i := range ns {
+			ns[i] = cluster.Start(s.New(), cluster.Config{Timeout: s.Settle})
+			defer ns[i].Close(context.Background())
+			ns[i].Join(c, &logs[i], false)
+			s.eventually("Ready", func() bool { return logs[i].isReady() })
+		}
+		errs := make(chan error, nodes*messages)
+		var publishing sync.WaitGroup
+		for i, n := range ns {
+			publishing.Go(func() {
+				for j := range messages {
+					errs <- n.Publish(context.Background(), c, fmt.Append(nil, i, "/", j))
+				}
+			})
+		}
+		publishing.Wait()
+		close(errs)
+		for err := range errs {
+			s.must("Publish", err)
+		}
+		for i := range logs {
+			s.eventually("all messages in a log", func() bool { return logs[i].len() == nodes*messages })
+			if !slices.Equal(logs[i].messages, logs[0].messages) {
+				s.fail("two nodes were fed different orders")
+			}
+		}
+	}},
+	{"an engine that has lost its memory begins anew", func(s *suite) {
+		if s.Forget == nil {
+			return
+		}
+		n, c := s.open(), s.chat("c")
+		n.follow(c)
+		marks := make(map[uint64]bool)
+		after := epoch
+		for i := range 20 {
+			after = n.append(c, after, fmt.Sprint(i), "x").Place
+			marks[after.Mark] = true
+		}
+		s.Forget()
+		s.eventually("no head", func() bool {
+			ctx, cancel := s.context()
+			defer cancel()
+			heads, err := n.session.Heads(ctx, c)
+			return err == nil && heads[0] == cluster.Place{}
+		})
+		s.eventually("Up(true)", n.isUp)
+		if _, err := n.try(c, after, "x", "x"); err == nil {
+			s.fail("Append after a record that was forgotten returned nil")
+		}
+		var r cluster.Place
+		s.eventually("Append as the first record", func() bool {
+			var err error
+			r, err = n.try(c, cluster.Place{Epoch: epoch.Epoch + 1}, "y")
+			return err == nil
+		})
+		for i := range 20 {
+			if marks[r.Mark] {
+				s.fail("mark %d was used twice", r.Mark)
+			}
+			r = n.append(c, r, fmt.Sprint("z", i), "x").Place
+		}
+	}},
+}
+
+// log is the log of a node that is never full.
+type log struct {
+	mu       sync.Mutex
+	messages []string // and resets after the first, and holes, which there should not be
+	begun    bool
+	ready    bool
+}
+
+func (l *log) add(messages ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages = append(l.messages, messages...)
+}
+
+func (l *log) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.messages)
+}
+
+func (l *log) Reset(_, _ uint64) {
+	if l.begun {
+		l.add("reset")
+	}
+	l.begun = true
+}
+
+func (l *log) Hole(uint64) { l.add("hole") }
+
+func (l *log) Ready() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready = true
+}
+
+func (l *log) isReady() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready
+}
+
+func (l *log) Feed(batch [][]byte) int {
+	for _, message := range batch {
+		l.add(string(message))
+	}
+	return len(batch)
+}
+
+// kept returns those of all records of a chat that the engine keeps.
+func (s *suite) kept(all []cluster.Record) []cluster.Record {
+	if s.Keep == 0 {
+		return all
+	}
+	return all[max(0, len(all)-s.Keep):]
+}
