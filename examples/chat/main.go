@@ -74,6 +74,12 @@ func serve(ctx context.Context, ln net.Listener) error {
 	})
 	mux.Handle("GET /{chat}/socket", sockets)
 	mux.HandleFunc("POST /{chat}", func(w http.ResponseWriter, r *http.Request) { post(w, r, broker) })
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if ctx.Err() != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
 	server := &http.Server{
 		Handler:           onlyFor(ln.Addr(), http.NewCrossOriginProtection().Handler(mux)),
 		ReadHeaderTimeout: 5 * time.Second,

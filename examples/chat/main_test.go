@@ -228,6 +228,83 @@ func TestTwoPagesTalkToEachOther(t *testing.T) {
 	bob.Until("document.getElementById('state').textContent === 'Reconnecting…'")
 }
 
+// say makes a page post a text.
+func say(tab *browser.Tab, text string) {
+	tab.Until(fmt.Sprintf(`(document.getElementById('name').value = 'ann', document.getElementById('text').value = %q,
+		document.querySelector('form').requestSubmit(), true)`, text))
+}
+
+func TestAPageComesBackWhenTheNetworkOrTheServerDoes(t *testing.T) {
+	browsertest.Recovers(t, "/general", "Connected", func() (string, func()) {
+		s := start(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		posted := make(chan struct{})
+		go func() {
+			defer close(posted)
+			for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+				s.post("still there")
+			}
+		}()
+		end := func() {
+			cancel()
+			<-posted
+			require.NoError(t, s.stop())
+		}
+		t.Cleanup(end)
+		return s.addr, end
+	})
+}
+
+func TestThePageIsAccessibleAndNeedsNoMouse(t *testing.T) {
+	b := browsertest.Start(t)
+	s := start(t)
+	tab := browsertest.Tab(t, b)
+	browsertest.EachLook(t, tab, func() {
+		tab.Do(chromedp.Navigate("http://" + s.addr + "/general"))
+		tab.Sees("#state", "Connected")
+		say(tab, "hello")
+		tab.Sees("#log", "hello")
+		browsertest.Accessible(t, tab)
+	})
+	tab.Do(chromedp.Navigate("http://" + s.addr + "/keyboard"))
+	tab.Sees("#state", "Connected")
+	browsertest.TabTo(t, tab, "#name")
+	browsertest.Type(tab, "bob\t")
+	browsertest.Type(tab, "hi there\r")
+	tab.Sees("#log", "bob: hi there")
+	browsertest.TabTo(t, tab, "#log") // whose arrow keys scroll it
+}
+
+// A WebSocket does not count among the six connections that a browser opens to a host.
+func TestManyTabsGetMessagesAndPost(t *testing.T) {
+	b := browsertest.Start(t)
+	s := start(t)
+	var tabs []*browser.Tab
+	for range 8 {
+		tab := browsertest.Tab(t, b)
+		tab.Do(chromedp.Navigate("http://" + s.addr + "/general"))
+		tab.Sees("#state", "Connected")
+		tabs = append(tabs, tab)
+	}
+	say(tabs[7], "to all")
+	for _, tab := range tabs {
+		tab.Sees("#log", "to all")
+	}
+}
+
+func TestItIsReadyUntilTheEndBeginsAndHealthyUntilItIsOver(t *testing.T) {
+	s := start(t)
+	require.Equal(t, http.StatusOK, s.do(http.MethodGet, "/readyz", ""))
+	s.connect("") // reads nothing, so that the server waits for its answer to the close frame
+	ended := make(chan error, 1)
+	go func() { ended <- s.stop() }()
+	for s.do(http.MethodGet, "/readyz", "") != http.StatusServiceUnavailable {
+		time.Sleep(time.Millisecond)
+	}
+	require.Equal(t, http.StatusOK, s.do(http.MethodGet, "/healthz", ""))
+	require.NoError(t, <-ended)
+}
+
 // The README of the repository shows the heart of this program, line for line.
 func TestTheReadmeShowsThisProgram(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")

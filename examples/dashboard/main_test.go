@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,6 +135,38 @@ func TestManyTabsShareAStream(t *testing.T) {
 		tab.Do(chromedp.Navigate("http://" + addr))
 		tab.Until("[...document.querySelectorAll('li')].filter(li => li.textContent !== '').length === 500")
 		tab.Until("document.getElementById('state').textContent === 'Live'")
+	}
+	require.NoError(t, stop())
+}
+
+func TestThePageIsAccessible(t *testing.T) {
+	tab := browsertest.Tab(t, browsertest.Start(t))
+	addr, stop := start(t)
+	browsertest.EachLook(t, tab, func() {
+		tab.Do(chromedp.Navigate("http://" + addr))
+		tab.Sees("#state", "Live")
+		tab.Until("document.querySelectorAll('li').length === 500")
+		browsertest.Accessible(t, tab)
+	})
+	require.NoError(t, stop())
+}
+
+func TestAPageComesBackWhenTheNetworkOrTheServerDoes(t *testing.T) {
+	browsertest.Recovers(t, "/", "Live", func() (string, func()) {
+		addr, stop := start(t)
+		end := sync.OnceFunc(func() { require.NoError(t, stop()) })
+		t.Cleanup(end)
+		return addr, end
+	})
+}
+
+func TestItIsHealthyAndReady(t *testing.T) {
+	addr, stop := start(t)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		response, err := http.Get("http://" + addr + path)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusOK, response.StatusCode, path)
 	}
 	require.NoError(t, stop())
 }

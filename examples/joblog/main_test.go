@@ -15,7 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast/examples/internal/browser"
 	"github.com/fbd86cad/broadcast/examples/internal/browsertest"
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -180,4 +182,72 @@ func TestAPageShowsTheLogOfItsJob(t *testing.T) {
 	tab.Until("(document.querySelector('button').click(), true)")
 	tab.Until("document.getElementById('state').textContent.includes('exit status 3')")
 	tab.Until(fmt.Sprintf("document.querySelector('pre').textContent === %q", "$ sh -c seq 5; exit 3\n1\n2\n3\n4\n5\n"))
+}
+
+func TestThePageIsAccessibleAndNeedsNoMouse(t *testing.T) {
+	tab := browsertest.Tab(t, browsertest.Start(t))
+	s := start(t, "seq 100")
+	browsertest.EachLook(t, tab, func() {
+		tab.Do(chromedp.Navigate(s.url))
+		browsertest.TabTo(t, tab, "button")
+		browsertest.Type(tab, " ")
+		tab.Sees("#state", "Done")
+		browsertest.Accessible(t, tab)
+		browsertest.TabTo(t, tab, "main") // whose arrow keys scroll it
+	})
+}
+
+func TestAPageComesBackWhenTheNetworkDoes(t *testing.T) {
+	tab := browsertest.Tab(t, browsertest.Start(t))
+	s := start(t, "i=0; while sleep 0.1; do i=$((i+1)); echo $i; done")
+	browsertest.Hurry(t, tab)
+	proxy := exampletest.NewProxy(t)
+	proxy.To(strings.TrimPrefix(s.url, "http://"))
+	tab.Do(chromedp.Navigate("http://" + proxy.Addr + "/#" + s.run()))
+	tab.Sees("#state", "Running")
+	proxy.Swallow(true)
+	tab.Until("document.getElementById('state').textContent !== 'Running'")
+	proxy.Swallow(false)
+	tab.Sees("#state", "Running")
+	tab.Until("document.querySelector('pre').textContent.split('\\n').length > 10")
+	lines := browser.Value[[]string](tab, "document.querySelector('pre').textContent.trimEnd().split('\\n').slice(1)")
+	for i, line := range lines {
+		require.Equal(t, fmt.Sprint(i+1), line)
+	}
+}
+
+// Eight tabs of one browser, which opens six connections to a host at most.
+func TestTabsThatAreHiddenKeepNoConnection(t *testing.T) {
+	b := browsertest.Start(t)
+	s := start(t, "echo one; exec sleep 1000")
+	job := s.run()
+	var tabs []*browser.Tab
+	for range 8 {
+		tab := browsertest.Tab(t, b)
+		tab.Do(chromedp.Navigate(s.url + "/#" + job))
+		tab.Sees("pre", "one")
+		hide(tab, true)
+		tabs = append(tabs, tab)
+	}
+	hide(tabs[0], false)
+	tabs[0].Sees("#state", "Running")
+	require.Equal(t, "$ sh -c echo one; exec sleep 1000\none\n", browser.Value[string](tabs[0], "document.querySelector('pre').textContent"))
+	tabs[0].Do(chromedp.Click(chromedp.CSS("button")))
+	tabs[0].Until(fmt.Sprintf("location.hash !== %q", "#"+job))
+}
+
+// hide does what the browser does when another tab covers this one, or no longer.
+func hide(tab *browser.Tab, hidden bool) {
+	tab.Until(fmt.Sprintf(`(Object.defineProperty(document, 'hidden', {value: %v, configurable: true}),
+		document.dispatchEvent(new Event('visibilitychange')), true)`, hidden))
+}
+
+func TestItIsHealthyAndReady(t *testing.T) {
+	s := start(t, "echo")
+	for _, path := range []string{"/healthz", "/readyz"} {
+		response, err := http.Get(s.url + path)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusOK, response.StatusCode, path)
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/examples/internal/browser"
@@ -44,4 +46,19 @@ func Accessible(t testing.TB, tab *browser.Tab) {
 	tab.Until("window.found")
 	require.Empty(t, browser.Value[[]string](tab, "window.found"))
 	browser.Value[bool](tab, "delete window.found")
+}
+
+// EachLook calls visit with a tab as wide as that of a phone and of a desk, in light and in dark.
+func EachLook(t testing.TB, tab *browser.Tab, visit func()) {
+	t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		_, err := chromedp.Call(tab.Ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		require.NoError(t, err)
+		for _, width := range []int64{360, 1200} {
+			tab.Do(chromedp.EmulateViewport(width, 700))
+			visit()
+		}
+	}
 }

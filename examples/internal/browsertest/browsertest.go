@@ -3,10 +3,13 @@ package browsertest
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -32,6 +35,61 @@ func Tab(t testing.TB, b *browser.Browser) *browser.Tab {
 	tab := b.Tab(func(err error) { require.NoError(t, err) })
 	t.Cleanup(tab.Close)
 	return tab
+}
+
+// OnNewPage runs a script before those of each page that a tab opens.
+func OnNewPage(t testing.TB, tab *browser.Tab, script string) {
+	t.Helper()
+	params := page.AddScriptToEvaluateOnNewDocumentParams{Source: script}
+	_, err := chromedp.Call(tab.Ctx, page.AddScriptToEvaluateOnNewDocument, params)
+	require.NoError(t, err)
+}
+
+// Hurry makes the timers of the pages that a tab opens run 60 times as fast, so that they wait a
+// second and not a minute until they give up on a connection.
+func Hurry(t testing.TB, tab *browser.Tab) {
+	t.Helper()
+	OnNewPage(t, tab, "const slow = setTimeout; window.setTimeout = (f, ms) => slow(f, ms / 60);")
+}
+
+// Recovers checks that the page of a service notices when its network loses everything without a
+// word, and that it comes back after that, and after a restart of its server. start starts a server
+// and returns its address and what stops it; the page at a path shows in #state that it is
+// connected, and the server must send something at least each half second.
+func Recovers(t *testing.T, path, connected string, start func() (addr string, stop func())) {
+	tab := Tab(t, Start(t))
+	Hurry(t, tab)
+	proxy := exampletest.NewProxy(t)
+	addr, stop := start()
+	proxy.To(addr)
+	tab.Do(chromedp.Navigate("http://" + proxy.Addr + path))
+	tab.Sees("#state", connected)
+
+	proxy.Swallow(true)
+	tab.Sees("#state", "Reconnecting")
+	proxy.Swallow(false)
+	tab.Sees("#state", connected)
+
+	stop()
+	tab.Sees("#state", "Reconnecting")
+	addr, _ = start()
+	proxy.To(addr)
+	tab.Sees("#state", connected)
+}
+
+// Type presses keys, on what has the focus.
+func Type(tab *browser.Tab, keys string) { tab.Do(chromedp.KeyEvent(keys)) }
+
+// TabTo moves the focus, by the key of that name alone, to an element.
+func TabTo(t testing.TB, tab *browser.Tab, selector string) {
+	t.Helper()
+	for range 30 {
+		Type(tab, "\t")
+		if browser.Value[bool](tab, fmt.Sprintf("document.activeElement.matches(%q)", selector)) {
+			return
+		}
+	}
+	require.Fail(t, "cannot be reached by keyboard", selector)
 }
 
 // OwnPage checks that a service has a page that runs its own script and style only, and sets text

@@ -1,16 +1,12 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -43,12 +39,6 @@ func (b tab) logs(t *testing.T, want ...string) {
 	assert.Equal(t, want, b.Shown("#log .bubble, #log .note"))
 }
 
-// onNewPage runs a script before those of each page that the tab opens.
-func (b tab) onNewPage(t *testing.T, script string) {
-	_, err := chromedp.Call(b.Ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
-	require.NoError(t, err)
-}
-
 func TestInABrowser(t *testing.T) {
 	running := browsertest.Start(t)
 	for _, tt := range []struct {
@@ -66,6 +56,7 @@ func TestInABrowser(t *testing.T) {
 		{"a copy of a tab is a tab of its own", testCopy},
 		{"links can be followed, and each text has its direction", testTexts},
 		{"axe finds nothing, at a desk and on a phone", testAccessible},
+		{"nobody needs a mouse", testKeyboard},
 		{"on a phone with its keyboard there is room for messages", testPhone},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, tab{browsertest.Tab(t, running)}) })
@@ -118,7 +109,7 @@ const delayed = `const real = window.fetch; window.fetch = async (...all) => { a
 
 func testEnter(t *testing.T, b tab) {
 	s := start(t, nil)
-	b.onNewPage(t, delayed)
+	browsertest.OnNewPage(t, b.Tab, delayed)
 	b.comeIn(s.Addr, "ann")
 	b.Do(chromedp.SendKeys(chromedp.CSS("#text"), "once\n\n"))
 	b.Sees("#log", "once")
@@ -136,7 +127,7 @@ func testEnter(t *testing.T, b tab) {
 
 func testRetry(t *testing.T, b tab) {
 	s := start(t, nil)
-	b.onNewPage(t, `const real = window.fetch; window.lost = 0; window.fetch = async (path, options) => {
+	browsertest.OnNewPage(t, b.Tab, `const real = window.fetch; window.lost = 0; window.fetch = async (path, options) => {
 		const answer = await real(path, options);
 		if (path.endsWith('/messages') && window.lost++ === 0) throw new TypeError('lost');
 		return answer;
@@ -168,18 +159,18 @@ func testNotAccepted(t *testing.T, b tab) {
 }
 
 func testAway(t *testing.T, ann tab) {
-	p := newProxy(t)
+	p := exampletest.NewProxy(t)
 	s := start(t, func(c *Config) { c.LeaveGrace = exampletest.Within })
-	p.to.Store(s.Addr)
+	p.To(s.Addr)
 	bob := ann.another()
 	s.mustSay("carl", "general", "zero")
-	ann.comeIn(p.addr, "ann")
-	bob.comeIn(p.addr, "bob")
+	ann.comeIn(p.Addr, "ann")
+	bob.comeIn(p.Addr, "bob")
 	ann.Sees("#log", "bob joined")
-	p.cut()
+	p.Cut()
 	s.mustSay("carl", "general", "one", "two")
 	ann.Sees("#log", "two")
-	p.cut()
+	p.Cut()
 	ann.Sees("#state", "Connected")
 	s.mustSay("carl", "general", "three")
 	ann.Sees("#log", "three")
@@ -211,14 +202,14 @@ func testRestart(t *testing.T, b tab) {
 }
 
 func testSilence(t *testing.T, b tab) {
-	p := newProxy(t)
+	p := exampletest.NewProxy(t)
 	s := start(t, func(c *Config) { c.Ping = 200 * time.Millisecond })
-	p.to.Store(s.Addr)
-	b.comeIn(p.addr, "ann")
-	p.swallow.Store(true)
+	p.To(s.Addr)
+	b.comeIn(p.Addr, "ann")
+	p.Swallow(true)
 	b.Sees("#state", "Trying again")
-	p.swallow.Store(false)
-	p.cut()
+	p.Swallow(false)
+	p.Cut()
 	b.Sees("#state", "Connected")
 }
 
@@ -228,7 +219,7 @@ func testCopy(t *testing.T, b tab) {
 	device := browser.Value[string](b.Tab, "sessionStorage.getItem('device')")
 	token := browser.Value[string](b.Tab, "sessionStorage.getItem('token')")
 	copied := b.another()
-	copied.onNewPage(t, fmt.Sprintf("sessionStorage.device ??= %q; sessionStorage.token ??= %q", device, token))
+	browsertest.OnNewPage(t, copied.Tab, fmt.Sprintf("sessionStorage.device ??= %q; sessionStorage.token ??= %q", device, token))
 	copied.Do(chromedp.Navigate("http://" + s.Addr + "/?chat=general"))
 	copied.Sees("#state", "Connected")
 	b.Until(fmt.Sprintf("sessionStorage.device !== %q", device))
@@ -253,20 +244,34 @@ func testAccessible(t *testing.T, b tab) {
 	for i := range 15 { // names in many colours
 		s.mustSay(fmt.Sprint("person ", i), "general", "hello https://example.com")
 	}
-	for _, dark := range []string{"light", "dark"} {
-		b.onNewPage(t, fmt.Sprintf("document.addEventListener('DOMContentLoaded', () => { document.documentElement.style.colorScheme = %q })", dark))
-		for _, width := range []int64{360, 1200} {
-			b.Do(chromedp.EmulateViewport(width, 700), chromedp.Navigate("http://"+s.Addr+"/"))
-			browser.Value[bool](b.Tab, "sessionStorage.clear(), true")
-			b.Do(chromedp.Navigate("http://" + s.Addr + "/?chat=general"))
-			b.Until("!document.querySelector('#welcome').hidden")
-			browsertest.Accessible(t, b.Tab)
-			b.comeIn(s.Addr, "ann")
-			b.Sees("#log", "hello")
-			browser.Value[bool](b.Tab, "document.querySelector('#who').open = true")
-			browsertest.Accessible(t, b.Tab)
-		}
-	}
+	browsertest.EachLook(t, b.Tab, func() {
+		b.Do(chromedp.Navigate("http://" + s.Addr + "/"))
+		browser.Value[bool](b.Tab, "sessionStorage.clear(), true")
+		b.Do(chromedp.Navigate("http://" + s.Addr + "/?chat=general"))
+		b.Until("!document.querySelector('#welcome').hidden")
+		browsertest.Accessible(t, b.Tab)
+		b.comeIn(s.Addr, "ann")
+		b.Sees("#log", "hello")
+		browser.Value[bool](b.Tab, "document.querySelector('#who').open = true")
+		browsertest.Accessible(t, b.Tab)
+	})
+}
+
+// Nobody needs a mouse.
+func testKeyboard(t *testing.T, b tab) {
+	s := start(t, nil)
+	b.Do(chromedp.Navigate("http://" + s.Addr + "/?chat=general"))
+	b.Until("!document.querySelector('#welcome').hidden && !document.querySelector('#name-label').hidden")
+	browsertest.TabTo(t, b.Tab, "#name")
+	browsertest.Type(b.Tab, "ann\r")
+	b.Sees("#state", "Connected")
+	browsertest.TabTo(t, b.Tab, "#text")
+	browsertest.Type(b.Tab, "hello\r")
+	b.Sees("#log .mine", "hello")
+	browsertest.TabTo(t, b.Tab, "#log") // whose arrow keys scroll it
+	browsertest.TabTo(t, b.Tab, "#leave")
+	browsertest.Type(b.Tab, " ")
+	b.Until("!document.querySelector('#welcome').hidden")
 }
 
 func testPhone(t *testing.T, b tab) {
@@ -276,72 +281,4 @@ func testPhone(t *testing.T, b tab) {
 	height := browser.Value[float64](b.Tab, "document.querySelector('#log').clientHeight")
 	assert.Greater(t, height, 260.0)
 	assert.LessOrEqual(t, browser.Value[float64](b.Tab, "document.documentElement.scrollWidth"), 360.0)
-}
-
-// proxy passes bytes on, until it swallows them or is cut.
-type proxy struct {
-	addr    string
-	to      atomic.Value // string
-	swallow atomic.Bool
-
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func newProxy(t *testing.T) *proxy {
-	ln := exampletest.Listen(t)
-	p := &proxy{addr: ln.Addr().String()}
-	var running sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() {
-		for {
-			in, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", p.to.Load().(string))
-			if err != nil || ctx.Err() != nil {
-				in.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns = append(p.conns, in, out)
-			p.mu.Unlock()
-			running.Go(func() { p.pass(in, out) })
-			running.Go(func() { p.pass(out, in) })
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		ln.Close()
-		p.cut()
-		running.Wait()
-	})
-	return p
-}
-
-func (p *proxy) pass(to, from net.Conn) {
-	defer to.Close()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		if err != nil {
-			return
-		}
-		if !p.swallow.Load() {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// cut ends all connections.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		c.Close()
-	}
-	p.conns = nil
 }
