@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -68,8 +69,8 @@ func decodeText(body []byte, field string) (text string, err error) {
 	for n := 0; dec.More(); n++ {
 		name, _ := dec.Token()
 		switch {
-		case name != field:
-			return "", Bad(shorten(name), "field %q is unknown", shorten(name))
+		case name != field: // a client chose it, so it may be long
+			return "", Bad(fmt.Sprintf("%.32s", name), "field %.32q is unknown", name)
 		case n > 0:
 			return "", Bad(field, "%s is given twice", field)
 		}
@@ -86,13 +87,4 @@ func decodeText(body []byte, field string) (text string, err error) {
 		err = Bad(field, "%s is missing", field)
 	}
 	return text, err
-}
-
-// shorten returns the beginning of a name that a client chose, for use in an error message.
-func shorten(name json.Token) string {
-	text, _ := name.(string)
-	if r := []rune(text); len(r) > 32 {
-		return string(r[:32]) + "…"
-	}
-	return text
 }

@@ -40,8 +40,8 @@ func Run(ctx context.Context, chat *client.Client, in io.Reader, out io.Writer) 
 	return <-shown
 }
 
-// maxLine is how many bytes of a line are read. A message is far shorter: of a longer line the rest
-// makes no difference, because it is refused anyway.
+// maxLine is how many bytes of a line are read at most. Such a line is refused, so the rest of it
+// makes no difference.
 const maxLine = 64 << 10
 
 // readLines sends the lines of in until in or ctx ends.
@@ -157,6 +157,8 @@ func (t *terminal) obey(ctx context.Context, line string) bool {
 	var err error
 	switch {
 	case strings.TrimSpace(line) == "":
+	case len(line) == maxLine:
+		err = fmt.Errorf("the line has %d bytes or more; a message has %d at most", maxLine, wire.MaxText)
 	case strings.HasPrefix(line, "//"):
 		err = t.say(ctx, line[1:])
 	case !strings.HasPrefix(line, "/"):

@@ -154,7 +154,7 @@ func TestWhatCannotBeDoneIsSaidAndTheChatGoesOn(t *testing.T) {
 		"/download x":              "! /download needs",
 		"/download x /dev/null/x":  "! download refused: no such file",
 		strings.Repeat("x", 5000):  "! text has 5000 bytes",
-		strings.Repeat("x", 3<<20): "! text has",
+		strings.Repeat("x", 3<<20): "! the line has 65536 bytes or more",
 		"   ":                      "",
 	} {
 		ann.types(line)
