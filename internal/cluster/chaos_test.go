@@ -197,7 +197,12 @@ func (w *world) disturb() {
 		}
 	case 10: // the death of a node
 		w.nodes = slices.Delete(w.nodes, i, i+1)
-		n.Close(context.Background())
+		ctx, cancel := context.WithCancel(context.Background())
+		if w.random.IntN(2) == 0 {
+			cancel() // at once: messages in flight remain uncertain
+		}
+		n.Close(ctx)
+		cancel()
 		n.quit()
 		n.publishing.Wait()
 		w.start()

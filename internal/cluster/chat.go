@@ -42,7 +42,7 @@ type chat struct {
 // errForgotten means that the chat was forgotten between its look-up and the lock.
 var errForgotten = errors.New("chat was forgotten")
 
-// advance handles a change of the connection.
+// advance handles a change of the node.
 func (c *chat) advance() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,8 +54,8 @@ func (c *chat) advance() {
 func (c *chat) advanceLocked() {
 	c.reconnectLocked()
 	c.takeOverLocked()
+	c.refuseLocked()
 	if c.connection == nil {
-		c.refuseLocked()
 		return
 	}
 	if c.backingOffLocked() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -534,13 +535,38 @@ func TestCloseEndsWaitingPublishers(t *testing.T) {
 		s.engine.SetFaults(memengine.Faults{LostRequest: 1, Silence: 1})
 		flying := s.begin(0, "1")
 		waiting := s.begin(0, "2")
-		s.nodes[0].Close(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		s.nodes[0].Close(ctx)
 		s.nodes = nil
 		err := <-flying
 		require.ErrorIs(t, err, cluster.ErrUncertain)
 		require.ErrorIs(t, err, cluster.ErrClosed)
 		require.Equal(t, cluster.ErrClosed, <-waiting)
 		require.Empty(t, l.messages())
+	})
+}
+
+func TestCloseWaitsForMessagesInFlight(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		l := s.join(1, false)
+		s.publish(0, "0")
+		s.engine.SetFaults(memengine.Faults{LostAnswer: 1})
+		flying, waiting := s.begin(0, "1"), s.begin(0, "2")
+		time.AfterFunc(soon, func() { s.engine.SetFaults(memengine.Faults{}) })
+		closed := make(chan struct{})
+		go func() {
+			s.nodes[0].Close(t.Context())
+			close(closed)
+		}()
+		synctest.Wait()
+		require.Equal(t, cluster.ErrClosed, <-waiting)
+		require.Equal(t, cluster.ErrClosed, s.try(0, "3"))
+		require.NoError(t, <-flying)
+		<-closed
+		time.Sleep(soon)
+		require.Equal(t, []string{"0", "1"}, l.messages())
+		s.nodes = s.nodes[1:]
 	})
 }
 

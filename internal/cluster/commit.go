@@ -72,13 +72,11 @@ func (c *chat) publish(ctx context.Context, message []byte) error {
 func (c *chat) enqueue(message []byte) (*entry, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.forgotten:
+	if c.forgotten {
 		return nil, errForgotten
-	case c.node.ctx.Err() != nil:
-		return nil, ErrClosed
 	}
 	e := &entry{message: message, result: make(chan error, 1)}
+	c.node.messages.Enter()
 	c.waiting.push(e)
 	c.used = true
 	if c.checkAt.IsZero() {
@@ -104,6 +102,7 @@ func (c *chat) withdraw(e *entry, cause error) error {
 			cause = ErrTimeout
 		}
 	}
+	c.node.messages.Leave()
 	if c.waiting.remove(e) {
 		return cause
 	}
@@ -233,8 +232,8 @@ func (c *chat) refusedLocked(b *batch, err error) {
 		c.single = true
 		c.requeueLocked(b)
 	default:
-		c.inflight, c.single = nil, false
-		b.answer(err)
+		c.single = false
+		c.finishLocked(b, err)
 	}
 }
 
@@ -258,8 +257,15 @@ func (c *chat) settleLocked(r Record, follows bool) {
 
 // acceptLocked ends a batch that was stored.
 func (c *chat) acceptLocked(b *batch) {
+	c.finishLocked(b, nil)
+}
+
+// finishLocked ends a batch and sends its publishers the result.
+func (c *chat) finishLocked(b *batch, err error) {
 	c.inflight = nil
-	b.answer(nil)
+	for _, e := range b.entries {
+		c.answerLocked(e, err)
+	}
 }
 
 // requeueLocked ends a batch that its last call has not stored: its messages go back to the front
@@ -287,18 +293,21 @@ func (c *chat) giveUpLocked(b *batch) {
 
 // endLocked ends a batch of which it is not known whether it was stored.
 func (c *chat) endLocked(b *batch, err error) {
-	c.inflight = nil
 	for _, e := range b.entries {
 		if !e.left {
 			c.node.counters.uncertain.Add(1)
 		}
 	}
-	b.answer(err)
+	c.finishLocked(b, err)
 }
 
-// refuseLocked ends the wait of publishers while the engine is away, if Config says so.
+// refuseLocked empties the queue when the node is closing, and while the engine is away if Config
+// says so.
 func (c *chat) refuseLocked() {
-	if c.node.config.Refuse {
+	switch {
+	case c.node.closing.Load():
+		c.dismissLocked(ErrClosed)
+	case c.connection == nil && c.node.config.Refuse:
 		c.dismissLocked(ErrAway)
 	}
 }
@@ -307,7 +316,15 @@ func (c *chat) refuseLocked() {
 func (c *chat) dismissLocked(err error) {
 	for e := c.waiting.first; e != nil; e = c.waiting.first {
 		c.waiting.remove(e)
+		c.answerLocked(e, err)
+	}
+}
+
+// answerLocked sends a publisher its result.
+func (c *chat) answerLocked(e *entry, err error) {
+	if !e.left {
 		e.result <- err
+		c.node.messages.Leave()
 	}
 }
 
@@ -322,13 +339,6 @@ func (c *chat) endWaitsLocked(err error) {
 // abandoned reports whether no publisher waits for the batch any more.
 func (b *batch) abandoned() bool {
 	return !slices.ContainsFunc(b.entries, func(e *entry) bool { return !e.left })
-}
-
-// answer sends the publishers of a batch their result.
-func (b *batch) answer(err error) {
-	for _, e := range b.entries {
-		e.result <- err
-	}
 }
 
 // An entry is a message, with the publisher that waits for its result.

@@ -47,7 +47,13 @@ type Node struct {
 	ctx    context.Context // of all calls of the session; done when the node is closed
 	cancel context.CancelFunc
 
-	records  atomic.Uint64 // counts the records of this node, for their ids; orders nothing
+	records  atomic.Uint64      // counts the records of this node, for their ids; orders nothing
+	messages background.Tracker // those whose publishers wait for a result
+
+	// closing is set once, by Close. Chats load it under their locks after a message has entered
+	// the queue, and Close visits all chats after it has set it. So no message stays in a queue.
+	closing atomic.Bool
+
 	counters counters
 
 	// live is the connection while the engine can be reached, otherwise nil. Stored under mu, and
@@ -134,10 +140,31 @@ func (n *Node) Join(chat string, log Log, history bool) *Feed {
 	}
 }
 
-// Close ends the node. Calls of Publish return ErrClosed, or an ErrUncertain if their message is in
-// flight. Close waits for all goroutines of the node, including those in a call of a Log, and then
-// closes the session with ctx. It must be called once.
+// Close ends the node. From then on Publish returns ErrClosed, also to callers whose messages are in
+// the queue. Close waits until ctx is done for the messages in flight; those that remain get an
+// ErrUncertain. Then it closes the session. When it returns, no goroutine of the node is running,
+// which includes calls of a Log. It must be called once.
 func (n *Node) Close(ctx context.Context) {
+	n.closing.Store(true)
+	n.tell()
+	drained := make(chan struct{})
+	go func() {
+		n.messages.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+	}
+	n.tearDown()
+	<-drained
+	if n.session != nil {
+		_ = n.session.Close(ctx) // nothing is lost with a connection
+	}
+}
+
+// tearDown ends everything but the session.
+func (n *Node) tearDown() {
 	n.mu.Lock()
 	n.closed = true
 	n.live.Store(nil)
@@ -148,9 +175,6 @@ func (n *Node) Close(ctx context.Context) {
 	}
 	n.agenda.Stop()
 	n.tasks.Wait()
-	if n.session != nil {
-		_ = n.session.Close(ctx) // nothing is lost with a connection
-	}
 }
 
 // begin starts a goroutine that Close waits for, unless the node is closed. It may be called with
@@ -226,15 +250,20 @@ func (n *Node) refreshLocked() {
 	}
 	if !n.changed {
 		n.changed = true
-		n.tasks.Go(n.tell)
+		n.tasks.Go(n.connectionChanged)
 	}
 }
 
-// tell tells all chats that the engine has come or gone.
-func (n *Node) tell() {
+// connectionChanged tells all chats that the engine has come or gone.
+func (n *Node) connectionChanged() {
 	n.mu.Lock()
 	n.changed = false
 	n.mu.Unlock()
+	n.tell()
+}
+
+// tell makes all chats look what has changed.
+func (n *Node) tell() {
 	for _, c := range n.chats.All() {
 		c.advance()
 	}
