@@ -20,8 +20,8 @@ import (
 // HEAD. servers are those of broadcastws and broadcastsse whose connections the page shows.
 //
 // Without parameters the page shows the whole broker; with chat=NAME it shows the subscriptions of
-// one chat. With format=json the answer is a [Report]. The page reloads every few seconds and needs
-// no other resources.
+// one chat. With format=json the answer is a [Report]. The page reloads every few seconds, unless it
+// has paused=1, and needs no other resources.
 //
 // A report visits every chat and every subscription once. It is made on request, and reused for a
 // second or for ten times as long as it took to make, whichever is longer. So the reports of one
@@ -55,5 +55,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy",
 		"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
-	_ = page.Execute(w, report)
+	paused := r.FormValue("paused") != ""
+	if !paused {
+		w.Header().Set("Refresh", "3")
+	}
+	_ = page.Execute(w, struct {
+		*Report
+		Paused bool
+	}{report, paused})
 }

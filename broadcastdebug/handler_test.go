@@ -115,6 +115,20 @@ func TestNamesAreShownAndNeverMarkup(t *testing.T) {
 }
 
 // Promise 57.
+// Promise 57.
+func TestThePageReloadsUnlessItIsPaused(t *testing.T) {
+	h := broadcastdebug.Handler(broadcasttest.New[int](t))
+	for query, want := range map[string]struct{ refresh, link string }{
+		"?chat=c%26d":          {"3", `href="?chat=c%26d&amp;paused=1">pause`},
+		"?chat=c%26d&paused=1": {"", `href="?chat=c%26d">go on`},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/debug/broadcast"+query, nil))
+		require.Equal(t, want.refresh, w.Header().Get("Refresh"), query)
+		require.Contains(t, w.Body.String(), want.link, query)
+	}
+}
+
 func TestOnlyGetIsAnswered(t *testing.T) {
 	b := broadcasttest.New[int](t)
 	w := httptest.NewRecorder()
