@@ -2,6 +2,7 @@ package broadcast_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -581,6 +582,101 @@ func idleBytes[T any](
 	after := heap()
 	runtime.KeepAlive(names)
 	return float64(after-before) / float64(len(names))
+}
+
+// BenchmarkHistory is about memory: what a message takes that a chat keeps, whose history is full.
+func BenchmarkHistory(b *testing.B) {
+	b.Run("message=16B", func(b *testing.B) { reportHistory[[16]byte](b) })
+	b.Run("message=1KiB", func(b *testing.B) { reportHistory[[1024]byte](b) })
+}
+
+func reportHistory[T any](b *testing.B) {
+	const chats, kept = 100, 1_000
+	var bytes float64
+	for b.Loop() {
+		broker, err := broadcast.New[T](broadcast.WithHistory(kept, 0))
+		require.NoError(b, err)
+		before := heap()
+		var message T
+		for i := range 3 * kept * chats {
+			require.NoError(b, broker.Publish(context.Background(), strconv.Itoa(i%chats), message))
+		}
+		bytes = float64(heap()-before) / chats / kept
+		require.NoError(b, broker.Close())
+	}
+	b.ReportMetric(bytes, "B/message")
+	b.ReportMetric(0, "ns/op") // says nothing
+}
+
+// subscribers is how many BenchmarkPublishBesideScrapes has. docs/operating.md has the figures of a
+// million.
+var subscribers = flag.Int("subscribers", 10_000, "idle subscribers beside which BenchmarkPublishBesideScrapes publishes")
+
+// BenchmarkPublishBesideScrapes is how long Publish takes beside idle subscribers, ten in each
+// chat, in a second in which somebody looks at all of them once, and in a second in which nobody
+// does, by turns. There are about 20 000 messages a second, each in any chat.
+func BenchmarkPublishBesideScrapes(b *testing.B) {
+	for _, scrape := range []struct {
+		call string
+		look func(broker *broadcast.Broker[payload])
+	}{
+		{"Stats", func(broker *broadcast.Broker[payload]) { broker.Stats() }},
+		{"Laggards", func(broker *broadcast.Broker[payload]) { broker.Laggards(50) }},
+	} {
+		b.Run("call="+scrape.call, func(b *testing.B) {
+			broker, err := broadcast.New[payload]()
+			require.NoError(b, err)
+			defer broker.Close()
+			chats := make([]string, *subscribers/10)
+			for i := range chats {
+				chats[i] = strconv.Itoa(i)
+				for device := range 10 {
+					_, err := broker.Subscribe(chats[i], strconv.Itoa(device))
+					require.NoError(b, err)
+				}
+			}
+			publish := func() {
+				if err := broker.Publish(context.Background(), chats[rand.IntN(len(chats))], payload{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			var alone, beside, scrapes []time.Duration // the 99th percentile of each second; each look
+			for n := 0; b.Loop(); n++ {
+				for turn := range 2 {
+					if (n+turn)%2 == 0 {
+						alone = append(alone, percentile(latencies(time.Second, publish), 99))
+						continue
+					}
+					var scraper sync.WaitGroup
+					scraper.Go(func() { scrapes = append(scrapes, elapsed(func() { scrape.look(broker) })) })
+					beside = append(beside, percentile(latencies(time.Second, publish), 99))
+					scraper.Wait()
+				}
+			}
+			median := func(all []time.Duration) float64 { return float64(percentile(all, 50)) }
+			b.ReportMetric(median(alone), "p99-ns/alone")
+			b.ReportMetric(median(beside), "p99-ns/scraped")
+			b.ReportMetric(median(beside)/median(alone), "scraped/alone")
+			b.ReportMetric(median(scrapes)/1e6, "ms/scrape")
+			b.ReportMetric(0, "ns/op") // says nothing
+		})
+	}
+}
+
+// latencies calls f 20 times a millisecond, and returns how long each call took.
+func latencies(d time.Duration, f func()) (all []time.Duration) {
+	for began := time.Now(); time.Since(began) < d; time.Sleep(time.Millisecond) {
+		for range 20 {
+			all = append(all, elapsed(f))
+		}
+	}
+	return all
+}
+
+// percentile returns the value that so many percent are below. It sorts all.
+func percentile(all []time.Duration, percent int) time.Duration {
+	slices.Sort(all)
+	return all[min(len(all)-1, len(all)*percent/100)]
 }
 
 // BenchmarkEndOfContext ends the context that many subscriptions have in Until. MB is by how much

@@ -2,8 +2,10 @@ package broadcastprom_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -153,6 +155,27 @@ func TestAServerOfBroadcastsseHasFigures(t *testing.T) {
 		if !strings.Contains(text, "\n"+line+"\n") {
 			t.Errorf("no line %q in\n%s", line, text)
 		}
+	}
+}
+
+// Promise 58.
+func TestTheDocsNameMetricsThatAScrapeHas(t *testing.T) {
+	docs, err := os.ReadFile("../docs/operating.md")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this module was downloaded without the repository")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := scrape(t, register(t, everything(slowReader(t))))
+	names := regexp.MustCompile(`\bbroadcast_\w+`).FindAllString(string(docs), -1)
+	for _, name := range names {
+		if !strings.Contains(text, "# TYPE "+name+" ") {
+			t.Errorf("docs/operating.md names %s, which a scrape has not", name)
+		}
+	}
+	if len(names) < 30 {
+		t.Error("only", len(names), "names")
 	}
 }
 
