@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package examples tests what docs/deploying.md shows.
 package examples
 
