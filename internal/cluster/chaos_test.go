@@ -113,7 +113,7 @@ func chaos(t *testing.T, seed uint64) {
 	for _, n := range w.nodes {
 		n.publishing.Wait()
 	}
-	time.Sleep(70 * time.Second)
+	time.Sleep(40 * time.Second)
 	w.check()
 	for _, n := range w.nodes {
 		n.Close(t.Context())

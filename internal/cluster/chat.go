@@ -8,15 +8,15 @@ import (
 	"github.com/fbd86cad/broadcast/internal/background"
 )
 
-// A chat is what a node knows of one chat. It has three parts: order.go follows the order,
-// commit.go publishes, and feed.go feeds the core.
+// A chat is what a node knows of one chat. It has four parts: order.go follows the order, commit.go
+// publishes, presence.go follows the devices of other nodes, and feed.go feeds the core.
 //
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
 // the new state asks for. Calls of the session run on goroutines of their own, at most one of each
 // method at a time. No lock is held during a call of a session or a Log.
 //
-// Lock order in this package: Node.chats, chat.mu, batcher.mu, Node.mu. The lock of the agenda is
-// below chat.mu too, and never held together with the other two.
+// Lock order in this package: Node.chats, chat.mu, batcher.mu or mail.mu, Node.mu. The locks of the
+// agenda, of the clock and of the tracker are below chat.mu too, and nothing is below them.
 type chat struct {
 	node *Node
 	name string
@@ -25,6 +25,7 @@ type chat struct {
 	connection *connection
 	order
 	commit
+	presence
 	feed      *Feed // nil while the chat is only published to
 	joining   *Feed // takes over when no batch is in flight; nil if there is none
 	followed  bool  // the session follows the chat
@@ -99,6 +100,7 @@ func (c *chat) reconnectLocked() {
 		c.invalidateLocked()
 		c.backoff, c.retryAt = 0, time.Time{}
 		if c.feed != nil {
+			c.introduceLocked()
 			c.checkAt = time.Now().Add(firstCheck)
 			c.scheduleLocked()
 		}
@@ -111,7 +113,11 @@ func (c *chat) takeOverLocked() {
 	if c.joining == nil || c.inflight != nil {
 		return
 	}
+	if c.feed != nil {
+		c.dropDevicesLocked()
+	}
 	c.feed, c.joining = c.joining, nil
+	c.meetLocked()
 	c.place, c.seen, c.checkAt = Place{}, Place{}, time.Now().Add(firstCheck)
 	c.invalidateLocked()
 	c.scheduleLocked()
@@ -164,7 +170,11 @@ func (c *chat) backingOffLocked() bool {
 
 // scheduleLocked schedules the next visit.
 func (c *chat) scheduleLocked() {
-	for _, at := range []time.Time{c.retryAt, c.checkAt} {
+	due := []time.Time{c.retryAt, c.checkAt}
+	if c.feed != nil {
+		due = append(due, c.feed.devices.repeatAt)
+	}
+	for _, at := range due {
 		if !at.IsZero() {
 			c.node.agenda.Schedule(c, at)
 		}
@@ -197,8 +207,10 @@ func (c *chat) visit(now time.Time) (unneeded bool) {
 		unneeded = !c.neededLocked()
 		if c.feed != nil && c.followed && c.connection != nil {
 			c.askLocked()
+			c.expirePeersLocked(now)
 		}
 	}
+	c.repeatLocked(now)
 	c.advanceLocked()
 	c.scheduleLocked()
 	return unneeded

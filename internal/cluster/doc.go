@@ -61,11 +61,21 @@
 //	Append returns another error                    stay; it is appended again if nothing has come
 //	records after its place are lost                uncertain
 //
+// # Presence
+//
+// Each node is the only one that changes its own devices, so nothing has to be agreed upon. It tells
+// the nodes that follow the chat of each change, with a number, and repeats the last number: 1 s
+// after a change, then every 30 s. A node that has missed a number asks for the whole state. A
+// subscription has a ticket, and the one with the newest ticket replaces those of its device on
+// other nodes. Nodes give a sign of life each second. The devices of a node are gone when it says
+// that it ends, when it has been silent for 5 s by the clock of the observer, or when it has missed
+// two repetitions.
+//
 // # Goroutines
 //
 // Each call of Append and Read has a goroutine of its own, at most one of each for a chat. There is
 // one call of Follow and one of Heads at a time for all chats, which gather meanwhile for the next.
 // A goroutine feeds the log of a chat while something is in its queue. So neither a log without
-// room nor a busy chat delays another chat. The node starts these goroutines, and [Node.Close]
-// waits for them.
+// room nor a busy chat delays another chat. One more sends what nodes tell each other, and one gives
+// the signs of life. The node starts these goroutines, and [Node.Close] waits for them.
 package cluster

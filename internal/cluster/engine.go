@@ -46,6 +46,11 @@ type Session interface {
 	// gap, at most max. It returns at least one if there is one.
 	Read(ctx context.Context, chat string, after Place, max int) ([]Record, error)
 
+	// Send hands data to the sinks of the nodes that follow a chat, or of all nodes if the subject
+	// is empty. It may be lost, and the node itself may get it too. Send does not wait for the
+	// engine.
+	Send(subject string, data []byte) error
+
 	// Close ends the session. When it returns, the sink is not called any more.
 	Close(ctx context.Context) error
 }
@@ -55,6 +60,9 @@ type Sink interface {
 	// Stored hands over a record of a chat that is followed. The sink keeps it, and nobody may
 	// change its messages.
 	Stored(chat string, r Record)
+
+	// Sent hands over what a node has sent. The sink does not keep data.
+	Sent(subject string, data []byte)
 
 	// Up says whether the engine can be reached. A session is down until it first says otherwise.
 	// It must call Up(true) after each reconnection, even without Up(false) before, because the

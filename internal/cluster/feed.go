@@ -24,12 +24,16 @@ type Log interface {
 // Its methods do not block. They may be called from anywhere, also with locks held that the log
 // takes.
 type Feed struct {
-	chat    *chat
-	log     Log
-	history bool
+	chat     *chat
+	id       uint64 // later feeds of the node have larger ones
+	log      Log
+	presence Presence // the log, if it is one
+	history  bool
 
 	// Guarded by the lock of the chat.
 
+	devices devices // that this node has in the chat
+	news    []news  // about those of other nodes
 	queue   []item
 	bytes   int  // of the messages in the queue
 	running bool // a goroutine feeds the log, and takes what is added to the queue
@@ -74,12 +78,13 @@ func (f *Feed) Leave() {
 		c.joining = nil
 	}
 	if c.feed == f {
-		c.feed = nil
+		c.dropDevicesLocked()
+		c.feed, c.peers, c.elsewhere = nil, nil, nil
 	}
 	c.advanceLocked()
 }
 
-func (f *Feed) leaveLocked() { f.left, f.queue, f.bytes = true, nil, 0 }
+func (f *Feed) leaveLocked() { f.left, f.news, f.queue, f.bytes = true, nil, nil, 0 }
 
 // idleLocked reports whether the log was told everything.
 func (f *Feed) idleLocked() bool { return len(f.queue) == 0 }
@@ -116,29 +121,43 @@ func (it *item) size() (n int) {
 
 // startLocked starts the goroutine that feeds the log, if there is something to do.
 func (f *Feed) startLocked() {
-	if !f.running && !f.full && len(f.queue) > 0 {
+	if !f.running && (len(f.news) > 0 || !f.full && len(f.queue) > 0) {
 		f.running = f.chat.node.begin(f.run)
 	}
 }
 
-// run feeds the log until the queue is empty or the log is full.
+// run feeds the log until there is no news, and the queue is empty or the log is full.
 func (f *Feed) run() {
-	for it, ok := f.next(); ok; it, ok = f.next() {
-		n := f.do(it)
-		f.done(n)
+	for {
+		news, it, ok := f.next()
+		if !ok {
+			return
+		}
+		for _, e := range news {
+			e.tell(f.presence)
+		}
+		if len(news) == 0 {
+			f.done(f.do(it))
+		}
 	}
 }
 
-// next returns the first item of the queue, or ends the goroutine.
-func (f *Feed) next() (it item, ok bool) {
+// next returns all news or, if there is none, the first item of the queue. If there is neither, it
+// returns false, and the goroutine must end.
+func (f *Feed) next() (all []news, it item, ok bool) {
 	f.chat.mu.Lock()
 	defer f.chat.mu.Unlock()
-	if f.full || len(f.queue) == 0 {
+	switch {
+	case len(f.news) > 0:
+		all, f.news = f.news, nil
+	case f.full || len(f.queue) == 0:
 		f.running = false
-		return it, false
+		return nil, it, false
+	default:
+		f.room = false
+		it = f.queue[0]
 	}
-	f.room = false
-	return f.queue[0], true
+	return all, it, true
 }
 
 // do tells the log an item, and returns how many messages it took.

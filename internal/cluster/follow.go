@@ -129,6 +129,7 @@ func (c *chat) follows(followed bool, err error) {
 		c.backOffLocked()
 	} else if c.followed = followed; followed {
 		c.checkAt = time.Now().Add(firstCheck)
+		c.introduceLocked()
 		c.invalidateLocked()
 		c.scheduleLocked()
 	}

@@ -47,7 +47,11 @@ type Node struct {
 	ctx    context.Context // of all calls of the session; done when the node is closed
 	cancel context.CancelFunc
 
-	records  atomic.Uint64      // counts the records of this node, for their ids; orders nothing
+	records  atomic.Uint64 // counts the records of this node, for their ids; orders nothing
+	feeds    atomic.Uint64 // counts feeds, for their ids; orders nothing
+	clock    clock
+	mail     mail
+	peers    peers
 	messages background.Tracker // those whose publishers wait for a result
 
 	// closing is set once, by Close. Chats load it under their locks after a message has entered
@@ -86,7 +90,10 @@ func Start(e Engine, config Config) *Node {
 	n.agenda = background.NewAgenda(visitSlack, visitAll)
 	n.follows = batcher{node: n, call: n.follow}
 	n.asks = batcher{node: n, call: n.ask}
+	n.mail.node = n
+	n.peers.heard = make(map[string]time.Time)
 	n.begin(func() { n.open(e) })
+	n.begin(n.beat)
 	return n
 }
 
@@ -128,12 +135,13 @@ func (n *Node) Publish(ctx context.Context, chat string, message []byte) error {
 }
 
 // Join begins to feed a chat to log, which takes it over from an older feed. With history it feeds
-// everything that the engine keeps of the chat, otherwise what is stored from now on. It does not
-// block.
+// everything that the engine keeps of the chat, otherwise what is stored from now on. If the log is
+// a [Presence], it is also told of the devices of other nodes. Join does not block.
 func (n *Node) Join(chat string, log Log, history bool) *Feed {
 	for {
 		c := n.chat(chat)
-		f := &Feed{chat: c, log: log, history: history}
+		f := &Feed{chat: c, id: n.feeds.Add(1), log: log, history: history}
+		f.presence, _ = log.(Presence)
 		if c.join(f) {
 			return f
 		}
@@ -155,6 +163,9 @@ func (n *Node) Close(ctx context.Context) {
 	select {
 	case <-drained:
 	case <-ctx.Done():
+	}
+	if live := n.live.Load(); live != nil {
+		_ = live.Send("", note{Kind: noteBye, Node: n.name}.encode()) // or others find out
 	}
 	n.tearDown()
 	<-drained

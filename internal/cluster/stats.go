@@ -9,6 +9,7 @@ import (
 type Stats struct {
 	Up    bool      // the engine can be reached
 	Since time.Time // when that changed, or when the node was started
+	Peers int       // other nodes that live
 
 	Fetched   uint64 // records that were read because the engine had not handed them over
 	Gaps      uint64 // times when a record showed that others had been missed
@@ -32,6 +33,7 @@ func (n *Node) Stats() Stats {
 	return Stats{
 		Up:        n.live.Load() != nil,
 		Since:     n.since,
+		Peers:     n.peers.len(),
 		Fetched:   k.fetched.Load(),
 		Gaps:      k.gaps.Load(),
 		Lost:      k.lost.Load(),

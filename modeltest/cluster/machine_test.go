@@ -76,7 +76,8 @@ var faults = map[string]memengine.Faults{
 
 const (
 	faulty  = 10 * time.Millisecond // how long a fault lasts
-	settled = 35 * time.Second      // when all is at rest: after a check and what follows from it
+	soon    = 3 * time.Second       // when all is at rest that needs no check
+	checked = 35 * time.Second      // after a check and what follows from it
 )
 
 // play carries out a plan. It returns the first difference from the model.
@@ -86,7 +87,7 @@ func play(plan []operation, keep int) (difference string) {
 		m.start(i)
 	}
 	defer m.close()
-	time.Sleep(settled)
+	time.Sleep(soon)
 	for i, o := range plan {
 		m.do(o)
 		if m.compare(); m.difference != "" {
@@ -173,12 +174,15 @@ func (m *machine) do(o operation) {
 		m.logs[i], m.feeds[i] = nil, nil
 		m.start(i)
 	}
-	m.settle()
+	if o.Kind == "purge" {
+		m.settle(checked)
+	}
+	m.settle(soon)
 }
 
 // settle waits until all is at rest.
-func (m *machine) settle() {
-	time.Sleep(settled)
+func (m *machine) settle(after time.Duration) {
+	time.Sleep(after)
 	for i, f := range m.feeds {
 		if f != nil && !m.down[i] {
 			m.begun = true // by an empty record, if there is no message
@@ -205,6 +209,11 @@ func (m *machine) forget() {
 // publish publishes messages, one after the other. Each is accepted, unless its node cannot reach
 // the engine, or its log has yet to take what was there before.
 func (m *machine) publish(o operation) {
+	if m.keep > 0 && m.feeds[o.Node] == nil {
+		// A node that only publishes forgets the chat after a minute. Otherwise what tells whether
+		// a message was stored may be trimmed.
+		m.settle(2 * checked)
+	}
 	for range o.N {
 		m.n++
 		message := fmt.Sprint(m.n)
@@ -228,7 +237,10 @@ func (m *machine) publish(o operation) {
 		if err != want {
 			m.differ("publishing %s: %v instead of %v", message, err, want)
 		}
-		m.settle() // otherwise what a node has missed may be trimmed by the next one, or not
+		if faults[o.Fault].Drop > 0 {
+			m.settle(checked) // otherwise what a node has missed may be trimmed, or not
+		}
+		m.settle(soon)
 	}
 }
 

@@ -297,6 +297,23 @@ var checks = []check{
 		})
 		a.append(c, third.Place, "4", "d")
 	}},
+	{"what is sent reaches those that follow, or all", func(s *suite) {
+		a, b, c, chat := s.open(), s.open(), s.open(), s.chat("c")
+		b.follow(chat)
+		a.send(chat, "1\x00\xff")
+		a.send("", s.chat("2"))
+		for _, n := range []*node{b, c} {
+			s.eventually("what was sent to all", func() bool {
+				return slices.Contains(n.got(""), s.chat("2"))
+			})
+		}
+		s.eventually("what was sent to a chat", func() bool {
+			return slices.Equal(b.got(chat), []string{"1\x00\xff"})
+		})
+		if len(c.got(chat)) > 0 {
+			s.fail("something was sent to a node that does not follow the chat")
+		}
+	}},
 	{"nodes agree on one order", func(s *suite) {
 		const nodes, messages = 3, 50
 		if s.Keep > 0 && s.Keep < nodes*messages {

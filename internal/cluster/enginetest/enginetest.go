@@ -124,13 +124,17 @@ type node struct {
 	mu      sync.Mutex
 	ups     []bool
 	records map[string][]cluster.Record // by chat
+	sent    map[string][]string         // by subject
 	closed  bool
 	late    bool // something was handed over after Close
 }
 
 // open opens a session, and waits until it is up.
 func (s *suite) open() *node {
-	n := &node{suite: s, driver: s.New(), records: make(map[string][]cluster.Record)}
+	n := &node{
+		suite: s, driver: s.New(),
+		records: make(map[string][]cluster.Record), sent: make(map[string][]string),
+	}
 	ctx, cancel := s.context()
 	defer cancel()
 	session, err := n.driver.Open(ctx, n)
@@ -157,6 +161,24 @@ func (n *node) Stored(chat string, r cluster.Record) {
 	n.records[chat] = append(n.records[chat], r)
 	n.late = n.late || n.closed
 }
+
+// Sent implements [cluster.Sink].
+func (n *node) Sent(subject string, data []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sent[subject] = append(n.sent[subject], string(data))
+	n.late = n.late || n.closed
+}
+
+// got returns what was sent to a subject.
+func (n *node) got(subject string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.sent[subject]...)
+}
+
+// send sends data, which must succeed.
+func (n *node) send(subject, data string) { n.must("Send", n.session.Send(subject, []byte(data))) }
 
 // Up implements [cluster.Sink].
 func (n *node) Up(up bool) {

@@ -150,6 +150,13 @@ func (s *brokenSink) Stored(chat string, r cluster.Record) {
 	s.Sink.Stored(chat, r)
 }
 
+func (s *brokenSink) Sent(subject string, data []byte) {
+	if s.how == "all get nothing" && subject == "" {
+		return
+	}
+	s.Sink.Sent(subject, data)
+}
+
 func (s *brokenSink) Up(up bool) {
 	if s.ups++; s.how == "reconnections are not told" && s.ups > 1 {
 		return
@@ -175,6 +182,7 @@ func TestAnEngineThatBreaksTheContractIsFound(t *testing.T) {
 		"contexts are ignored":                         "calls end with their contexts",
 		"sessions stay open":                           "after Close there is nothing",
 		"reconnections are not told":                   "a node that was cut off comes back",
+		"all get nothing":                              "what is sent reaches those that follow, or all",
 		"appends are lost":                             "nodes agree on one order",
 		"nothing is forgotten":                         "an engine that has lost its memory begins anew",
 	} {

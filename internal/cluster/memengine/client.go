@@ -31,7 +31,8 @@ type delivery struct {
 	due    time.Time
 	chat   string
 	record cluster.Record
-	up, is bool // Up(up) instead, if is
+	data   []byte // Sent(chat, data) instead, if not nil
+	up, is bool   // Up(up) instead, if is
 }
 
 // Client returns the driver of another node.
@@ -83,20 +84,34 @@ func (c *Client) connectLocked(up bool) {
 	c.pushLocked(delivery{is: true, up: up})
 }
 
-// handLocked hands a record over, if the client follows its chat.
-func (c *Client) handLocked(name string, r cluster.Record) {
+// handLocked hands something over, if the client follows its chat.
+func (c *Client) handLocked(d delivery) {
 	f, random := c.engine.faults, c.engine.random
-	if c.down || !c.follows[name] || random.Float64() < f.Drop {
+	if c.down || d.chat != "" && !c.follows[d.chat] || random.Float64() < f.Drop {
 		return
 	}
-	c.pushLocked(delivery{chat: name, record: r})
+	c.pushLocked(d)
 	if random.Float64() < f.Repeat {
-		c.pushLocked(delivery{chat: name, record: r})
+		c.pushLocked(d)
 	}
 	if n := len(c.queue); n > 1 && random.Float64() < f.Reorder && !c.queue[n-2].is {
 		a, b := &c.queue[n-2], &c.queue[n-1]
-		a.chat, a.record, b.chat, b.record = b.chat, b.record, a.chat, a.record
+		*a, *b = *b, *a
+		a.due, b.due = b.due, a.due
 	}
+}
+
+// Send implements [cluster.Session].
+func (c *Client) Send(subject string, data []byte) error {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	if c.down {
+		return cluster.ErrAway
+	}
+	for _, client := range c.engine.clients {
+		client.handLocked(delivery{chat: subject, data: slices.Clone(data)})
+	}
+	return nil
 }
 
 func (c *Client) pushLocked(d delivery) {
@@ -125,6 +140,8 @@ func (c *Client) deliver() {
 			}
 		case d.is:
 			c.sink.Up(d.up)
+		case d.data != nil:
+			c.sink.Sent(d.chat, d.data)
 		default:
 			c.sink.Stored(d.chat, d.record)
 		}
@@ -141,7 +158,7 @@ func (c *Client) next() (d delivery, ok bool) {
 		wait := time.Until(d.due)
 		if wait <= 0 {
 			c.queue = c.queue[1:]
-			if !d.is {
+			if !d.is && d.data == nil {
 				e.calls.Stored++
 			}
 			return d, true

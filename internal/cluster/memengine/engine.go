@@ -191,7 +191,7 @@ func (e *Engine) store(
 	}
 	chat.order = append(chat.order, r)
 	for _, client := range e.clients {
-		client.handLocked(name, r)
+		client.handLocked(delivery{chat: name, record: r})
 	}
 	return place, nil
 }
