@@ -584,7 +584,7 @@ func idleBytes[T any](
 	return float64(after-before) / float64(len(names))
 }
 
-// BenchmarkHistory is about memory: what a message takes that a chat keeps, whose history is full.
+// BenchmarkHistory measures the memory that a message takes in a full history.
 func BenchmarkHistory(b *testing.B) {
 	b.Run("message=16B", func(b *testing.B) { reportHistory[[16]byte](b) })
 	b.Run("message=1KiB", func(b *testing.B) { reportHistory[[1024]byte](b) })
@@ -608,13 +608,13 @@ func reportHistory[T any](b *testing.B) {
 	b.ReportMetric(0, "ns/op") // says nothing
 }
 
-// subscribers is how many BenchmarkPublishBesideScrapes has. docs/operating.md has the figures of a
-// million.
+// subscribers is the number of subscribers of BenchmarkPublishBesideScrapes. docs/operating.md has
+// the figures for a million.
 var subscribers = flag.Int("subscribers", 10_000, "idle subscribers beside which BenchmarkPublishBesideScrapes publishes")
 
-// BenchmarkPublishBesideScrapes is how long Publish takes beside idle subscribers, ten in each
-// chat, in a second in which somebody looks at all of them once, and in a second in which nobody
-// does, by turns. There are about 20 000 messages a second, each in any chat.
+// BenchmarkPublishBesideScrapes measures how long Publish takes beside idle subscribers, ten in
+// each chat. Seconds in which one call looks at all of them alternate with seconds without such a
+// call. About 20 000 messages a second go to random chats.
 func BenchmarkPublishBesideScrapes(b *testing.B) {
 	for _, scrape := range []struct {
 		call string

@@ -89,7 +89,7 @@ type brokerTotals struct {
 	cleaned   uint64     // chats forgotten by the cleaner
 
 	// call is the number of the last call of Stats. unseen are the totals of the chats that were
-	// forgotten before that call had come to them.
+	// forgotten before that call had reached them.
 	call   uint32
 	unseen chatTotals
 }
@@ -115,7 +115,7 @@ func (t *brokerTotals) add(b books) {
 }
 
 // forget adds the totals of a chat that is forgotten. seen is the number of the last call of Stats
-// that has come to it.
+// that has reached it.
 func (t *brokerTotals) forget(c chatTotals, seen uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -134,7 +134,7 @@ func (t *brokerTotals) begin() (call uint32, cleaned uint64) {
 	return t.call, t.cleaned
 }
 
-// end ends a call of Stats. It returns the totals of the chats that it has not come to.
+// end ends a call of Stats. It returns the totals of the chats that the call did not reach.
 func (t *brokerTotals) end() chatTotals {
 	t.mu.Lock()
 	defer t.mu.Unlock()

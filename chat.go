@@ -35,7 +35,7 @@ type chat[T any] struct {
 	closed    error
 	forgotten bool   // no longer in the registry: look it up again
 	statsMark bool   // readers with this statsMark were counted by Stats, or joined since
-	seen      uint32 // the last call of Stats that has come to this chat; see brokerTotals
+	seen      uint32 // the last call of Stats that has reached this chat; see brokerTotals
 
 	stalls   *stalls[T] // nil without readers that could stall
 	sampleAt uint64     // the head at which publishers sample for the laggards, or flow.Never

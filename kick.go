@@ -4,7 +4,7 @@ import "time"
 
 // Kick ends the subscription of a device to a chat with exactly the given reason, or with
 // [ErrKicked] if that is nil, and discards what was buffered. Readers with [WithPresence] get
-// [Left] at once, but not during [Broker.Shutdown], when nobody is told who leaves. Kick also ends
+// [Left] at once, except during [Broker.Shutdown], when nobody is told who leaves. Kick also ends
 // the leave grace of a device that has left, see [WithLeaveGrace].
 //
 // Kick does not block. It returns false, and does nothing, if the device is not present in the

@@ -22,7 +22,7 @@ import (
 	"github.com/fbd86cad/broadcast/internal/racedetector"
 )
 
-// What a subscriber takes is a size that the allocator has: one word more, and it takes 16 bytes
+// A subscriber exactly fills a size class of the allocator: with one more word it takes 16 bytes
 // more.
 func TestASubscriberTakes208Bytes(t *testing.T) {
 	if runtime.GOARCH != "amd64" {

@@ -187,8 +187,8 @@ const (
 )
 
 // sampleForOthers is a publisher's share of sampling for laggards. No lock is held. Samplers have a
-// budget of their own: readers with DropRandom, which the distributor samples for too, must not use
-// up what only publishers do.
+// budget of their own, because the distributor does not call them. Readers with DropRandom, which
+// it does serve, must not use that budget up.
 func (c *chat[T]) sampleForOthers() {
 	if c.handOver(c.samplePiece(&c.lagging.random, publisherPicks)) {
 		c.shared.distributor.Do(c.sampleForDistributor)

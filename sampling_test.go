@@ -550,7 +550,7 @@ func TestOnePublishCallsSamplersABoundedNumberOfTimes(t *testing.T) {
 	})
 }
 
-// Promise 20: publishers do 16 of each, because nobody else does what they leave of samplers.
+// Promise 20: publishers do 16 of each, because nobody else calls the samplers that they leave.
 func TestACrowdWithDropRandomLeavesPublishersTimeForSamplers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const buffer = 4

@@ -35,11 +35,11 @@ func (d Delivery[T]) Position() Position { return Position{d.epoch, d.Seq} }
 // [Broker.Subscribe] and [Broker.SubscribeAnonymous] make it. The zero value is not usable: its
 // methods return [ErrInvalid] or a zero result.
 //
-// One goroutine at a time may read it, with Next, NextBatch, All, Messages, or what begins with Try.
-// If two do so by mistake, messages may be split between them or repeated, and one of them may notice the end
-// of its context only with the next message; no other reader is affected. To share a subscription
-// among goroutines, use [Subscriber.Chan]. Only the goroutine that reads may call Position. All
-// other methods are safe for concurrent use.
+// One goroutine at a time may read it, with Next, TryNext, NextBatch, TryNextBatch, All, or
+// Messages. If two do so by mistake, messages may be split between them or repeated, and one of
+// them may notice the end of its context only with the next message; no other reader is affected.
+// To share a subscription among goroutines, use [Subscriber.Chan]. Only the goroutine that reads
+// may call Position. All other methods are safe for concurrent use.
 //
 // When the subscription ends through Broker.Close, Broker.Shutdown, [ErrSlow] or [ErrStalled], what
 // was buffered stays readable. When it ends through its own Close, [Broker.Kick], a takeover, the
@@ -163,9 +163,9 @@ func (s *Subscriber[T]) NextBatch(ctx context.Context, into []Delivery[T]) (n in
 }
 
 // TryNextBatch takes as many messages as are available and fit, and returns their number. All of
-// them count as taken, whether the caller looks at them or not. It does not block, except like
-// [Subscriber.TryNext]. If it returns 0 although there is space, there is no message now, or, after
-// the end, none left.
+// them count as taken, whether the caller looks at them or not. It blocks only where
+// [Subscriber.TryNext] does. It returns 0 if into is empty, if there is no message now, or, after
+// the end, if none is left.
 func (s *Subscriber[T]) TryNextBatch(into []Delivery[T]) (n int) {
 	if !s.valid() || len(into) == 0 {
 		return 0

@@ -50,7 +50,7 @@ func (s *Subscriber[T]) takeMore(into []Delivery[T]) (n int) {
 }
 
 // takeRun takes the next messages of one segment in one step, on the fast path of take. It returns
-// 0 if it must be left to take.
+// 0 if take must be used instead.
 func (s *Subscriber[T]) takeRun(into []Delivery[T]) (n int) {
 	w, head := s.at.Load(), s.chat.log.Head() // in the order of take
 	if w.Slow() || s.follower.Behind() || w.Position() == head {

@@ -17,11 +17,12 @@ import (
 )
 
 // Handler returns a handler for the page. It may be mounted under any path, and answers GET and
-// HEAD. servers are those of broadcastws and broadcastsse whose connections the page shows.
+// HEAD. Each of servers is a Server of broadcastws or broadcastsse, whose connections the page
+// shows.
 //
 // Without parameters the page shows the whole broker; with chat=NAME it shows the subscriptions of
-// one chat. With format=json the answer is a [Report]. The page reloads every few seconds, unless it
-// has paused=1, and needs no other resources.
+// one chat. With format=json the answer is a [Report]. The page reloads every few seconds unless
+// the query has paused=1, and needs no other resources.
 //
 // A report visits every chat and every subscription once. It is made on request, and reused for a
 // second or for ten times as long as it took to make, whichever is longer. So the reports of one

@@ -120,7 +120,7 @@ func TestThePageReloadsUnlessItIsPaused(t *testing.T) {
 	h := broadcastdebug.Handler(broadcasttest.New[int](t))
 	for query, want := range map[string]struct{ refresh, link string }{
 		"?chat=c%26d":          {"3", `href="?chat=c%26d&amp;paused=1">pause`},
-		"?chat=c%26d&paused=1": {"", `href="?chat=c%26d">go on`},
+		"?chat=c%26d&paused=1": {"", `href="?chat=c%26d">resume`},
 	} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/debug/broadcast"+query, nil))

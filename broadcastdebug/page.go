@@ -78,7 +78,7 @@ func bytes(n uint64) string {
 	return fmt.Sprintf("%.3g %cB", value, "kMGTPE"[unit])
 }
 
-// per returns how many there are for each of some others, with one decimal.
+// per returns n divided by others, with one decimal.
 func per(n, others uint64) string { return fmt.Sprintf("%.1f", float64(n)/float64(max(1, others))) }
 
 // closed returns the counts that are not zero.

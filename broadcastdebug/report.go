@@ -28,12 +28,12 @@ type Report struct {
 	// publishers first, then those with the most missed, then those with the most pending messages.
 	Chats []Chat
 
-	// Laggards are the 50 subscriptions that are furthest behind. In the report of one chat they are
-	// the 200 of its subscriptions that are furthest behind, or all if there are fewer.
+	// Laggards are the 50 subscriptions that are furthest behind. The report of one chat lists the 200
+	// of its subscriptions that are furthest behind.
 	Laggards []broadcast.SubscriptionInfo
 
-	// Servers has the connections of the servers given to Handler, added up for each transport. The
-	// report of one chat has none.
+	// Servers holds the counters of the servers passed to Handler, added up for each transport. It is
+	// empty in the report of one chat.
 	Servers []broadcastsse.Stats
 
 	Chat    string // the chat that was asked for, if any
@@ -123,7 +123,7 @@ func furthestBehind(all []broadcast.SubscriptionInfo) []broadcast.SubscriptionIn
 	return all[:min(mostSubscriptions, len(all))]
 }
 
-// urgency returns how much a state matters to somebody who looks for a reader that lags.
+// urgency ranks a state by how much it matters to somebody who looks for a slow reader.
 func urgency(state string) int {
 	return slices.Index([]string{"good", "warn", "bad"}, class(state))
 }

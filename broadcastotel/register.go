@@ -197,10 +197,10 @@ const (
 	statusKey    = attribute.Key("http.response.status_code")
 )
 
-// Register registers instruments for the counters of a broker with a meter, and for those of
-// servers of broadcastws and broadcastsse, if any. They are observed until Unregister is called on
-// the registration, even after the broker is closed. To tell several brokers apart, give each a
-// meter with attributes of its own.
+// Register registers instruments with a meter, for the counters of a broker and of any servers of
+// broadcastws and broadcastsse. They are observed until Unregister is called on the registration,
+// even after the broker is closed. To tell several brokers apart, give each a meter with attributes
+// of its own.
 //
 // The figures of servers are added up for each transport, with the attribute broadcast.transport.
 // Connections that have ended also have the attribute broadcast.close.reason; requests that were

@@ -6,8 +6,7 @@
 //
 // A scrape calls [broadcast.Broker.Stats], ChatStats for the chats that [WithChats] names, and the
 // Stats of the servers. Nothing is counted a second time, and nothing happens between scrapes. No
-// metric has a label for
-// a device: to find a reader that is behind, use package broadcastdebug or
+// metric has a label for a device: to find a reader that is behind, use package broadcastdebug or
 // [broadcast.Broker.Laggards]. To tell several brokers apart, register each collector with
 // prometheus.WrapRegistererWith.
 package broadcastprom

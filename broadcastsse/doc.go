@@ -30,9 +30,9 @@
 // An EventSource reconnects whenever its stream has ended. Where it must not, the last event has an
 // id that says why: replaced, kicked, or ended by Broker.EndChat. A request with such an id is
 // answered with 204, which makes a browser give up. It also gives up after any other status but
-// 200. So an EventSource that is refused for now, by a server that is full or shutting down, gets a
-// stream that ends at once and asks it to return. Other clients get 503. After a status of yours or
-// of a proxy, the page must open another EventSource, with after=POSITION; docs/sockets.md shows
+// 200. So a server that is full or shutting down answers an EventSource with a stream that ends at
+// once and tells it when to reconnect; other clients get 503. After any other status, from Admit or
+// from a proxy, the page must open another EventSource, with after=POSITION; docs/sockets.md shows
 // how.
 //
 // An EventSource does not notice that its connection is dead. A page should open another one when

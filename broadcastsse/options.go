@@ -15,25 +15,25 @@ import (
 // the method, path and remote address of the request.
 type Options[T any] struct {
 	// Admit decides what a request may watch, or refuses it; authenticate the client here. A
-	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with
-	// 503, its ErrInvalid with 400, and any other error with 500. The names in the ticket may come
-	// from the client: bad ones are answered with 400, but a bad option with 500. All else that can
-	// refuse a request is checked before Admit is called. Drain does not wait for Admit.
+	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with 503,
+	// its ErrInvalid with 400, and any other error with 500. A ticket with a bad name, which may come
+	// from the client, is answered with 400; one with a bad option, with 500. Everything that does not
+	// depend on the ticket is checked before Admit is called. Drain does not wait for Admit.
 	//
-	// A browser gives up after a status other than 200. So an EventSource that is refused with a
-	// RetryAfter, as those answered with 503 are, gets a stream that ends at once and asks it to
-	// return after that time.
+	// An EventSource gives up after a status other than 200. So if the refusal has a RetryAfter, as
+	// the 503s above do, an EventSource gets a stream that ends at once and tells it to reconnect
+	// after that time.
 	Admit func(*http.Request) (Ticket, error)
 
 	// Encode appends a message as clients get it. It is called once for each message, however many
 	// streams watch the chat, and sometimes again, such as for a client that lags far behind. The
-	// delivery has no Missed and no Device. If Encode fails, the streams get a [Missed] event in
-	// place of the message. It also fails if the result is not UTF-8. nil: JSON of the chat, the
-	// message, its Seq and its Position.
+	// delivery has no Missed and no Device. If Encode fails, or its result is not UTF-8, the streams
+	// get a [Missed] event in place of the message. nil: JSON of the chat, the message, its Seq and
+	// its Position.
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)
 
-	// Event appends the data of an event. If it fails as Encode may, the default takes its place.
-	// nil: JSON.
+	// Event appends the data of an event. If it panics, or its result is not UTF-8, the default is
+	// used instead. nil: JSON.
 	Event func(dst []byte, e Event) []byte
 
 	// Replay is the number of recent messages with which a stream begins, unless it resumes.

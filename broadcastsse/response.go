@@ -40,7 +40,7 @@ func (s *Server[T]) serve(
 
 // run delivers until the end, and tells the client why it ends.
 func (s *Server[T]) run(out *stream.Outlet[T]) (reason error) {
-	reason = stream.ErrLeft // in case that a function of the options ends the goroutine
+	reason = stream.ErrLeft // in case a function of the options ends the goroutine
 	defer func() { s.core.TellClosed(out.About(), reason) }()
 	s.core.TellOpened(out.About())
 	reason = out.Run()

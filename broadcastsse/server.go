@@ -52,8 +52,8 @@ func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Check reports whether a request can become a stream, whoever sends it. If it returns false, it
 // has answered the request: with 405 for a method other than GET, 421 for a foreign host, 403 for a
 // foreign origin, 503 during and after Drain, 501 for a response that cannot be flushed or has no
-// deadlines, and 204 for a browser whose last stream must not be resumed. In place of the 503 an
-// EventSource gets a stream that ends at once and asks it to return.
+// deadlines, and 204 for a browser whose last stream must not be resumed. An EventSource gets,
+// instead of the 503, a stream that ends at once and tells it when to reconnect.
 func (s *Server[T]) Check(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case !s.core.Check(w, r):
@@ -91,8 +91,8 @@ func (s *Server[T]) Serve(
 // ctx.Err() when they have ended. After [broadcast.Broker.Shutdown] it only waits.
 func (s *Server[T]) Drain(ctx context.Context) error { return s.core.Drain(ctx) }
 
-// Stats returns the counters of the server, of which packages broadcastdebug, broadcastprom and
-// broadcastotel make figures. It does not block.
+// Stats returns the counters of the server, which packages broadcastdebug, broadcastprom and
+// broadcastotel present. It does not block.
 func (s *Server[T]) Stats() Stats { return s.core.Stats() }
 
 // lastID returns where a client wants to resume. A browser that reconnects repeats the query of its
@@ -104,9 +104,9 @@ func lastID(r *http.Request) string {
 	return r.URL.Query().Get("after")
 }
 
-// askToReturn answers an EventSource that is refused for now, and reports whether it did. After a
-// status other than 200 an EventSource would give up, so it gets a stream that ends at once, and
-// tells it when to return. The header of the request tells it from other clients.
+// askToReturn answers an EventSource that is refused temporarily, and reports whether it did. An
+// EventSource gives up after a status other than 200, so it gets a stream that ends at once and
+// tells it when to reconnect. It is recognised by its Accept header.
 func (s *Server[T]) askToReturn(
 	w http.ResponseWriter, r *http.Request, refusal *stream.Refusal,
 ) bool {
@@ -116,7 +116,7 @@ func (s *Server[T]) askToReturn(
 	s.header(w, r)
 	text := framer{refusal.RetryAfter}.appendRetry(nil)
 	text = appendLines(text, ": ", []byte(refusal.Error())) // a comment, for people
-	_, _ = w.Write(append(text, '\n'))                      // the client may as well have gone
+	_, _ = w.Write(append(text, '\n'))                      // the client may have gone
 	return true
 }
 

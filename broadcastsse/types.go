@@ -95,7 +95,7 @@ type Observer = stream.Observer
 //	Frames uint64             messages and events in these
 //	Bytes uint64              bytes in these, before TLS
 //	ShortWrites uint64        with Hijack, batches that the kernel did not take at once
-//	ShortBytes uint64         bytes that were left of these
+//	ShortBytes uint64         bytes that were left over
 type Stats = stream.Stats
 
 // Why a stream ends, besides the reasons for which a subscription does. Test for them with

@@ -66,8 +66,8 @@ func Stall[T any](
 	return s
 }
 
-// lookEvery is how often AwaitDevices and AwaitSubscribers look. Sleeping in between lets the fake
-// clock of a bubble advance.
+// lookEvery is the interval at which AwaitDevices and AwaitSubscribers look. Sleeping in between
+// lets the fake clock of a bubble advance.
 const lookEvery = time.Millisecond
 
 // AwaitDevices waits until exactly n devices are present in a chat, and returns their sorted names,
@@ -102,7 +102,7 @@ func AwaitSubscribers[T any](
 	}
 }
 
-// await looks until it sees what it waits for. It returns false if that takes too long.
+// await calls look until it returns true. It returns false if that takes longer than within.
 func await(within time.Duration, look func() bool) bool {
 	for deadline := time.Now().Add(within); !look(); {
 		left := time.Until(deadline)

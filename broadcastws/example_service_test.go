@@ -34,8 +34,8 @@ type chatService struct {
 
 func newChatService() (*chatService, error) {
 	broker, err := broadcast.New[note](
-		broadcast.WithHistory(100, time.Hour),        // for those who come later or come back
-		broadcast.WithSampling(broadcast.Disconnect), // who is too slow reconnects and resumes
+		broadcast.WithHistory(100, time.Hour),        // for clients that join late or come back
+		broadcast.WithSampling(broadcast.Disconnect), // a slow client reconnects and resumes
 		broadcast.WithMaxChats(10_000),
 		broadcast.WithMaxSubscribers(10_000), // in one chat
 	)
@@ -99,7 +99,7 @@ func (s *chatService) post(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, err.Error(), status)
 }
 
-// statusOf tells a client what an error of Publish means. In no case the message was accepted.
+// statusOf returns the status for an error of Publish. After any error, nobody gets the message.
 func statusOf(err error) int {
 	switch {
 	case errors.Is(err, broadcast.ErrInvalid): // the name of the chat
@@ -109,13 +109,13 @@ func statusOf(err error) int {
 	case errors.Is(err, broadcast.ErrOverloaded), // readers with the strategy Block are too slow
 		errors.Is(err, broadcast.ErrLimit),  // there are too many chats
 		errors.Is(err, broadcast.ErrClosed), // the service is shutting down
-		errors.Is(err, context.Canceled):    // the client has gone, and reads no answer
+		errors.Is(err, context.Canceled):    // the client has gone and reads no answer
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
 }
 
-// serve serves until ctx ends, and then ends in order.
+// serve serves until ctx is done, and then shuts down in order.
 func (s *chatService) serve(ctx context.Context, ln net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /chats/{chat}", s.post)
@@ -149,8 +149,8 @@ func (s *chatService) serve(ctx context.Context, ln net.Listener) error {
 	)
 }
 
-// A whole service: a login, posts with an answer for each error, WebSockets and event streams, and
-// its end. docs/service.md explains it.
+// A whole service: a login, posts with a status for each error, WebSockets and event streams, and
+// an orderly shutdown. docs/service.md explains it.
 func Example_service() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

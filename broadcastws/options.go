@@ -16,21 +16,21 @@ import (
 // the method, path and remote address of the request.
 type Options[T any] struct {
 	// Admit decides what a request may watch, or refuses it; authenticate the client here. A
-	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with
-	// 503, its ErrInvalid with 400, and any other error with 500. The names in the ticket may come
-	// from the client: bad ones are answered with 400, but a bad option with 500. All else that can
-	// refuse a handshake is checked before Admit is called. Drain does not wait for Admit.
+	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with 503,
+	// its ErrInvalid with 400, and any other error with 500. A ticket with a bad name, which may come
+	// from the client, is answered with 400; one with a bad option, with 500. Everything that does not
+	// depend on the ticket is checked before Admit is called. Drain does not wait for Admit.
 	Admit func(*http.Request) (Ticket, error)
 
 	// Encode appends a message as clients get it. It is called once for each message, however many
 	// sockets watch the chat, and sometimes again, such as for a client that lags far behind. The
-	// delivery has no Missed and no Device. If Encode fails, the sockets get a [Missed] event in
-	// place of the message; unless Binary is set, it also fails if the result is not UTF-8. nil:
-	// JSON of the chat, the message, its Seq and its Position.
+	// delivery has no Missed and no Device. If Encode fails, the sockets get a [Missed] event in place
+	// of the message. Unless Binary is set, a result that is not UTF-8 counts as a failure. nil: JSON
+	// of the chat, the message, its Seq and its Position.
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)
 
-	// Event appends an event as clients get it. If it fails as Encode may, the default takes its
-	// place. nil: JSON, as in the package documentation.
+	// Event appends an event as clients get it. If it panics, or its result is not UTF-8 and Binary is
+	// not set, the default is used instead. nil: JSON, as in the package documentation.
 	Event func(dst []byte, e Event) []byte
 
 	// Receive is called with each message that a client sends, one call at a time for each socket.

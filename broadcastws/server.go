@@ -102,8 +102,8 @@ func (s *Server[T]) Serve(
 // returns ctx.Err() when they have ended. After [broadcast.Broker.Shutdown] it only waits.
 func (s *Server[T]) Drain(ctx context.Context) error { return s.core.Drain(ctx) }
 
-// Stats returns the counters of the server, of which packages broadcastdebug, broadcastprom and
-// broadcastotel make figures. It does not block.
+// Stats returns the counters of the server, which packages broadcastdebug, broadcastprom and
+// broadcastotel present. It does not block.
 func (s *Server[T]) Stats() Stats { return s.core.Stats() }
 
 // wishOf returns what the query asks for.

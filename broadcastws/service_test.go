@@ -39,8 +39,8 @@ func TestTheCodeOfTheServiceIsThatOfItsExample(t *testing.T) {
 	}
 }
 
-// aroundTheScript is a page that shows what the script of docs/service.md does. It is loaded when
-// its picture is: at the end of the test.
+// aroundTheScript is a page that shows what the script of docs/service.md does. It finishes loading
+// with its image, at the end of the test.
 const aroundTheScript = `<!doctype html><title>A page</title><pre></pre><img src="/end"><script>
 const log = text => document.querySelector("pre").textContent += text + "\n"
 const address = "/socket", tab = "1"
@@ -52,8 +52,8 @@ SCRIPT
 connect()
 </script>`
 
-// The page of docs/service.md comes back to a server that was drained without a gap, to one that has
-// forgotten everything it says so, and when it was kicked it does not come back.
+// The page of docs/service.md reconnects to a server that was drained, without a gap. If the new
+// server has forgotten everything, the page says so. After a kick it does not reconnect.
 //
 // Promise 83.
 func TestThePageOfTheServiceComesBack(t *testing.T) {

@@ -30,9 +30,9 @@ func (c *Conn) Ticket() Ticket { return c.ticket }
 
 // Send sends one frame to this client alone. It may be called concurrently, and does not retain
 // message. It blocks while the client does not read, at most for twice the WriteTimeout. Unless
-// Binary is set, a message that is not UTF-8 is not sent, which is a [broadcast.ErrInvalid]. Any
-// other error means that the socket is ending. The frame may overtake messages that were published
-// before it.
+// Binary is set, it does not send a message that is not UTF-8, and returns a
+// [broadcast.ErrInvalid]. Any other error means that the socket is ending. The frame may overtake
+// messages that were published before it.
 func (c *Conn) Send(message []byte) error {
 	if c.framer.opcode == opText && !utf8.Valid(message) {
 		return stream.ErrNotText

@@ -48,7 +48,7 @@ func build(t *testing.T, example string) string {
 	return program
 }
 
-var programs string // the folder of what was built; set by TestMain
+var programs string // the folder with the programs; set by TestMain
 
 func TestMain(m *testing.M) {
 	var err error
@@ -72,7 +72,7 @@ func snippets(t *testing.T, language string) (all []string) {
 	return all
 }
 
-// with returns a text with some parts replaced, which must be there: pairs of old and new.
+// with returns a text with parts replaced: pairs of old and new. The old ones must be there.
 func with(t *testing.T, text string, parts ...string) string {
 	t.Helper()
 	for i := 0; i < len(parts); i += 2 {
@@ -206,7 +206,7 @@ func TestBehindAProxy(t *testing.T) {
 	}
 }
 
-// testSockets wants WebSockets, the Host header, and what the service is told of its clients.
+// testSockets checks WebSockets, the Host header, and what the service learns about its clients.
 func testSockets(t *testing.T, start func(*testing.T, string) string) {
 	url := behind(t, start, "messenger", "-proxy", "-handshake-rate", "0.001", "-burst", "5")
 	token := tokenOf(t, "ann")
@@ -252,14 +252,14 @@ func testSockets(t *testing.T, start func(*testing.T, string) string) {
 		text = string(frame)
 	}
 
-	// Four logins, and the socket that was not refused before Admit, are all that the address has.
+	// Four logins and the socket that reached Admit use up the burst of the address.
 	for range 3 {
 		assert.Equal(t, http.StatusOK, login("192.0.2.2").StatusCode)
 	}
 	assert.Equal(t, http.StatusTooManyRequests, login("192.0.2.3").StatusCode, "a client may be who it says")
 }
 
-// tokenOf returns a token with which somebody logs in.
+// tokenOf returns a token with which a user logs in.
 func tokenOf(t *testing.T, name string) string {
 	t.Helper()
 	cmd := exec.Command(build(t, "messenger"), "-token-for", name)
@@ -269,7 +269,7 @@ func tokenOf(t *testing.T, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// must returns a function that wants no error, and the value.
+// must returns a function that requires that there is no error, and returns the value.
 func must[T any](v T, err error) func(*testing.T) T {
 	return func(t *testing.T) T {
 		t.Helper()
@@ -278,7 +278,8 @@ func must[T any](v T, err error) func(*testing.T) T {
 	}
 }
 
-// testEvents wants each event when it happens: a job does not end before its first line has come.
+// testEvents checks that events arrive at once: the job does not end before its first line has
+// arrived.
 func testEvents(t *testing.T, start func(*testing.T, string) string) {
 	seen := filepath.Join(t.TempDir(), "seen")
 	url := behind(t, start, "joblog", "sh", "-c", "echo one; while [ ! -e "+seen+" ]; do sleep 0.1; done; echo two")
@@ -328,7 +329,7 @@ func TestTheUnitsAreValid(t *testing.T) {
 	assert.NotContains(t, string(out), "messenger", "a warning")
 }
 
-// A restart under systemd: the socket stays, and a client that comes in between is answered.
+// Under systemd the socket survives a restart, and a client that connects in between is answered.
 func TestAClientThatComesDuringARestartUnderSystemdWaits(t *testing.T) {
 	socket, service := units(t)
 	listen := regexp.MustCompile(`(?m)^ListenStream=(.*)$`).FindStringSubmatch(socket)
@@ -383,7 +384,7 @@ func TestTheContainerBuildsRunsAndStops(t *testing.T) {
 	require.Equal(t, []string{". .", "--from=build /messenger /messenger"}, has["COPY"])
 	require.Equal(t, []string{"65532:65532"}, has["USER"])
 
-	// What RUN does in a folder that has only what was committed.
+	// What RUN does in a folder with only the committed files.
 	root := t.TempDir()
 	source := filepath.Join(root, "src")
 	checkout := exec.Command("git", "checkout-index", "--all", "--prefix="+source+"/")
@@ -398,7 +399,7 @@ func TestTheContainerBuildsRunsAndStops(t *testing.T) {
 	out, err = compile.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	// What ENTRYPOINT does where there is nothing else, as far as a test may do that.
+	// What ENTRYPOINT does in an empty root, as far as a test may do that.
 	var entry []string
 	require.NoError(t, json.Unmarshal([]byte(has["ENTRYPOINT"][0]), &entry))
 	require.Equal(t, "/messenger", entry[0])

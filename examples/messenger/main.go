@@ -26,7 +26,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return nil
 	})
 	f.BoolVar(&cfg.Proxy, "proxy", false, "a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto")
-	f.Func("operators", "`names`, between commas, of those who may see /debug/broadcast: every chat and device (default nobody)", func(v string) error {
+	f.Func("operators", "comma-separated `names` of the users who may see /debug/broadcast, with every chat and device (default nobody)", func(v string) error {
 		cfg.Operators = strings.FieldsFunc(v, func(r rune) bool { return r == ',' })
 		return nil
 	})

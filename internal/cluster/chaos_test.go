@@ -21,7 +21,8 @@ var (
 	seed = flag.Uint64("seed", 0, "the only run to make, if not 0")
 )
 
-// Three nodes, an engine that does everything wrong, and what holds nevertheless.
+// Three nodes on an engine that does everything wrong: this test checks what must hold
+// nevertheless.
 func TestWhateverTheEngineDoesTheOrderIsOneAndEveryLossIsCounted(t *testing.T) {
 	seeds := []uint64{*seed}
 	if *seed == 0 {
@@ -125,7 +126,7 @@ func chaos(t *testing.T, seed uint64) {
 	w.checkOutcomes()
 }
 
-// randomFaults returns faults of which some are frequent, and some do not occur.
+// randomFaults returns faults of which some are frequent and some never occur.
 func randomFaults(random *rand.Rand) (f memengine.Faults) {
 	for _, p := range []*float64{
 		&f.Drop, &f.Repeat, &f.Reorder, &f.Stale, &f.Fail, &f.Away, &f.Refuse,
@@ -347,8 +348,8 @@ func (w *world) checkOutcomes() {
 	w.checkRealTime(place)
 }
 
-// checkRealTime checks that of two messages of a chat, of which one was accepted before the other
-// was published, it comes first.
+// checkRealTime checks that a message comes before every other that was published after it was
+// accepted.
 func (w *world) checkRealTime(place map[string]int) {
 	for _, chat := range chatNames {
 		var all []*attempt

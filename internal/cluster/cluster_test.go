@@ -19,7 +19,7 @@ import (
 
 var patient = cluster.Config{Timeout: 5 * time.Second}
 
-// soon is when everything has settled that needs no check.
+// soon is how long everything takes to settle that needs no check.
 const soon = 100 * time.Millisecond
 
 func TestAllNodesAreFedTheSameOrder(t *testing.T) {
@@ -255,7 +255,7 @@ func TestANodeIsFedWhatTheEngineKeepsAlsoAfterTheDeathOfThePublisher(t *testing.
 	})
 }
 
-// lazy is a driver that keeps what Heads returns until it is told to go on.
+// lazy is a driver that holds back the results of Heads until it is told to go on.
 type lazy struct {
 	*memengine.Client
 	goOn chan struct{} // closed

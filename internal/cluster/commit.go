@@ -288,7 +288,7 @@ func (c *chat) requeueLocked(b *batch) {
 
 // giveUpLocked ends a batch of which nobody will ever know whether it was stored.
 func (c *chat) giveUpLocked(b *batch) {
-	c.endLocked(b, fmt.Errorf("%w: the engine has lost what would tell", ErrUncertain))
+	c.endLocked(b, fmt.Errorf("%w: the engine has lost the records that would tell", ErrUncertain))
 }
 
 // endLocked ends a batch of which it is not known whether it was stored.

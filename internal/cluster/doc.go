@@ -1,10 +1,10 @@
-// Package cluster keeps one order of messages per chat on many nodes. The order is in an [Engine],
-// an existing system that stores records and hands them to whoever follows a chat; drivers
-// implement it. This package is what all drivers have in common. It knows messages only as bytes.
-// It is not used by the broker yet.
+// Package cluster keeps one order of messages per chat on many nodes. The order is kept in an
+// [Engine], an existing system that stores records and hands them to the nodes that follow a chat.
+// A driver for each system implements Engine; this package is what all drivers have in common. It
+// knows messages only as bytes. The broker does not use it yet.
 //
-// Above is the core, the broker of one node: it publishes with [Node.Publish], and is fed through a
-// [Log] for each chat that it has.
+// Above the package is the core, the broker of one node. It publishes with [Node.Publish], and a
+// [Log] for each of its chats receives the messages.
 //
 //	        Publish                    Join, Room, Leave     Log
 //	           │                               │              ▲
@@ -18,11 +18,11 @@
 //
 // # The order
 //
-// A [Record] is what one node has published at a time. It names the record before it, so a node
-// sees when it has missed one. A node appends a record on the condition that the newest record is
-// still the one that the node knows. Therefore the nodes can number the messages, without gaps, and
-// the engine need only compare. A node whose condition fails applies the record of the other node
-// and tries again.
+// A [Record] is a batch of messages that one node has published. It names the record before it, so
+// a node sees when it has missed one. A node appends a record on the condition that the newest
+// record is still the one that the node knows. Therefore the nodes can number the messages, without
+// gaps, and the engine need only compare. A node whose condition fails applies the record of the
+// other node and tries again.
 //
 // What a session hands over is a hint: records may be missing, repeated, out of order, or from
 // before the engine lost its memory. What Heads and Read return may be out of date. Only Append is
@@ -63,19 +63,19 @@
 //
 // # Presence
 //
-// Each node is the only one that changes its own devices, so nothing has to be agreed upon. It tells
-// the nodes that follow the chat of each change, with a number, and repeats the last number: 1 s
+// Only a node itself changes its devices, so the nodes need not agree on anything. A node tells the
+// nodes that follow the chat about each change, with a number, and repeats the last number: 1 s
 // after a change, then every 30 s. A node that has missed a number asks for the whole state. A
 // subscription has a ticket, and the one with the newest ticket replaces those of its device on
-// other nodes. Nodes give a sign of life each second. The devices of a node are gone when it says
-// that it ends, when it has been silent for 5 s by the clock of the observer, or when it has missed
-// two repetitions.
+// other nodes. Each node sends a heartbeat every second. Other nodes consider its devices gone when
+// it says that it ends, when they have heard nothing from it for 5 s by their own clocks, or when
+// it has missed two repetitions.
 //
 // # Goroutines
 //
 // Each call of Append and Read has a goroutine of its own, at most one of each for a chat. There is
 // one call of Follow and one of Heads at a time for all chats, which gather meanwhile for the next.
-// A goroutine feeds the log of a chat while something is in its queue. So neither a log without
-// room nor a busy chat delays another chat. One more sends what nodes tell each other, and one gives
-// the signs of life. The node starts these goroutines, and [Node.Close] waits for them.
+// A goroutine feeds the log of a chat while something is in its queue. So neither a full log nor a
+// busy chat delays another chat. One more goroutine sends the notes to other nodes, and one the
+// heartbeats. The node starts these goroutines, and [Node.Close] waits for them.
 package cluster

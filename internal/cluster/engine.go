@@ -78,12 +78,12 @@ type Place struct {
 	// begins when the engine has lost the old one.
 	Epoch uint64
 
-	// Seq is the number of the last message of the record. Messages are counted from 1 in each
-	// epoch, without gaps. A record without messages has the Seq of the record before.
+	// Seq is the number of the last message of the record. Messages are counted from 1 in each epoch,
+	// without gaps. A record without messages has the Seq of the record before.
 	Seq uint64
 
-	// Mark is how the engine finds the record. Marks are not 0, no two records of a chat ever have
-	// the same, and they grow in the order of a chat as long as the engine remembers the chat.
+	// Mark is how the engine finds the record. A mark is not 0. No two records of a chat ever have the
+	// same mark, and marks grow in the order of a chat as long as the engine remembers it.
 	Mark uint64
 }
 
@@ -113,7 +113,7 @@ var (
 var (
 	// ErrUncertain means that the message may have been stored, or may be stored yet.
 	ErrUncertain = errors.New("not known whether the message was accepted")
-	// ErrTimeout means that the timeout has passed while the engine could be reached: a reader of
+	// ErrTimeout means that the timeout has passed although the engine could be reached: a reader of
 	// this node held publishers back, or there was too much to publish.
 	ErrTimeout = errors.New("timeout")
 	// ErrClosed means that the node was closed.

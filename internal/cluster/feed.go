@@ -3,9 +3,9 @@ package cluster
 // A Log is what a [Feed] feeds: the core's side of a chat. Its methods are called one at a time,
 // without any lock of this package. They must not block; they may run user code.
 type Log interface {
-	// Reset says that messages from now on are numbered in an epoch, the next one seq+1. It is
-	// called before any other method: that is the birth of the log. Later calls mean that the
-	// engine has lost its memory, and that an unknown number of messages is lost.
+	// Reset says that messages from now on are numbered in an epoch, the next one seq+1. The first
+	// call comes before that of any other method. Later calls mean that the engine has lost its
+	// memory, and that an unknown number of messages is lost.
 	Reset(epoch, seq uint64)
 
 	// Hole says that the next n numbers are lost for good.
@@ -67,8 +67,8 @@ func (f *Feed) Room() {
 	f.startLocked()
 }
 
-// Leave ends the feed. A call of the log that has begun, or is about to begin, may still be
-// running; there is no further one.
+// Leave ends the feed. A call of the log that has begun or is about to begin may still run. No
+// other follows.
 func (f *Feed) Leave() {
 	c := f.chat
 	c.mu.Lock()

@@ -10,7 +10,7 @@ import (
 const mostChats = 1000
 
 // A batcher gathers the chats that want the same call of the session. While a call is running, the
-// chats for the next one gather, so that ten thousand chats cost some ten calls.
+// chats for the next one gather, so that ten thousand chats cost about ten calls.
 type batcher struct {
 	node *Node
 	call func(chats []*chat)

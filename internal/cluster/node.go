@@ -124,8 +124,8 @@ func (n *Node) open(e Engine) {
 // Publish blocks while the engine stores the message, while it cannot be reached, and while a
 // reader of this node holds back the feed of the chat. If it returns an ErrUncertain, the message
 // may be in the order, or appear there later: ctx, the timeout or the node ended while the message
-// was in flight, or the engine has lost what would tell. After any other error the message never
-// appears: ErrAway, ErrTimeout, ErrClosed, ctx.Err(), or an ErrRefused of the engine.
+// was in flight, or the engine has lost the records that would tell. After any other error the
+// message never appears: ErrAway, ErrTimeout, ErrClosed, ctx.Err(), or an ErrRefused of the engine.
 func (n *Node) Publish(ctx context.Context, chat string, message []byte) error {
 	for {
 		if err := n.chat(chat).publish(ctx, message); err != errForgotten {
@@ -134,7 +134,7 @@ func (n *Node) Publish(ctx context.Context, chat string, message []byte) error {
 	}
 }
 
-// Join begins to feed a chat to log, which takes it over from an older feed. With history it feeds
+// Join begins to feed a chat to log. This ends an older feed of the chat. With history it feeds
 // everything that the engine keeps of the chat, otherwise what is stored from now on. If the log is
 // a [Presence], it is also told of the devices of other nodes. Join does not block.
 func (n *Node) Join(chat string, log Log, history bool) *Feed {
@@ -148,7 +148,7 @@ func (n *Node) Join(chat string, log Log, history bool) *Feed {
 	}
 }
 
-// Close ends the node. From then on Publish returns ErrClosed, also to callers whose messages are in
+// Close ends the node. From then on Publish returns ErrClosed, also for messages that are still in
 // the queue. Close waits until ctx is done for the messages in flight; those that remain get an
 // ErrUncertain. Then it closes the session. When it returns, no goroutine of the node is running,
 // which includes calls of a Log. It must be called once.
@@ -273,7 +273,7 @@ func (n *Node) connectionChanged() {
 	n.tell()
 }
 
-// tell makes all chats look what has changed.
+// tell makes all chats check what has changed.
 func (n *Node) tell() {
 	for _, c := range n.chats.All() {
 		c.advance()

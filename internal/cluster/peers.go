@@ -8,12 +8,12 @@ import (
 
 // Times of presence.
 const (
-	beatInterval = time.Second     // between two signs of life of a node
-	deadAfter    = 5 * time.Second // without a sign of life a node is dead
+	beatInterval = time.Second     // between two heartbeats of a node
+	deadAfter    = 5 * time.Second // without a heartbeat a node is dead
 	firstRepeat  = time.Second     // after a change of devices
 )
 
-// clock gives tickets: later ones are larger, also than those of other nodes that were seen. It is
+// clock issues tickets. Each is larger than all that it has issued or seen from other nodes. It is
 // a hybrid logical clock (Kulkarni et al. 2014) without a separate counter.
 type clock struct {
 	mu   sync.Mutex
@@ -84,15 +84,15 @@ func (m *mail) take() (letters []letter) {
 	return letters
 }
 
-// peers is which other nodes live.
+// peers knows which other nodes are alive.
 type peers struct {
 	mu         sync.Mutex
-	heard      map[string]time.Time // when each gave its last sign of life
+	heard      map[string]time.Time // when each was last heard
 	introduced time.Time            // when this node told others of all its devices
 }
 
-// mayIntroduce reports whether this node should tell others of all its devices now, which it does
-// at most once in a while, however many others ask.
+// mayIntroduce reports whether this node should tell others of all its devices now. It does so at
+// most once in a while, however many others ask.
 func (p *peers) mayIntroduce() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +103,7 @@ func (p *peers) mayIntroduce() bool {
 	return true
 }
 
-// hear notes a sign of life. It reports whether the node was known.
+// hear notes that a node was heard. It reports whether the node was known.
 func (p *peers) hear(node string) (known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *peers) hear(node string) (known bool) {
 	return known
 }
 
-// hearAll notes that nothing could be heard until now.
+// hearAll treats all nodes as heard now, because nothing could be heard before.
 func (p *peers) hearAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,7 +130,7 @@ func (p *peers) remove(node string) bool {
 	return ok
 }
 
-// dead returns the nodes that have given no sign of life for too long.
+// dead returns the nodes that have not been heard for too long.
 func (p *peers) dead() (nodes []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,7 +142,7 @@ func (p *peers) dead() (nodes []string) {
 	return nodes
 }
 
-// beat gives signs of life, and looks for those of others, until the node is closed. While the
+// beat sends heartbeats and looks for nodes that have died, until the node is closed. While the
 // engine is away, nobody is declared dead.
 func (n *Node) beat() {
 	ticker := time.NewTicker(beatInterval)
@@ -195,7 +195,7 @@ func (s sink) Sent(subject string, data []byte) {
 	}
 }
 
-// len returns how many other nodes live.
+// len returns how many other nodes are alive.
 func (p *peers) len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,14 +20,14 @@ type Presence interface {
 	// alternate.
 	Gone(device string)
 
-	// Replaced says that the device has subscribed on another node after it has subscribed on this
-	// one: the subscription for which Arrive returned the ticket must end, unless it has.
+	// Replaced says that the device has subscribed on another node after it subscribed on this one.
+	// The subscription for which Arrive returned the ticket must end, unless it already has.
 	Replaced(device string, ticket uint64)
 }
 
-// Arrive says that a device has subscribed in the chat on this node, also if it had a subscription
-// here before. It returns a ticket, which names the new one. Arrive and Depart do not block, and may
-// be called with locks held that the log takes.
+// Arrive says that a device has subscribed to the chat on this node, whether or not it had a
+// subscription here before. It returns a ticket, which names the new subscription. Arrive and
+// Depart do not block, and may be called with locks held that the log takes.
 func (f *Feed) Arrive(device string) (ticket uint64) {
 	ticket = f.chat.node.clock.next()
 	f.setTicket(device, ticket)
@@ -63,9 +63,9 @@ func (f *Feed) setTicket(device string, ticket uint64) {
 
 // A note is what nodes tell each other about devices, encoded as JSON. Notes may be lost.
 //
-// Each node counts the changes of its devices in a chat. A node that has missed one, which the next
-// change or a repetition of the last number shows, asks for the state. A state replaces whatever was
-// known before.
+// Each node counts the changes of its devices in a chat. The next change, or a repetition of the
+// last number, shows a node that it has missed one; it then asks for the state. A state replaces
+// whatever was known before.
 type note struct {
 	Kind    noteKind
 	Node    string            // who says it
@@ -88,8 +88,8 @@ const (
 	noteAsk                    // asks a node, or all, for the state; about no chat: of all chats
 )
 
-// presence is the part of a chat that follows the devices of other nodes. Guarded by the lock of the
-// chat. Both maps are nil while the chat has no feed.
+// presence is the part of a chat that follows the devices of other nodes. The lock of the chat
+// guards it. Both maps are nil while the chat has no feed.
 type presence struct {
 	peers     map[string]*peer // by the name of the node
 	elsewhere map[string]int   // on how many other nodes each device is
@@ -163,7 +163,7 @@ func (c *chat) introduceLocked() {
 	c.sayLocked(note{Kind: noteAsk})
 }
 
-// repeatLocked repeats the version of the feed if that is due: once soon after a change, and then at
+// repeatLocked repeats the version of the feed if that is due: once soon after a change, then at
 // each interval.
 func (c *chat) repeatLocked(now time.Time) {
 	if c.feed == nil || c.feed.devices.repeatAt.IsZero() || now.Before(c.feed.devices.repeatAt) {
@@ -230,8 +230,8 @@ func (c *chat) changeLocked(p *peer, n note) {
 	c.contendLocked(n.Device, n.Ticket, n.Node)
 }
 
-// setPeerLocked replaces what is known of a peer; nil if it has no devices any more. Devices that
-// it has kept do not come and go.
+// setPeerLocked replaces what is known of a peer; nil if it has no devices any more. A device that
+// it has kept is not reported.
 func (c *chat) setPeerLocked(name string, now *peer) {
 	if now == nil {
 		now = &peer{}

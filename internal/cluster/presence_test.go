@@ -263,8 +263,8 @@ func TestALogThatTakesOverIsToldOfDevices(t *testing.T) {
 	})
 }
 
-// Whatever was lost, once all is calm no device is on two nodes, and each node knows of all that are
-// on the others.
+// Whatever was lost, in the end no device is on two nodes, and each node knows all devices of the
+// others.
 func TestWhateverIsLostNodesAgreeOnDevices(t *testing.T) {
 	seeds := []uint64{*seed}
 	if *seed == 0 {

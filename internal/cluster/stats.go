@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Stats counts what a node has met since it was started.
+// Stats holds the counters of a node since it was started.
 type Stats struct {
 	Up    bool      // the engine can be reached
 	Since time.Time // when that changed, or when the node was started
-	Peers int       // other nodes that live
+	Peers int       // other nodes that are alive
 
 	Fetched   uint64 // records that were read because the engine had not handed them over
 	Gaps      uint64 // times when a record showed that others had been missed
@@ -19,8 +19,8 @@ type Stats struct {
 	Resets    uint64 // times when the engine had lost its memory of a chat
 }
 
-// counters are the counts of [Stats]. They are added to where something happens, under the lock of
-// some chat; nothing is ordered by them.
+// counters are the counts of [Stats]. They are incremented under the lock of a chat; nothing is
+// ordered by them.
 type counters struct {
 	fetched, gaps, lost, conflicts, uncertain, resets atomic.Uint64
 }

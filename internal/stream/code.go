@@ -42,7 +42,7 @@ func CodeOf(reason error) (code int, text string) {
 	return code, text
 }
 
-// The reasons of ends in Stats.
+// The reasons for ends in Stats.
 const (
 	reasonDrained    = "drained"    // the server or the broker shuts down
 	reasonEnded      = "ended"      // the chat has ended
@@ -57,7 +57,7 @@ const (
 	reasonViolation  = "violation"  // the client sent what is refused, or the reason is a Refusal
 )
 
-// classify returns the word for the reason of an end in Stats, its close code, and its text.
+// classify returns the word that Stats has for the reason of an end, the close code, and its text.
 func classify(reason error) (word string, code int, text string) {
 	var refusal *Refusal
 	var coded *CodeError

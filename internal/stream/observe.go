@@ -15,7 +15,8 @@ type Observer struct {
 	Short   func(bytes int)         // the connection did not take a batch at once: what was left
 }
 
-// TellOpened counts a connection and tells the Observer. Like all that follow, it logs a panic.
+// TellOpened counts a connection and tells the Observer. Here and in the methods below, a panic of
+// the Observer is logged.
 func (c *Core[T]) TellOpened(about About) {
 	c.counters.opened.Add(1)
 	if c.Observe.Opened != nil {
@@ -49,7 +50,7 @@ func (c *Core[T]) tellBatch(about About, frames, bytes int) {
 	}
 }
 
-// ShortOf returns what counts the short writes to one connection and tells the Observer.
+// ShortOf returns a function that counts a short write to one connection and tells the Observer.
 func (c *Core[T]) ShortOf(r *http.Request) func(bytes int) {
 	if c.Observe.Short == nil {
 		return c.countShort

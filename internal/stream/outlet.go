@@ -47,7 +47,7 @@ var (
 	ErrSilent = errors.New("the client did not answer")
 )
 
-// ErrNotText refuses bytes that a client would take for a breach of the protocol.
+// ErrNotText means that bytes are not UTF-8, which a client would treat as a protocol error.
 var ErrNotText = fmt.Errorf("%w: text that is not UTF-8", broadcast.ErrInvalid)
 
 // NewOutlet returns the outlet of a subscription. The caller must call Close.
@@ -175,8 +175,9 @@ func (o *Outlet[T]) finish() error {
 // With 16 a burst takes twice as long; with more than 64 nothing changes.
 const maxBatch = 64
 
-// A taken holds deliveries that are taken in one step, which costs half as much as one by one. It is
-// short: what does not fit into a full batch waits for the client, but no longer counts as pending.
+// A taken holds deliveries that are taken in one step, which costs half as much as taking them one
+// by one. It is short, because deliveries that do not fit into the batch wait for the client and no
+// longer count as pending.
 type taken[T any] [16]broadcast.Delivery[T]
 
 // sendFrom sends a delivery and what follows it, in one write if that fits into a batch.

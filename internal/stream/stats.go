@@ -21,7 +21,7 @@ type Stats struct {
 	Frames      uint64 // messages and events in these
 	Bytes       uint64 // bytes in these, before TLS
 	ShortWrites uint64 // batches that a connection did not take at once
-	ShortBytes  uint64 // bytes that were left of these
+	ShortBytes  uint64 // bytes that were left over
 }
 
 // The reasons of Stats.Closed, each with a place in the counters.
@@ -35,9 +35,9 @@ const (
 	maxStatus = 599
 )
 
-// counters are those of a server. All are added to by the goroutines of connections, after what
-// they count, and read by Stats. They order nothing but opened and closed: a connection is counted
-// in opened before it is counted in closed, and Stats reads them in reverse.
+// counters are the counters of a server. The goroutines of connections add to them, after the event
+// that they count, and Stats reads them. They order nothing but opened and closed: a connection is
+// counted in opened before it is counted in closed, and Stats reads them in reverse.
 type counters struct {
 	opened  atomic.Uint64
 	closed  [len(reasons)]atomic.Uint64

@@ -15,8 +15,8 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// A Config holds the options of a [Core]. New checks them; Admit, Ping, WriteTimeout, BatchBytes and
-// Framer must be set.
+// A Config holds the options of a [Core]. New checks them. Admit, Ping, WriteTimeout, BatchBytes
+// and Framer must be set.
 type Config[T any] struct {
 	Admit  func(*http.Request) (Ticket, error)
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)
@@ -39,7 +39,8 @@ type Config[T any] struct {
 	Framer Framer
 	Text   bool // what Encode and Event append must be UTF-8
 
-	// Answer answers a refused request in a way of its own, or returns false. nil: it never does.
+	// Answer answers a refused request itself, or returns false. nil: every refusal is answered in the
+	// usual way.
 	Answer func(http.ResponseWriter, *http.Request, *Refusal) bool
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // Whatever is done to three nodes and to the engine, one thing after the other, each node is fed
-// exactly what the model says, and Publish returns what it says.
+// exactly what the model says, and Publish returns what the model says.
 func TestNodesMatchTheModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		keep := rapid.IntRange(0, 4).Draw(rt, "keep")
@@ -76,7 +76,7 @@ var faults = map[string]memengine.Faults{
 
 const (
 	faulty  = 10 * time.Millisecond // how long a fault lasts
-	soon    = 3 * time.Second       // when all is at rest that needs no check
+	soon    = 3 * time.Second       // how long until everything is at rest that needs no check
 	checked = 35 * time.Second      // after a check and what follows from it
 )
 

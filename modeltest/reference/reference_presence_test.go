@@ -113,7 +113,7 @@ func (b *refBroker) kick(chat, device string, reason error) (present bool) {
 	return present
 }
 
-// tellLeft tells that a device is gone for good, unless the broker is closed.
+// tellLeft announces that a device is gone for good, unless the broker is closed.
 func (b *refBroker) tellLeft(c *refChat, device string) {
 	if !b.closed {
 		b.tell(c, refEvent{seq: c.head(), kind: broadcast.Left, device: device})

@@ -10,9 +10,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// bareWrites is no server, but what the kernel alone takes: when a burst is complete, two loops
-// write it to half of the connections each. Nobody is woken, nothing is read, and a client that
-// does not read stops all. No server can do with less.
+// bareWrites is not a usable server. It measures what the kernel alone costs: when a burst is
+// complete, each of two loops writes it to half of the connections. It wakes no goroutine and reads
+// nothing, and one client that does not read stops it. No server can cost less.
 func bareWrites() (http.Handler, func(int64) error, error) {
 	b := &bare{posts: make(chan []byte, maxFlush)}
 	go b.collect()
@@ -46,8 +46,8 @@ func (b *bare) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.conns[shorter] = append(b.conns[shorter], ws.NetConn())
 }
 
-// collect writes the messages of a burst together: 64 of them, or those after which none came for
-// a millisecond.
+// collect writes the messages of a burst together: 64 of them, or fewer if none has come for a
+// millisecond.
 func (b *bare) collect() {
 	for post := range b.posts {
 		frames := appendTextFrame(nil, post)
@@ -64,7 +64,7 @@ func (b *bare) collect() {
 	}
 }
 
-// write writes to all connections. Those that have broken stay, as the process soon ends.
+// write writes to all connections. Broken ones stay in the list, because the process ends soon.
 func (b *bare) write(frames []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

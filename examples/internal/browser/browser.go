@@ -1,5 +1,5 @@
-// Package browser drives a real browser. Only the tests of the pages import it, and the command that
-// takes the messenger's picture.
+// Package browser drives a real browser. Only the tests of the pages and the command that takes the
+// screenshot of messenger import it.
 package browser
 
 import (

@@ -48,7 +48,8 @@ func Accessible(t testing.TB, tab *browser.Tab) {
 	browser.Value[bool](tab, "delete window.found")
 }
 
-// EachLook calls visit with a tab as wide as that of a phone and of a desk, in light and in dark.
+// EachLook calls visit with a tab as wide as on a phone and on a desktop, in light and in dark
+// mode.
 func EachLook(t testing.TB, tab *browser.Tab, visit func()) {
 	t.Helper()
 	for _, scheme := range []string{"light", "dark"} {

@@ -1,4 +1,4 @@
-// Package browsertest is what the tests of the examples' pages have in common. Only tests import it.
+// Package browsertest has helpers for the tests of the examples' pages. Only tests import it.
 package browsertest
 
 import (
@@ -37,7 +37,7 @@ func Tab(t testing.TB, b *browser.Browser) *browser.Tab {
 	return tab
 }
 
-// OnNewPage runs a script before those of each page that a tab opens.
+// OnNewPage runs a script in each page that a tab opens, before the scripts of the page.
 func OnNewPage(t testing.TB, tab *browser.Tab, script string) {
 	t.Helper()
 	params := page.AddScriptToEvaluateOnNewDocumentParams{Source: script}
@@ -45,17 +45,17 @@ func OnNewPage(t testing.TB, tab *browser.Tab, script string) {
 	require.NoError(t, err)
 }
 
-// Hurry makes the timers of the pages that a tab opens run 60 times as fast, so that they wait a
-// second and not a minute until they give up on a connection.
+// Hurry makes timers run 60 times as fast in the pages that a tab opens, so that they give up on a
+// connection after a second instead of a minute.
 func Hurry(t testing.TB, tab *browser.Tab) {
 	t.Helper()
 	OnNewPage(t, tab, "const slow = setTimeout; window.setTimeout = (f, ms) => slow(f, ms / 60);")
 }
 
-// Recovers checks that the page of a service notices when its network loses everything without a
-// word, and that it comes back after that, and after a restart of its server. start starts a server
-// and returns its address and what stops it; the page at a path shows in #state that it is
-// connected, and the server must send something at least each half second.
+// Recovers checks that a page notices when its network silently loses everything, and that it
+// reconnects after that and after a restart of the server. start starts a server and returns its
+// address and a function that stops it. The page at path shows the text connected in #state while
+// it has a connection, and the server must send something at least every half second.
 func Recovers(t *testing.T, path, connected string, start func() (addr string, stop func())) {
 	tab := Tab(t, Start(t))
 	Hurry(t, tab)

@@ -15,16 +15,16 @@ func Healthy(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-// Ready knows whether a server takes clients. The zero Ready does.
+// Ready knows whether a server accepts clients. The zero Ready accepts them.
 type Ready struct{ ended atomic.Bool } // set by End, read by the others
 
-// End begins the end.
+// End says that the shutdown has begun.
 func (r *Ready) End() { r.ended.Store(true) }
 
-// Ended reports whether the end has begun.
+// Ended reports whether the shutdown has begun.
 func (r *Ready) Ended() bool { return r.ended.Load() }
 
-// Answer answers 200, and 503 from the beginning of the end, so that a load balancer sends no more
+// Answer answers 200, and 503 once the shutdown has begun, so that a load balancer sends no more
 // clients.
 func (r *Ready) Answer(w http.ResponseWriter, req *http.Request) error {
 	if r.Ended() {

@@ -1,5 +1,5 @@
-// Package drain ends a server with streams in order: [http.Server.Shutdown] neither ends streams nor
-// knows the connections that were taken over from it.
+// Package drain shuts down a server with streams. [http.Server.Shutdown] alone neither ends streams
+// nor knows the connections that were hijacked.
 package drain
 
 import (

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Proxy passes bytes on between clients and a server, as a network does: until it loses them, or
-// its connections are cut. Its methods may be called from any goroutine.
+// Proxy passes bytes between clients and a server, as a network does, until it loses them or its
+// connections are cut. Its methods may be called from any goroutine.
 type Proxy struct {
 	Addr string // for clients
 
@@ -52,10 +52,10 @@ func NewProxy(t testing.TB) *Proxy {
 	return p
 }
 
-// To sets the address of the server, for clients that come later.
+// To sets the address of the server for new clients.
 func (p *Proxy) To(addr string) { p.to.Store(addr) }
 
-// Swallow makes the proxy lose all that arrives, or pass it on again.
+// Swallow makes the proxy lose everything that arrives, or pass it on again.
 func (p *Proxy) Swallow(swallow bool) { p.swallow.Store(swallow) }
 
 // Cut ends all connections.
@@ -68,7 +68,7 @@ func (p *Proxy) Cut() {
 	p.conns = nil
 }
 
-// keep reports whether the proxy still runs, and keeps connections for Cut if it does.
+// keep keeps connections for Cut. It reports whether the proxy still runs.
 func (p *Proxy) keep(in, out net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

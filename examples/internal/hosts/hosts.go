@@ -1,6 +1,6 @@
-// Package hosts refuses requests for other hosts than the server's. Otherwise a page of another site
-// could give the address of a server on this machine a name of its own, and the browser would let it
-// read what is here, and change it.
+// Package hosts refuses requests that name another host. Otherwise a page of another site could
+// point its own host name at a server on this machine, and the browser would let it read and change
+// what is there.
 package hosts
 
 import (
@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Local returns the names of this machine if addr is one of its local addresses. If others can reach
-// addr, it returns nil, which means any name.
+// Local returns the names of this machine if addr is a loopback address. If other machines can
+// reach addr, it returns nil, which means any name.
 func Local(addr net.Addr) []string {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() {

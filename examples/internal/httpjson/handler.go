@@ -11,8 +11,8 @@ import (
 type Handler func(http.ResponseWriter, *http.Request) error
 
 // ServeHTTP answers with the error that h returns. If that is not an [Error], the client gets a
-// bare 500, because it could neither understand nor fix the cause; and w is told, if it has a method
-// Failed for that.
+// bare 500, because it could neither understand nor fix the cause, and the error goes to the method
+// Failed of w, if it has one.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := h(w, r)
 	if err == nil {

@@ -28,7 +28,7 @@ func ReadText(w http.ResponseWriter, r *http.Request, field string, maxBody int6
 	}
 	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
 		w.Header().Set("Connection", "close")
-		return "", Errorf(http.StatusRequestTimeout, "body did not come in time")
+		return "", Errorf(http.StatusRequestTimeout, "body did not arrive in time")
 	}
 	if err != nil {
 		return "", Bad("", "body cannot be read")

@@ -51,10 +51,10 @@ func Handler(log *slog.Logger, refused *Counts, next http.Handler) http.Handler 
 type answer struct {
 	http.ResponseWriter
 	status int
-	err    error // that the client is not told
+	err    error // not shown to the client
 }
 
-// Failed is called by [httpjson.Handler] with an error that the client is not told.
+// Failed is called by [httpjson.Handler] with an error that is not shown to the client.
 func (a *answer) Failed(err error) { a.err = err }
 
 // WriteHeader implements [http.ResponseWriter].
@@ -99,8 +99,8 @@ func (c *Counts) Note(log *slog.Logger, kind string) {
 	}
 }
 
-// ErrorLog returns the ErrorLog of an [http.Server]. That nobody can connect any more is a warning;
-// what single clients do wrong is not.
+// ErrorLog returns the ErrorLog of an [http.Server]. Only failures to accept connections are
+// warnings; the mistakes of single clients are not.
 func ErrorLog(to *slog.Logger) *log.Logger { return log.New(errorLog{to}, "", 0) }
 
 type errorLog struct{ to *slog.Logger }

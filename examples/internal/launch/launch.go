@@ -1,5 +1,5 @@
-// Package launch runs the examples as processes of their own, as people run them. Only tests import
-// it, and the command that takes the messenger's picture.
+// Package launch runs the examples as processes of their own, as people run them. Only tests and
+// the command that takes the screenshot of messenger import it.
 package launch
 
 import (

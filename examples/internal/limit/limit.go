@@ -15,7 +15,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
-// Limits bound how often something is done, and how often at the same time, for each name.
+// Limits bound, for each name, how often something is done and how many times it is done at once.
 type Limits struct{ seen *Lately[*limited] }
 
 type limited struct {
@@ -24,7 +24,8 @@ type limited struct {
 	max  int64
 }
 
-// New returns Limits of so much a second, so much at once, and so much at the same time.
+// New returns Limits with a rate per second, a burst, and a number that may be open at the same
+// time.
 func New(perSecond float64, burst, atATime int) *Limits {
 	return &Limits{NewLately(func() *limited {
 		return &limited{rate: rate.NewLimiter(rate.Limit(perSecond), burst), max: int64(atATime)}
@@ -36,8 +37,8 @@ var (
 	errTooMany = &httpjson.Error{Status: http.StatusTooManyRequests, RetryAfter: time.Minute, Message: "too many at the same time"}
 )
 
-// Enter begins something that lasts until leave is called. If it is too much for that name, it
-// returns an error, and leave is nil.
+// Enter begins something that lasts until leave is called. If that exceeds the limits of the name,
+// it returns an error, and leave is nil.
 func (l *Limits) Enter(name string) (leave func(), err error) {
 	one := l.seen.Get(name)
 	if !one.rate.Allow() {
@@ -50,8 +51,8 @@ func (l *Limits) Enter(name string) (leave func(), err error) {
 	return func() { one.open.Add(-1) }, nil
 }
 
-// Count counts the connections of a server by their clients, as the ConnState of [http.Server], and
-// closes those that are too many. One that is hijacked is not counted any more: call Enter for it.
+// Count counts the connections of each client, as the ConnState of [http.Server], and closes those
+// above the limit. A hijacked connection is no longer counted: call Enter for it.
 func (l *Limits) Count(conn net.Conn, state http.ConnState, refused func()) {
 	switch one := l.seen.Get(network(conn.RemoteAddr().String())); state {
 	case http.StateNew:
@@ -64,8 +65,8 @@ func (l *Limits) Count(conn net.Conn, state http.ConnState, refused func()) {
 	}
 }
 
-// Client returns a name for the client that makes a request: its IPv4 address, or IPv6 network. If
-// there is a proxy, it is what that says in X-Forwarded-For.
+// Client returns a name for the client that makes a request: its IPv4 address or IPv6 network.
+// Behind a proxy, this comes from X-Forwarded-For.
 func Client(r *http.Request, proxy bool) string {
 	if !proxy {
 		return network(r.RemoteAddr)

@@ -30,7 +30,7 @@ func Clean(field, name string) (string, error) {
 	return name, nil
 }
 
-// Visible reports whether there is anything to see in a text.
+// Visible reports whether a text has any visible character.
 func Visible(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return !isInvisible(r) && !unicode.IsSpace(r) })
 }

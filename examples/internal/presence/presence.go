@@ -1,4 +1,4 @@
-// Package presence tells clients who is present when their sockets begin.
+// Package presence tells clients who is present when they connect.
 package presence
 
 import (
@@ -7,8 +7,8 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastws"
 )
 
-// AppendEvent is [broadcastws.AppendEvent], but adds to the first event of a socket the devices that
-// are present. It is for the option Event.
+// AppendEvent is [broadcastws.AppendEvent], but adds the devices that are present to the first
+// event of a socket. Use it as the option Event.
 func AppendEvent(dst []byte, e broadcastws.Event) []byte {
 	dst = broadcastws.AppendEvent(dst, e)
 	if e.Kind != broadcastws.Ready && e.Kind != broadcastws.Reset {

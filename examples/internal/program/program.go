@@ -21,7 +21,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
-// UntilSignal returns a context that ends with the first SIGINT or SIGTERM. From then on the signals
+// UntilSignal returns a context that the first SIGINT or SIGTERM cancels. From then on the signals
 // have their usual effect again, so a second one ends the process at once.
 func UntilSignal() context.Context {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -29,9 +29,9 @@ func UntilSignal() context.Context {
 	return ctx
 }
 
-// Parse sets flags: those of args, and of the others those that the environment has, as NAME_FLAG
-// in capitals. Arguments after the flags remain. The error is [flag.ErrHelp] if the user has asked
-// for help; what else is wrong, the user has been told.
+// Parse sets flags from args, and those that args does not have from the environment, where they
+// are called NAME_FLAG, in capitals. Arguments after the flags remain. The error is [flag.ErrHelp]
+// if the user has asked for help; any other error has been printed.
 func Parse(f *flag.FlagSet, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
@@ -53,32 +53,32 @@ func Parse(f *flag.FlagSet, args []string) error {
 	return bad
 }
 
-// A Server is the settings that all servers have.
+// A Server holds the settings that all servers have.
 type Server struct {
 	Flags  *flag.FlagSet // to add others
-	Secret token.Key     // signs the tokens of people; nil: anybody may use any name
+	Secret token.Key     // signs the tokens of users; nil: anybody may use any name
 
 	addr, certFile, keyFile, logFormat, tokenFor string
 	verbose                                      bool
 	stdout, stderr                               io.Writer
 }
 
-// New returns a Server of that name, which listens on addr unless it is told otherwise.
+// New returns a Server of that name, which listens on addr by default.
 func New(name, addr string, stdout, stderr io.Writer) *Server {
 	s := &Server{Flags: flag.NewFlagSet(name, flag.ContinueOnError), stdout: stdout, stderr: stderr}
 	f := s.Flags
 	f.SetOutput(stderr)
-	f.Func("secret", "32 random `bytes` or more, which sign the tokens of people; better in the environment.\nWithout it, on a local address only: anybody may use any name", func(secret string) error {
+	f.Func("secret", "32 or more random `bytes` that sign the tokens of users; safer in the environment.\nWithout it the server listens on a local address only, and anybody may use any name", func(secret string) error {
 		if s.Secret = token.Key(secret); len(secret) < 32 {
 			return errors.New("it has fewer than 32 bytes")
 		}
 		return nil
 	})
-	f.StringVar(&s.tokenFor, "token-for", "", "print a token for a person of this `name`, good for 30 days, and exit")
-	f.StringVar(&s.addr, "addr", addr, "`address` to listen on; port 0 picks a free one; \"systemd\" is the socket that systemd has opened")
+	f.StringVar(&s.tokenFor, "token-for", "", "print a token for the user of this `name`, valid for 30 days, and exit")
+	f.StringVar(&s.addr, "addr", addr, "`address` to listen on; port 0 picks a free one; \"systemd\" uses the socket that systemd has opened")
 	f.StringVar(&s.certFile, "tls-cert", "", "`file` of a certificate chain; with -tls-key, serves HTTPS")
 	f.StringVar(&s.keyFile, "tls-key", "", "`file` of the key of the certificate")
-	f.BoolVar(&s.verbose, "v", false, "also log each request, and what single clients do")
+	f.BoolVar(&s.verbose, "v", false, "also log each request, and the events of each client")
 	f.Func("log-format", "`format` of the log, text or json (default text)", func(format string) error {
 		if s.logFormat = format; format != "text" && format != "json" {
 			return errors.New("neither text nor json")
@@ -88,7 +88,7 @@ func New(name, addr string, stdout, stderr io.Writer) *Server {
 	return s
 }
 
-// Parse sets the flags. It reports whether the program is to go on, or its exit code.
+// Parse sets the flags. If ok is false, the program must exit with the code.
 func (s *Server) Parse(args []string) (code int, ok bool) {
 	switch err := Parse(s.Flags, args); {
 	case errors.Is(err, flag.ErrHelp):

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Age is for how long a token is usually good.
+// Age is how long a token is usually valid.
 const Age = 30 * 24 * time.Hour
 
 // A Key signs tokens. Who has it can be anybody. It should have 32 random bytes or more.
@@ -44,7 +44,7 @@ func (k Key) Verify(token string) (name string, err error) {
 	return Name(token), nil
 }
 
-// Name returns the name in a token, be it valid or not, or "" if there is none.
+// Name returns the name in a token, whether the token is valid or not, or "" if there is none.
 func Name(token string) string {
 	encoded, _, _ := strings.Cut(token, ".")
 	name, _ := base64url.DecodeString(encoded)

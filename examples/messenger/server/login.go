@@ -13,7 +13,7 @@ import (
 
 const appName = "messenger" // of the cookie, and the subprotocol beside a page's token
 
-// newToken returns a token for a person.
+// newToken returns a token for a user.
 func (s *Server) newToken(name string) (string, error) {
 	name, err := names.Clean("name", name)
 	return s.key.Sign(name, time.Now().Add(token.Age)), err
@@ -36,7 +36,7 @@ func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
 	return who, chat, err
 }
 
-// forOperators returns a handler that answers the operators alone.
+// forOperators returns a handler that answers only operators.
 func (s *Server) forOperators(h http.Handler) httpjson.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, err := s.who(r)
@@ -44,7 +44,7 @@ func (s *Server) forOperators(h http.Handler) httpjson.Handler {
 		case err != nil:
 			return err
 		case !slices.Contains(s.operators, who):
-			return httpjson.Errorf(http.StatusForbidden, "this is for operators")
+			return httpjson.Errorf(http.StatusForbidden, "this is for operators only")
 		}
 		h.ServeHTTP(w, r)
 		return nil

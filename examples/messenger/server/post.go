@@ -58,7 +58,7 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	return err
 }
 
-// An attempt at a post holds whether it has succeeded, unless it is under way.
+// An attempt holds whether a post has succeeded; it is empty while the post is in progress.
 type attempt chan bool
 
 func newAttempt() attempt {
@@ -67,7 +67,7 @@ func newAttempt() attempt {
 	return a
 }
 
-// once calls do, unless it has succeeded before for that person and key. An empty key is none.
+// once calls do, unless that has succeeded before for that user and key. An empty key means no key.
 func (s *Server) once(by, key string, do func() error) (err error) {
 	switch {
 	case key == "":
@@ -85,6 +85,6 @@ func (s *Server) once(by, key string, do func() error) (err error) {
 		}
 		return err
 	default:
-		return httpjson.Errorf(http.StatusConflict, "the same is under way")
+		return httpjson.Errorf(http.StatusConflict, "the same post is in progress")
 	}
 }

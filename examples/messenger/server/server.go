@@ -144,7 +144,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Handler: s, ErrorLog: httplog.ErrorLog(s.cfg.Log),
 		ReadTimeout: s.cfg.BodyTimeout, WriteTimeout: 2 * s.cfg.BodyTimeout, MaxHeaderBytes: 16 << 10,
 	}
-	if !s.cfg.Proxy { // whose connections are those of all
+	if !s.cfg.Proxy { // whose connections carry all clients
 		server.ConnState = func(conn net.Conn, state http.ConnState) {
 			s.clients.Count(conn, state, func() { s.refused.Note(s.cfg.Log, "too many connections") })
 		}

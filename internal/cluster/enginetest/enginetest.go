@@ -1,7 +1,7 @@
 // Package enginetest tests whether a driver keeps the contract of [cluster.Engine].
 //
 // The tests use real time: they wait until something happens, and give up after [Config.Settle].
-// They work in a bubble of testing/synctest too.
+// They also work in a bubble of testing/synctest.
 package enginetest
 
 import (
@@ -32,8 +32,8 @@ type Config struct {
 	// Keep is how many records of a chat the engine keeps. 0 means all that the tests store.
 	Keep int
 
-	// Settle is how long the engine may take to hand over a record, to reconnect, and until Heads
-	// and Read are up to date. The default is 5 s.
+	// Settle is how long the engine may take to hand over a record, to reconnect, and to bring Heads
+	// and Read up to date. The default is 5 s.
 	Settle time.Duration
 }
 

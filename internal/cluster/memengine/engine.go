@@ -1,5 +1,5 @@
-// Package memengine is an engine in memory for the tests of package cluster. It does on purpose,
-// and far more often, what an engine and the network to it do when things go wrong.
+// Package memengine is an engine in memory for the tests of package cluster. It fails on purpose,
+// in every way in which an engine and the network to it may fail, and far more often.
 package memengine
 
 import (
@@ -112,8 +112,8 @@ func (c *chat) purge() {
 // mostStarts bounds the number of restarts.
 const mostStarts = 1 << 10
 
-// Restart loses all records, and reconnects the clients. Marks begin anew: those from now on are
-// others than before, but no longer larger.
+// Restart loses all records, and reconnects the clients. Marks begin anew: they differ from all
+// before, but are no longer larger.
 func (e *Engine) Restart() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -13,23 +13,23 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Options say which server and room a client joins, under which name, and how long it waits. Zero
-// durations mean the defaults.
+// Options say which server and room a client joins, under which name, and how long it waits. A zero
+// duration means the default.
 type Options struct {
 	Addr  string // host:port of the server
 	Room  string
 	Name  string
-	Token string      // proves the name to a server that wants that
+	Token string      // proves the name to a server that requires it
 	TLS   *tls.Config // nil: nothing is encrypted
 
-	MinBackoff  time.Duration // the first wait before coming back, on average; default 250 ms
+	MinBackoff  time.Duration // the first wait before reconnecting, on average; default 250 ms
 	MaxBackoff  time.Duration // the longest; default 15 s
-	Idle        time.Duration // a connection on which nothing comes for so long is lost; default 30 s
+	Idle        time.Duration // a connection that is silent for so long is lost; default 30 s
 	DialTimeout time.Duration // default 10 s
 }
 
-// withDefaults returns the options with what was not set, and names in their one form; or what is
-// wrong with them.
+// withDefaults returns the options with defaults filled in and names normalised, or what is wrong
+// with them.
 func (o Options) withDefaults() (Options, error) {
 	var badRoom, badName, badAddr error
 	o.Room, badRoom = wire.Name("room", o.Room)
@@ -69,7 +69,7 @@ func (o Options) transport() *http.Transport {
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, addr)
 			if tcp, ok := conn.(*net.TCPConn); ok {
-				_ = tcp.SetReadBuffer(receiveBuffer) // without it, the client is noticed to be slow later
+				_ = tcp.SetReadBuffer(receiveBuffer) // a larger one would hide that the client is slow
 			}
 			return conn, err
 		},

@@ -26,15 +26,15 @@ type session struct {
 	ws   *websocket.Conn
 	idle time.Duration
 
-	// posting is held, by an element in it, while a post is sent. So the channels in waiting, each
-	// of which gets an answer, are in the order of the posts.
+	// posting holds an element while a post is sent. So the channels in waiting, each of which gets an
+	// answer, are in the order of the posts.
 	posting chan struct{}
 	waiting chan chan error
 	ended   chan struct{} // closed at the end
 }
 
 const (
-	maxWaiting    = 64        // posts of which the answers have not come
+	maxWaiting    = 64        // posts that have no answer yet
 	receiveBuffer = 64 << 10  // bytes that the kernel holds: more would only hide that a client is behind
 	longestFrame  = 256 << 10 // in bytes: the first one names everybody in the room
 )
@@ -165,7 +165,7 @@ func lost(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET):
 		return errLost
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: the server takes nothing", errLost)
+		return fmt.Errorf("%w: the server is not reading", errLost)
 	case ok:
 		return fmt.Errorf("%w: %w", errLost, op.Err)
 	}
@@ -213,7 +213,7 @@ func (s *session) post(ctx context.Context, text string) error {
 	}
 }
 
-// send sends a text, and has answer wait for what becomes of it.
+// send sends a text, and queues answer to receive the result.
 func (s *session) send(ctx context.Context, text string, answer chan error) error {
 	select {
 	case s.waiting <- answer:
@@ -237,7 +237,7 @@ func (s *session) answer(err error) error {
 		waiting <- err
 		return nil
 	default:
-		return errors.New("the server answers what was not asked")
+		return errors.New("the server sent an answer that was not asked for")
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 
 // Upload sends a file to the current room, which is told when the server has all of it. The file is
 // read twice: first for its sum. progress, if not nil, is called from time to time, on one
-// goroutine. If ctx ends, or the file cannot be read to its end, nothing of it is left on the
+// goroutine. If ctx ends or the file cannot be read to its end, nothing of it remains on the
 // server.
 func (c *Client) Upload(ctx context.Context, path string, progress func(sent, total int64)) (File, error) {
 	o := c.options
@@ -62,7 +62,7 @@ func Upload(ctx context.Context, o Options, path string, progress func(sent, tot
 	return send(ctx, o, file, wire.FileName(filepath.Base(path)), size, sum, progress)
 }
 
-// send streams a file to the server: nothing is kept but one buffer.
+// send streams a file to the server. It keeps only one buffer.
 func send(ctx context.Context, o Options, file io.Reader, name string, size int64, sum hash.Hash, progress func(sent, total int64)) (File, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -73,7 +73,7 @@ func send(ctx context.Context, o Options, file io.Reader, name string, size int6
 	src.meter = newMeter(size, progress, o.Idle, cancel)
 	defer func() {
 		cancel(nil)
-		<-src.closed // the transport reads it no more
+		<-src.closed // the transport no longer reads it
 		src.meter.idle.Stop()
 	}()
 	query := url.Values{"name": {o.Name}, "file": {name}}
@@ -83,7 +83,7 @@ func send(ctx context.Context, o Options, file io.Reader, name string, size int6
 		return File{}, err
 	}
 	req.Header = o.header()
-	req.Header.Set("Expect", "100-continue") // who is refused need not send it all first
+	req.Header.Set("Expect", "100-continue") // so that a refused client does not send it all first
 	req.Header.Set("Repr-Digest", digestOf(sum))
 	if req.ContentLength = size; size == 0 { // which is not unknown
 		req.Body = http.NoBody
@@ -122,8 +122,7 @@ type source struct {
 	closed chan struct{}
 }
 
-// sourceError says that what was to be uploaded cannot be read, to tell it from the errors of the
-// connection.
+// sourceError marks an error of reading the file, to tell it from the errors of the connection.
 type sourceError struct{ error }
 
 func (e *sourceError) Unwrap() error { return e.error }
@@ -162,7 +161,7 @@ func (s *source) Close() error {
 	return nil
 }
 
-// meter is a writer that reports how much was written, and ends a transfer of which nothing moves.
+// meter is a writer that reports how much was written, and ends a transfer that makes no progress.
 type meter struct {
 	done, total int64
 	report      func(done, total int64)

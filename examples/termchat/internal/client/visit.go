@@ -22,8 +22,8 @@ type visit struct {
 	members []string // who is there, sorted; events share it, so it is replaced and not changed
 }
 
-// longWait is how long events may wait to be read before that may be why the server cuts the
-// connection.
+// longWait is how long events may wait to be read. After a longer wait, slowness may be why the
+// server cuts the connection.
 const longWait = time.Second
 
 // connect connects and emits events until the connection is lost. greeted reports whether it got
@@ -41,7 +41,7 @@ func (v *visit) connect() (greeted bool, err error) {
 	for {
 		frame, err := s.next(v.ctx)
 		if errors.Is(err, errLost) && slow > longWait {
-			// The server can send no reason after half a frame, but this is one.
+			// The server cannot send a reason after half a frame, but slowness explains it.
 			err = fmt.Errorf("%w: %w: nothing was read for %v", err, ErrSlow, slow.Round(time.Second/10))
 		}
 		if err != nil {

@@ -40,8 +40,8 @@ func Run(ctx context.Context, chat *client.Client, in io.Reader, out io.Writer) 
 	return <-shown
 }
 
-// maxLine is how many bytes of a line are read at most. Such a line is refused, so the rest of it
-// makes no difference.
+// maxLine is how many bytes of a line are read. A line of that length is refused, so the rest of it
+// does not matter.
 const maxLine = 64 << 10
 
 // readLines sends the lines of in until in or ctx ends.

@@ -11,7 +11,7 @@ import (
 // Config has all settings of a server. Begin with [DefaultConfig].
 type Config struct {
 	Dir    string // where uploads are kept; made if there is none
-	Secret []byte // signs the tokens that say who somebody is; nil: everybody is trusted
+	Secret []byte // signs the tokens of users; nil: everybody is trusted
 
 	// Rooms.
 	Buffer      int           // messages that somebody may be behind before they are cut off
@@ -24,7 +24,7 @@ type Config struct {
 	MaxMembers  int           // of one room
 	CleanPeriod time.Duration // how much later than said a room is forgotten, at most
 
-	// Files. One whose age is over is removed at the next transfer, or when the next server starts.
+	// Files. A file past its age is removed at the next transfer, or when the next server starts.
 	FileAge      time.Duration
 	MaxUpload    int64         // bytes of one file
 	MaxOfPerson  int64         // bytes of all files that one person has uploaded to this server
@@ -32,8 +32,8 @@ type Config struct {
 	MaxFiles     int           // files in all
 	MaxTransfers int           // uploads and downloads at the same time
 	MaxOfAddress int           // of these, from one address
-	BodyIdle     time.Duration // a transfer of which nothing moves for so long is given up
-	MinRate      int64         // so is an upload that takes longer than that and its bytes at so many a second
+	BodyIdle     time.Duration // a transfer that makes no progress for so long is aborted
+	MinRate      int64         // bytes a second; an upload is aborted if it takes longer than that and BodyIdle
 
 	// The transport.
 	HeaderTimeout time.Duration // for the header of a request
@@ -41,7 +41,7 @@ type Config struct {
 	PingInterval  time.Duration // between the pings that find clients that have stopped or lost their network
 	CloseTimeout  time.Duration // for the client's part of the closing handshake
 	SendBuffer    int           // bytes of a connection that the kernel holds; messages in there count as delivered
-	UploadGrace   time.Duration // how long stopping waits for transfers that are on their way
+	UploadGrace   time.Duration // how long a shutdown waits for transfers in progress
 	DrainTimeout  time.Duration // for all of stopping, when the context that was given to Start has ended
 
 	Log *slog.Logger // nil: nothing is logged

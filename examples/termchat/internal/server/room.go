@@ -14,13 +14,13 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// identity returns on whose behalf a request acts. name is what the request itself says.
+// identity returns the user who makes a request. name is what the request itself says.
 //
 // This is the one place that authenticates and authorises. It is called before every subscription,
 // before a byte of an upload is read, and before a download, with the room that the request is
-// about. Whom you let into some rooms only, refuse here. Without a secret, it trusts every claim;
-// and since a subscription takes over from an older one of the same name, a false claim can also end
-// somebody's connection.
+// about. If some users may enter only some rooms, refuse them here. Without a secret, it trusts
+// every claim. A subscription takes over from an older one of the same name, so a false claim can
+// also end somebody's connection.
 func (s *server) identity(r *http.Request, room, name string) (string, error) {
 	if s.cfg.identity != nil {
 		return s.cfg.identity(r, room, name)
@@ -31,7 +31,7 @@ func (s *server) identity(r *http.Request, room, name string) (string, error) {
 	who, err := token.Key(s.cfg.Secret).Verify(token.Of(r, ""))
 	switch {
 	case err != nil:
-		return "", httpjson.Errorf(http.StatusUnauthorized, "a token is needed that is good")
+		return "", httpjson.Errorf(http.StatusUnauthorized, "a valid token is required")
 	case name != "" && name != who:
 		return "", httpjson.Errorf(http.StatusForbidden, "the token is for another name")
 	}
@@ -63,17 +63,16 @@ func (s *server) allowed(r *http.Request) (room, name string, err error) {
 }
 
 // admit is for GET /rooms/{room}/socket?name=ann&after=POSITION. The client gets a WebSocket with
-// everything that happens in the room: without after, it begins with the last messages; with after,
-// with what came since.
+// everything that happens in the room. It begins after the position, or with the last messages if
+// there is none.
 func (s *server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
 	t.Chat, t.Device, err = s.allowed(r)
 	t.Subscribe = []broadcast.SubscribeOption{broadcast.WithPresence()}
 	return t, err
 }
 
-// receive publishes what a client has sent, which is the text of a message, and answers it. Accepted
-// means that everybody in the room gets it or is told that they missed it; Refused, that nobody ever
-// gets it.
+// receive publishes the text that a client has sent, and answers. Accepted means that everybody in
+// the room gets the message or is told that they missed it; Refused, that nobody ever gets it.
 func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) error {
 	t, answer := c.Ticket(), wire.Answer{Event: wire.Accepted}
 	err := wire.CheckText(string(text))
@@ -90,7 +89,7 @@ func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) 
 	return err
 }
 
-// publish publishes a message in a room, whether its client waits for the answer or not.
+// publish publishes a message in a room, even if its client no longer waits for the answer.
 func (s *server) publish(ctx context.Context, room string, m wire.Message) error {
 	switch err := s.broker.Publish(context.WithoutCancel(ctx), room, m); {
 	case errors.Is(err, broadcast.ErrLimit):

@@ -165,8 +165,8 @@ func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error
 // stopping reports whether the server refuses everything new.
 func (s *server) stopping() bool { return s.ready.Ended() }
 
-// endTransfers gives uploads and downloads a moment to finish, and then ends them. None begins any
-// more when it has returned.
+// endTransfers gives uploads and downloads a moment to finish, and then ends them. When it has
+// returned, no further one begins.
 func (s *server) endTransfers(ctx context.Context) {
 	grace, cancel := context.WithTimeout(ctx, s.cfg.UploadGrace)
 	defer cancel()

@@ -21,9 +21,9 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// store keeps uploaded files in one directory, under names made of their id and their room. A file
-// that is not complete has a name that no download reaches, and is removed when the upload fails, or
-// when the next server starts.
+// store keeps uploaded files in one directory, under names made of their id and their room. An
+// incomplete file has a name that no download reaches. It is removed when the upload fails, or when
+// the next server starts.
 type store struct {
 	cfg    Config
 	root   *os.Root
@@ -102,7 +102,7 @@ func (s *store) takeStock() error {
 	return nil
 }
 
-// removeOld removes the files whose age is over.
+// removeOld removes the files that have reached their age limit.
 func (s *store) removeOld() {
 	s.mu.Lock()
 	n := 0
@@ -163,21 +163,21 @@ func (s *store) add(room, person string, file wire.File) (*incoming, error) {
 	return in, nil
 }
 
-var errFull = httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps no more")
+var errFull = httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server is full")
 
-// roomForLocked returns why somebody cannot store so many bytes more.
+// roomForLocked returns an error if somebody may not store so many more bytes.
 func (s *store) roomForLocked(person string, size int64) error {
 	switch {
 	case size > s.cfg.MaxStored-s.stored:
 		return errFull
 	case size > s.cfg.MaxOfPerson-s.people[person]:
-		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server keeps %d bytes of a person", s.cfg.MaxOfPerson)
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the limit is %d bytes per person", s.cfg.MaxOfPerson)
 	}
 	return nil
 }
 
-// Write implements [io.Writer]. The bytes count from now on, and not before: a client cannot take
-// room by announcing a file.
+// Write implements [io.Writer]. The bytes count only from now on: a client cannot take up space by
+// announcing a file.
 func (in *incoming) Write(p []byte) (int, error) {
 	n := int64(len(p))
 	in.store.mu.Lock()
@@ -196,8 +196,8 @@ func (in *incoming) Write(p []byte) (int, error) {
 	return written, diskRefusal(err)
 }
 
-// keep makes the file available for download, if it is as it should be. It is on the disk when keep
-// returns.
+// keep makes the file available for download if its size and sum are right. It is on the disk when
+// keep returns.
 func (in *incoming) keep() error {
 	if sum := hex.EncodeToString(in.hash.Sum(nil)); sum != in.file.SHA256 {
 		return httpjson.Errorf(http.StatusBadRequest, "the file is damaged: its SHA-256 is %s", sum)
@@ -221,7 +221,7 @@ func (in *incoming) keep() error {
 	return diskRefusal(errors.Join(dir.Sync(), dir.Close()))
 }
 
-// discard removes what there is of the file, complete or not.
+// discard removes whatever there is of the file.
 func (in *incoming) discard() {
 	s := in.store
 	if in.open {

@@ -17,7 +17,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// begin takes a place among the transfers, which the caller must leave.
+// begin takes one of the places for transfers. The caller must call leave.
 func (s *server) begin(r *http.Request) (leave func(), err error) {
 	done, err := s.clients.Enter(limit.Client(r, false))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// receiveFile stores a file and tells the room, which is told when nothing else can fail any more.
+// receiveFile stores a file, and tells the room when nothing else can fail.
 func (s *server) receiveFile(ctx context.Context, body io.Reader, room, name string, file wire.File) (err error) {
 	in, err := s.store.add(room, name, file)
 	if err != nil {
@@ -100,9 +100,9 @@ func digest(header http.Header) (string, error) {
 	return hex.EncodeToString(sum), nil
 }
 
-// lingering returns a handler that goes on reading for a moment after its answer: a client that is
-// refused still sends. Closing a connection with unread bytes resets it, and then the client might
-// not get the answer.
+// lingering returns a handler that keeps reading for a moment after its answer, because a client
+// that is refused is still sending. Closing a connection with unread bytes resets it, and then the
+// client might not get the answer.
 func lingering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
@@ -113,8 +113,8 @@ func lingering(next http.Handler) http.Handler {
 	})
 }
 
-// body is the body of an upload. Each read has a deadline, and all reading ends when the server
-// gives up.
+// body is the body of an upload. Each read has a deadline, and reading ends when the server gives
+// up.
 type body struct {
 	io.ReadCloser
 	response *http.ResponseController
@@ -130,7 +130,7 @@ func (s *server) newBody(w http.ResponseWriter, r *http.Request) *body {
 		ReadCloser: r.Body, response: http.NewResponseController(w),
 		idle: s.cfg.BodyIdle, until: time.Now().Add(atMost), giveUp: s.giveUp,
 	}
-	b.stop = context.AfterFunc(s.giveUp, func() { _ = b.response.SetReadDeadline(time.Now()) }) // wakes a read that waits
+	b.stop = context.AfterFunc(s.giveUp, func() { _ = b.response.SetReadDeadline(time.Now()) }) // wakes a blocked read
 	return b
 }
 
@@ -159,7 +159,7 @@ func (b *body) refusal(err error) error {
 	case b.giveUp.Err() != nil:
 		return errStopping
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return httpjson.Errorf(http.StatusRequestTimeout, "the upload has stopped on its way, or is too slow")
+		return httpjson.Errorf(http.StatusRequestTimeout, "the upload has stalled or is too slow")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return httpjson.Errorf(http.StatusBadRequest, "the upload is truncated")
 	}
@@ -195,7 +195,7 @@ func (s *server) download(w http.ResponseWriter, r *http.Request) error {
 		header.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":")
 	}
 	out := &downloadWriter{ResponseWriter: w, response: http.NewResponseController(w), server: s}
-	defer context.AfterFunc(s.giveUp, func() { _ = out.response.SetWriteDeadline(time.Now()) })() // wakes a write that waits
+	defer context.AfterFunc(s.giveUp, func() { _ = out.response.SetWriteDeadline(time.Now()) })() // wakes a blocked write
 	http.ServeContent(out, r, "", time.Time{}, file)
 	return nil
 }

@@ -193,7 +193,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// What a client announces takes no room from others; only what it sends does.
+// What a client announces takes up no space; only what it sends does.
 func TestAnnouncedBytesTakeNoRoom(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxStored, c.MaxUpload = 1000, 1000 })
 	var writers []*io.PipeWriter
@@ -219,7 +219,7 @@ func TestAPersonHasAQuotaThatOthersDoNotUse(t *testing.T) {
 	require.Equal(t, http.StatusCreated, s.post(whole("a", "12345678")).Status)
 	a := s.post(whole("b", "123"))
 	assert.Equal(t, http.StatusRequestEntityTooLarge, a.Status)
-	assert.Contains(t, a.Body, "of a person")
+	assert.Contains(t, a.Body, "per person")
 	of := whole("c", "123")
 	of.query = "name=bob&file=c"
 	assert.Equal(t, http.StatusCreated, s.post(of).Status)

@@ -64,7 +64,7 @@ func play(t *testing.T) *screen {
 	return s
 }
 
-// Colours of a terminal that nobody has changed.
+// The default colours of the terminal.
 const (
 	ink   = "#d8dee9"
 	paper = "#1b1f27"
@@ -77,7 +77,7 @@ type piece struct {
 	cells int
 }
 
-// parse takes a screen apart, as tmux writes it: lines of text, and sequences that change the style.
+// parse splits a screen into pieces. It has lines of text, and sequences that change the style.
 func parse(screen string) (lines [][]piece) {
 	text := uv.NewStyledString(strings.TrimSuffix(screen, "\n"))
 	size := text.Bounds()
@@ -102,7 +102,7 @@ func parse(screen string) (lines [][]piece) {
 	return lines
 }
 
-// colours returns the colours that are seen. No background is that of the terminal.
+// colours returns the visible colours. An empty background is that of the terminal.
 func (p piece) colours() (fore, back string) {
 	fore, back = hex(p.Fg, ink), hex(p.Bg, "")
 	if p.Attrs&uv.AttrReverse != 0 {
@@ -119,8 +119,8 @@ func hex(c color.Color, none string) string {
 	return fmt.Sprintf("#%02x%02x%02x", r>>8, g>>8, b>>8)
 }
 
-// runs divides a piece into what is drawn in one go, with the cells of each: words, and characters
-// that are no letters.
+// runs divides a piece into runs that are drawn at once, with their cells: words, and characters
+// that are not letters.
 func (p piece) runs() iter.Seq2[string, int] {
 	return func(yield func(string, int) bool) {
 		start, kind := 0, rune(0)

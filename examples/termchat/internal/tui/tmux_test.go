@@ -16,14 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tmux is one of its own, apart from any other that runs, in which programs run in terminals that
-// are not on any screen. What fails fails the test.
+// tmux is a separate tmux server, in which programs run in terminals that nobody sees. Any failure
+// fails the test.
 type tmux struct {
 	t   *testing.T
 	dir string // of its socket
 }
 
-// startTmux starts a tmux that ends with the test, or skips the test where none is installed.
+// startTmux starts a tmux that ends with the test, or skips the test if tmux is not installed.
 func startTmux(t *testing.T) *tmux {
 	t.Helper()
 	if testing.Short() {
@@ -99,7 +99,7 @@ func (x *terminal) ask(format string) string {
 	return strings.TrimSpace(x.run("display-message", "-p", "-t", x.id, format))
 }
 
-// close takes the terminal away from what runs in it.
+// close closes the terminal while the program is still running.
 func (x *terminal) close() { x.t.Helper(); x.run("kill-pane", "-t", x.id) }
 
 // shows waits until all texts are on the screen.

@@ -71,7 +71,8 @@ func (w *workers) obey() {
 	}
 }
 
-// watch hands on events, many at once if there are many, and ticks, for what is shown of the time.
+// watch passes on events, in batches if there are many, and ticks, which update the displayed
+// times.
 func (w *workers) watch(events <-chan client.Event) {
 	clock := time.NewTicker(time.Second)
 	defer clock.Stop()

@@ -1,5 +1,5 @@
-// Package wire defines what both sides of termchat share: the frames, the limits, the names, and how
-// text is made harmless before it reaches a terminal.
+// Package wire defines what both sides of termchat share: frames, limits, names, and how text is
+// made harmless before it reaches a terminal.
 package wire
 
 import (
@@ -44,14 +44,14 @@ const (
 	Refused  broadcastws.Kind = "refused" // Reason
 )
 
-// An Answer says what has become of what a client has sent.
+// An Answer says whether a text that a client has sent was accepted.
 type Answer struct {
 	Event  broadcastws.Kind `json:"event"`
 	Reason string           `json:"reason,omitempty"`
 }
 
-// A Frame is what the server sends: a message or event of broadcastws, or an [Answer]. The first one
-// is [broadcastws.Ready] or [broadcastws.Reset].
+// A Frame is what the server sends: a message or an event of broadcastws, or an [Answer]. The first
+// frame is [broadcastws.Ready] or [broadcastws.Reset].
 type Frame struct {
 	Event     broadcastws.Kind `json:"event"` // empty: a message
 	Message   *Message         `json:"message"`

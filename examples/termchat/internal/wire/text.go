@@ -60,9 +60,9 @@ func Hostile(r rune) bool {
 	return false
 }
 
-// Name returns the one form of the name of a room or a person, or what is wrong with it; what says
-// which of the two it is. Names have no angle brackets, because these end a name in the lines of
-// -plain: nobody can make up a line of somebody else. Names of dots alone mean something in a URL.
+// Name returns the normal form of a name, or what is wrong with it; what is "room" or "name". Names
+// have no angle brackets, because these enclose names in the output of -plain, and nobody may forge
+// a line of somebody else. A name of dots alone would mean something else in a URL.
 func Name(what, name string) (string, error) {
 	name, err := names.Clean(what, name)
 	if err == nil && (strings.ContainsAny(name, "<>") || strings.Trim(name, ".") == "" || Line(name) != name) {
