@@ -185,14 +185,14 @@ func (g *Gate) yield(w *waiter, l Log) (now time.Time) {
 	}
 	g.Unlock()
 	g.eachFull(after, now, func(c *Cursor) bool {
-		c.seen = uint8(c.Position())
+		c.seen = c.glimpse()
 		return true
 	})
 	moved := false
 	for range maxYields {
 		runtime.Gosched()
 		g.eachFull(after, now, func(c *Cursor) bool {
-			moved = moved || c.seen != uint8(c.Position())
+			moved = moved || c.seen != c.glimpse()
 			return !moved
 		})
 		if moved || !g.sameWindow(before) || time.Since(now) >= enoughYielding {

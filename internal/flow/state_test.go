@@ -290,3 +290,18 @@ func inTwo(c change) bool {
 			(first.to == c.to || slices.Contains(table, change{c.event, first.to, c.to}))
 	})
 }
+
+// Promise 14: a reader that takes batches of 256 moves too.
+func TestAGlimpseShowsThatACursorHasMovedByABatch(t *testing.T) {
+	var c Cursor
+	for position := range uint64(1000) {
+		for batch := uint64(1); batch <= 1<<20; batch *= 2 {
+			c.word.Store(position * one)
+			before := c.glimpse()
+			c.word.Store((position + batch) * one)
+			if c.glimpse() == before {
+				t.Fatalf("from %d to %d", position, position+batch)
+			}
+		}
+	}
+}
