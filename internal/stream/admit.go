@@ -69,7 +69,7 @@ func WishOf(text string) Wish {
 // that an Admit that hangs does not hold up Drain.
 func (c *Core[T]) Subscribe(
 	w http.ResponseWriter, r *http.Request, wish Wish,
-) (Ticket, *broadcast.Subscriber[T]) {
+) (t Ticket, sub *broadcast.Subscriber[T]) {
 	t, err := c.askAdmit(r)
 	if errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler) // which asks net/http to cut the connection
@@ -82,23 +82,27 @@ func (c *Core[T]) Subscribe(
 		End(t)
 		return t, nil
 	}
-	sub, err := c.subscribe(t, wish)
-	if err != nil {
-		defer c.Leave()
-		End(t)
+	defer func() {
+		if sub == nil { // refused, or a function of the service has ended the goroutine
+			defer c.Leave()
+			End(t)
+		}
+	}()
+	if sub, err = c.subscribe(t, wish); err != nil {
 		c.Refuse(w, r, err)
 	}
 	return t, sub
 }
 
-func (c *Core[T]) subscribe(t Ticket, wish Wish) (*broadcast.Subscriber[T], error) {
+func (c *Core[T]) subscribe(t Ticket, wish Wish) (sub *broadcast.Subscriber[T], err error) {
+	defer RecoverAs(&err)
 	if problem := problemOf(t); problem != "" {
 		return nil, &Refusal{Status: http.StatusBadRequest, Text: problem}
 	}
 	options := append([]broadcast.SubscribeOption{
 		broadcast.Resume(wish.After), broadcast.Replay(c.Replay),
 	}, t.Subscribe...)
-	sub, err := c.subscribeWith(t, options)
+	sub, err = c.subscribeWith(t, options)
 	if errors.Is(err, broadcast.ErrInvalid) {
 		err = fmt.Errorf("%v", err) // an option of the service: the client has done nothing wrong
 	}
