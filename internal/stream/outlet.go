@@ -189,6 +189,19 @@ func (o *Outlet[T]) sendFrom(d broadcast.Delivery[T]) error {
 	}
 	b := newBatch()
 	o.add(b, &d)
+	b, err := o.gather(b, most)
+	if err != nil {
+		return err
+	}
+	if paced && !o.full(b) { // a full batch is followed at once
+		o.lastWrite = time.Now()
+	}
+	return o.send(b)
+}
+
+// gather adds what follows to a batch of one delivery, most deliveries in all. It sends what does
+// not fit, and returns the last batch, which waits for the client without the deliveries.
+func (o *Outlet[T]) gather(b *Batch, most int) (*Batch, error) {
 	next := o.core.newTaken()
 	defer o.core.release(next)
 	for n := 1; n < most && !o.full(b); {
@@ -200,17 +213,14 @@ func (o *Outlet[T]) sendFrom(d broadcast.Delivery[T]) error {
 		for i := range next[:k] {
 			if o.full(b) {
 				if err := o.send(b); err != nil {
-					return err
+					return nil, err
 				}
 				b = newBatch()
 			}
 			o.add(b, &next[i])
 		}
 	}
-	if paced && !o.full(b) { // a full batch is followed at once
-		o.lastWrite = time.Now()
-	}
-	return o.send(b)
+	return b, nil
 }
 
 // full reports whether a batch gets no further frame.

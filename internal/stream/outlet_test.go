@@ -112,3 +112,27 @@ func TestWhatTheOptionsReturnIsNotWrittenTo(t *testing.T) {
 	assert.Equal(t, []string{"(!)[cached][cached][other]", "!(!)"}, sink.sent)
 	assert.Equal(t, "cached", string(cached))
 }
+
+// Promise 84.
+func TestAConnectionThatWaitsForItsClientHoldsNoMessages(t *testing.T) {
+	c := newCore(t, nil)
+	var next taken[string]
+	c.taken.New = func() any { return &next }
+	writes := 0
+	o := outlet(t, c, "1", sinkFunc(func() {
+		writes++
+		assert.Zero(t, next)
+	}))
+	publish(t, c, "a", "b", "c")
+	o.deliver(t)
+	assert.Equal(t, 1, writes)
+}
+
+// A sinkFunc is a sink that calls a function in place of a write.
+type sinkFunc func()
+
+func (f sinkFunc) Send(b *Batch) error {
+	b.Release()
+	f()
+	return nil
+}
