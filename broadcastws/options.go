@@ -36,7 +36,8 @@ type Options[T any] struct {
 	// Receive is called with each message that a client sends, one call at a time for each socket.
 	// It may keep the bytes. The context ends with the socket; Receive must then return. A
 	// [*Refusal] closes the socket with 1008 and its text, any other error as the table of close
-	// codes says. nil: a client that sends anything is closed with 1008.
+	// codes says. An ErrClosed or ErrEnded of package broadcast does so when the client has got
+	// what its chat has accepted. nil: a client that sends anything is closed with 1008.
 	Receive func(ctx context.Context, c *Conn, message []byte) error
 
 	// Replay is the number of recent messages with which a socket begins, unless it resumes.

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
@@ -174,4 +176,70 @@ func TestAMessageMayHaveMaxFrameBytesAndNoMore(t *testing.T) {
 	c.send(strings.Repeat("x", 11))
 	assert.Equal(t, websocket.StatusMessageTooBig, c.closed().Code)
 	assert.EqualError(t, s.reason(), "message too big")
+}
+
+// Promise 89: an end that a client meets when it posts comes no sooner than to others.
+func TestAClientThatPostsToWhatHasEndedGetsWhatWasAcceptedBefore(t *testing.T) {
+	var broker *broadcast.Broker[string]
+	received := make(chan error, 2)
+	receive := func(ctx context.Context, _ *broadcastws.Conn, message []byte) error {
+		err := broker.Publish(ctx, "c", string(message))
+		received <- err
+		return err
+	}
+	for want, test := range map[error]struct {
+		end  func() error
+		code string
+	}{
+		broadcast.ErrEnded: {
+			func() error { return broker.EndChat(context.Background(), "c", nil) }, "close 1000",
+		},
+		broadcast.ErrBrokerClosed: {
+			func() error { return broker.Shutdown(context.Background()) }, "close 1001",
+		},
+	} {
+		inBubble(t, func(o *options) { o.Receive = receive }, func(t *testing.T, p *pipes) {
+			broker = p.broker
+			c := p.dial("1")
+			assert.Equal(t, "ready", c.next())
+			p.publish("first") // which the connection waits to write
+			synctest.Wait()
+			for range 100 {
+				p.publish("x")
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- test.end() }()
+			synctest.Wait()
+			c.answer(masked(fin|opText, "late"))
+			require.ErrorIs(t, <-received, want)
+			synctest.Wait()
+			assert.Equal(t, "first", c.next())
+			for range 100 {
+				assert.Equal(t, "x", c.next())
+			}
+			assert.Equal(t, "ended", c.next())
+			assert.Equal(t, test.code, c.next())
+			c.answer(closing(1000, ""))
+			require.ErrorIs(t, p.reason(), want)
+			require.NoError(t, <-ended)
+		})
+	}
+}
+
+// Promise 88: an error that only looks like the end of the chat ends the socket nevertheless.
+func TestAnEndOfAnotherChatEndsTheSocketOfWhoMeetsIt(t *testing.T) {
+	inBubble(t, func(o *options) {
+		o.Receive = func(context.Context, *broadcastws.Conn, []byte) error { return broadcast.ErrEnded }
+	}, func(t *testing.T, p *pipes) {
+		c := p.dial("1")
+		assert.Equal(t, "ready", c.next())
+		synctest.Wait()
+		began := time.Now()
+		c.answer(masked(fin|opText, "a"))
+		assert.Equal(t, "ended", c.next())
+		assert.Equal(t, "close 1000", c.next())
+		assert.Zero(t, time.Since(began))
+		c.answer(closing(1000, ""))
+		require.ErrorIs(t, p.reason(), broadcast.ErrEnded)
+	})
 }

@@ -171,7 +171,21 @@ func (k *socket[T]) read(ctx context.Context) error {
 		case kind == websocket.MessageText && !utf8.Valid(message):
 			return &stream.CodeError{Code: invalidPayload, Text: "text that is not UTF-8"}
 		}
-		if err := k.receive(ctx, message); err != nil {
+		switch err := k.receive(ctx, message); {
+		case errors.Is(err, broadcast.ErrClosed), errors.Is(err, broadcast.ErrEnded):
+			k.out.Finish(err)
+			return k.ignore()
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// ignore reads until the end, and returns its reason. It is for a client that has posted to what
+// has ended: it gets what was accepted before, as do those that have only listened.
+func (k *socket[T]) ignore() error {
+	for {
+		if _, _, err := k.next(); err != nil {
 			return err
 		}
 	}

@@ -25,8 +25,13 @@ type Outlet[T any] struct {
 	wish   Wish
 
 	// cause is stored once: by whoever ends the outlet for a reason of the connection, before it
-	// closes the subscription, or at the end of Run. It is read after the end of Run.
+	// closes the subscription or loads wake, or at the end of Run. Run reads it after each store of
+	// wake, and so does Reason after the end of Run.
 	cause atomic.Pointer[error]
+
+	// wake ends the wait of Run. Run stores it for each wait, and Finish loads it. Either Run sees
+	// the cause that Finish has stored, or Finish sees the wake of the wait.
+	wake atomic.Pointer[context.CancelFunc]
 
 	lastWrite time.Time   // with Pace
 	pause     *time.Timer // with Pace; nil until it is needed
@@ -79,8 +84,17 @@ func (o *Outlet[T]) End(cause error) {
 	_ = o.sub.Close() // never fails
 }
 
+// Finish lets Run end as if the server drained: with what the chat has accepted so far. Its cause
+// is that of End.
+func (o *Outlet[T]) Finish(cause error) {
+	o.cause.CompareAndSwap(nil, &cause)
+	if wake := o.wake.Load(); wake != nil {
+		(*wake)()
+	}
+}
+
 // Run sends Ready or Reset, and then what the subscription delivers. It returns the reason of the
-// end: the cause given to End, the end of the subscription, ErrDrained, or the error of a write.
+// end: the cause given to End or Finish, the end of the subscription, ErrDrained, or the error of a write.
 // What the subscription left readable at its end was sent.
 func (o *Outlet[T]) Run() error {
 	err := o.run()
@@ -108,6 +122,10 @@ func (o *Outlet[T]) run() error {
 	}
 	for {
 		ctx, cancel := context.WithTimeout(o.core.draining, o.core.Ping)
+		o.wake.Store(&cancel)
+		if o.cause.Load() != nil {
+			cancel()
+		}
 		err := o.follow(ctx)
 		over := ctx.Err() == nil // then the subscription has ended
 		cancel()
@@ -116,7 +134,7 @@ func (o *Outlet[T]) run() error {
 			return err
 		case over:
 			return o.sub.Err()
-		case o.core.draining.Err() != nil:
+		case o.core.draining.Err() != nil, o.cause.Load() != nil:
 			return o.finish()
 		}
 		if err := o.beat(); err != nil {
