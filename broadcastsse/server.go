@@ -44,7 +44,7 @@ func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t, sub := s.core.Subscribe(w, r, wish)
 	if sub != nil {
 		defer s.core.Leave()
-		defer stream.End(t)
+		defer s.core.End(t, stream.AboutOf(r))
 		_ = s.serve(w, r, sub, wish) // the Observer knows
 	}
 }

@@ -2,6 +2,7 @@ package broadcastws_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -117,11 +118,12 @@ func TestARefusalIsSeenByTheObserverAndAnErrorInTheLog(t *testing.T) {
 		&broadcastws.Refusal{Status: http.StatusTeapot, Text: "short and stout", RetryAfter: 1500 * time.Millisecond},
 		fmt.Errorf("wrapped: %w", &broadcastws.Refusal{Status: http.StatusGone}),
 		&broadcastws.Refusal{Status: 200}, // an answer that would look like success
+		(*broadcastws.Refusal)(nil),
 		errors.New("the database is away"),
 	} {
 		_, _, _ = s.raw(request)
 	}
-	assert.Equal(t, []int{418, 410, 500, 500}, statuses)
+	assert.Equal(t, []int{418, 410, 500, 500, 500}, statuses)
 	for _, want := range []string{"level=ERROR", `err="the database is away"`, "method=GET", "path=/", "remote=127.0.0.1:"} {
 		assert.Contains(t, s.log.String(), want)
 	}
@@ -227,4 +229,21 @@ func TestATicketIsToldOfItsEndOnce(t *testing.T) {
 	require.ErrorIs(t, s.reason(), broadcastws.ErrLeft)
 	require.Eventually(t, func() bool { return ended.Load() == 2 }, within, time.Millisecond)
 	require.EqualValues(t, 2, admitted.Load())
+}
+
+// Promise 90: the goroutine is one of the server, on which a panic would end the program.
+func TestAnEndedThatPanicsIsLogged(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Admit = func(r *http.Request) (broadcastws.Ticket, error) {
+			ticket, err := admit(r)
+			ticket.Ended = func() { panic("of Ended") }
+			return ticket, err
+		}
+	}, broadcast.WithMaxSubscribers(1))
+	c := s.dial("1")
+	assert.Equal(t, http.StatusServiceUnavailable, s.refused("chat=c&device=2", nil)) // no room
+	require.NoError(t, c.conn.CloseNow())
+	require.ErrorIs(t, s.reason(), broadcastws.ErrLeft)
+	require.NoError(t, s.server.Drain(context.Background()))
+	assert.Equal(t, 2, strings.Count(s.log.String(), `msg="Ended failed" method=GET path=/ remote=127.0.0.1:`))
 }

@@ -102,6 +102,7 @@ func TestAnErrorOfReceiveClosesTheSocketAsTheTableSays(t *testing.T) {
 		"refusal":    {func() error { return &broadcastws.Refusal{Text: "not you"} }, 1008, "not you", ""},
 		"overloaded": {func() error { return fmt.Errorf("post: %w", broadcast.ErrOverloaded) }, 1013, "overloaded", ""},
 		"closed":     {func() error { return broadcast.ErrClosed }, 1001, "the server is shutting down", ""},
+		"nil":        {func() error { return (*broadcastws.Refusal)(nil) }, 1011, "internal error", "nil *Refusal"},
 		"error":      {func() error { return errTest }, 1011, "internal error", errTest.Error()},
 		"panic":      {func() error { panic(errTest) }, 1011, "internal error", "panic: " + errTest.Error()},
 	} {

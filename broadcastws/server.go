@@ -46,7 +46,7 @@ func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if k == nil { // refused
 			defer s.core.Leave()
-			stream.End(t)
+			s.core.End(t, stream.AboutOf(r))
 		}
 	}()
 	if k, _ = s.open(w, r, t, sub, wish); k == nil {
@@ -56,7 +56,7 @@ func (s *Server[T]) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// much memory as the socket.
 	go func() {
 		defer s.core.Leave()
-		defer stream.End(t)
+		defer func() { s.core.End(t, k.out.About()) }()
 		_ = k.run() // the Observer knows
 	}()
 }

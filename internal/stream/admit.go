@@ -37,10 +37,10 @@ func (c *Core[T]) Trusts(origin string) bool { return slices.Contains(c.guard.tr
 func (c *Core[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal := refusalOf(err)
 	if refusal == nil {
-		c.Fail("request failed", aboutOf(r), err)
+		c.Fail("request failed", AboutOf(r), err)
 		refusal = &Refusal{Status: http.StatusInternalServerError}
 	}
-	c.tellRefused(aboutOf(r), refusal.Status)
+	c.tellRefused(AboutOf(r), refusal.Status)
 	if c.Answer == nil || !c.Answer(w, r, refusal) {
 		refusal.write(w)
 	}
@@ -79,19 +79,27 @@ func (c *Core[T]) Subscribe(
 		return t, nil
 	}
 	if c.EnterOrRefuse(w, r) != nil {
-		End(t)
+		c.End(t, AboutOf(r))
 		return t, nil
 	}
 	defer func() {
 		if sub == nil { // refused, or a function of the service has ended the goroutine
 			defer c.Leave()
-			End(t)
+			c.End(t, AboutOf(r))
 		}
 	}()
 	if sub, err = c.subscribe(t, wish); err != nil {
 		c.Refuse(w, r, err)
 	}
 	return t, sub
+}
+
+// End calls Ended of a ticket, and logs its panic.
+func (c *Core[T]) End(t Ticket, about About) {
+	if t.Ended != nil {
+		defer c.survive("Ended", about)
+		t.Ended()
+	}
 }
 
 func (c *Core[T]) subscribe(t Ticket, wish Wish) (sub *broadcast.Subscriber[T], err error) {
@@ -139,7 +147,8 @@ func (c *Core[T]) EnterOrRefuse(w http.ResponseWriter, r *http.Request) error {
 // An About identifies a request in the log.
 type About struct{ method, path, remote string }
 
-func aboutOf(r *http.Request) About { return About{r.Method, r.URL.Path, r.RemoteAddr} }
+// AboutOf returns what identifies a request.
+func AboutOf(r *http.Request) About { return About{r.Method, r.URL.Path, r.RemoteAddr} }
 
 // Fail logs an unexpected error. Attributes are pairs, as in slog.
 func (c *Core[T]) Fail(text string, about About, err error, attributes ...any) {

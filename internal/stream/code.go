@@ -82,7 +82,7 @@ func classify(reason error) (word string, code int, text string) {
 		return reasonOverloaded, codeTryLater, "overloaded"
 	case errors.Is(reason, ErrDrained), errors.Is(reason, broadcast.ErrClosed):
 		return reasonDrained, codeGoingAway, ErrDrained.Error()
-	case errors.As(reason, &refusal):
+	case errors.As(reason, &refusal) && refusal != nil:
 		return reasonViolation, codePolicy, refusal.Error()
 	case errors.Is(reason, ErrSilent): // a code that nobody is sent
 		return reasonSilent, codeInternal, internalError

@@ -20,7 +20,7 @@ type Observer struct {
 func (c *Core[T]) TellOpened(about About) {
 	c.counters.opened.Add(1)
 	if c.Observe.Opened != nil {
-		defer c.survive(about)
+		defer c.survive("Observe", about)
 		c.Observe.Opened()
 	}
 }
@@ -28,7 +28,7 @@ func (c *Core[T]) TellOpened(about About) {
 func (c *Core[T]) tellRefused(about About, status int) {
 	c.counters.addRefused(status)
 	if c.Observe.Refused != nil {
-		defer c.survive(about)
+		defer c.survive("Observe", about)
 		c.Observe.Refused(status)
 	}
 }
@@ -37,7 +37,7 @@ func (c *Core[T]) tellRefused(about About, status int) {
 func (c *Core[T]) TellClosed(about About, reason error) {
 	c.counters.addClosed(reason)
 	if c.Observe.Closed != nil {
-		defer c.survive(about)
+		defer c.survive("Observe", about)
 		c.Observe.Closed(reason)
 	}
 }
@@ -45,7 +45,7 @@ func (c *Core[T]) TellClosed(about About, reason error) {
 func (c *Core[T]) tellBatch(about About, frames, bytes int) {
 	c.counters.addBatch(frames, bytes)
 	if c.Observe.Batch != nil {
-		defer c.survive(about)
+		defer c.survive("Observe", about)
 		c.Observe.Batch(frames, bytes)
 	}
 }
@@ -55,18 +55,18 @@ func (c *Core[T]) ShortOf(r *http.Request) func(bytes int) {
 	if c.Observe.Short == nil {
 		return c.countShort
 	}
-	about := aboutOf(r)
+	about := AboutOf(r)
 	return func(bytes int) {
 		c.countShort(bytes)
-		defer c.survive(about)
+		defer c.survive("Observe", about)
 		c.Observe.Short(bytes)
 	}
 }
 
-// survive logs a panic of the Observer: on a goroutine of a connection it would end the program. It
-// must be deferred.
-func (c *Core[T]) survive(about About) {
+// survive logs a panic of a function of the service: on a goroutine of a connection it would end
+// the program. It must be deferred.
+func (c *Core[T]) survive(what string, about About) {
 	if p := recover(); p != nil {
-		c.Fail("Observe failed", about, &PanicError{p, debug.Stack()})
+		c.Fail(what+" failed", about, &PanicError{p, debug.Stack()})
 	}
 }

@@ -61,7 +61,7 @@ func (c *Core[T]) NewOutlet(
 ) *Outlet[T] {
 	return &Outlet[T]{
 		core: c, sub: sub, frames: c.cache.join(sub.Chat()), sink: sink, packed: packed,
-		about: aboutOf(r), wish: w,
+		about: AboutOf(r), wish: w,
 	}
 }
 

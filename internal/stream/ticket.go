@@ -32,13 +32,6 @@ type Ticket struct {
 	Ended func()
 }
 
-// End calls Ended.
-func End(t Ticket) {
-	if t.Ended != nil {
-		t.Ended()
-	}
-}
-
 // A Refusal is an error that says how to answer a request.
 type Refusal struct {
 	Status     int           // of the answer, from 400 to 599
@@ -48,7 +41,10 @@ type Refusal struct {
 
 // Error returns the text.
 func (r *Refusal) Error() string {
-	if r.Text == "" {
+	switch {
+	case r == nil:
+		return "nil *Refusal" // an error nevertheless
+	case r.Text == "":
 		return http.StatusText(r.Status)
 	}
 	return r.Text
@@ -62,7 +58,7 @@ const retryAfter = 5 * time.Second
 func refusalOf(err error) *Refusal {
 	var refusal *Refusal
 	switch {
-	case errors.As(err, &refusal) && refusal.Status >= 400 && refusal.Status <= 599:
+	case errors.As(err, &refusal) && refusal.answers():
 		return refusal
 	case errors.Is(err, broadcast.ErrLimit):
 		return errFull
@@ -73,6 +69,9 @@ func refusalOf(err error) *Refusal {
 	}
 	return nil
 }
+
+// answers reports whether a refusal can be an answer.
+func (r *Refusal) answers() bool { return r != nil && r.Status >= minStatus && r.Status <= maxStatus }
 
 // The answers to requests that are refused because of the state of the server.
 var (
