@@ -31,8 +31,8 @@ func (s *Server[T]) serveHijacked(
 	c := stream.NewConn(conn, nil, 0, o.WriteTimeout, o.SendBuffer, s.core.ShortOf(r))
 	out := s.core.NewOutlet(r, sub, wish, c, false)
 	defer out.Close()
-	s.core.Add(c)
-	defer s.core.Remove(c)
+	s.core.Add(out)
+	defer s.core.Remove(out)
 	var writer sync.WaitGroup
 	var reason error
 	writer.Go(func() {

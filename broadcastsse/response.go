@@ -29,9 +29,8 @@ func (s *Server[T]) serve(
 	}
 	out := s.core.NewOutlet(r, sub, wish, sink, false)
 	defer out.Close()
-	sink.end = out.End
-	s.core.Add(sink)
-	defer s.core.Remove(sink)
+	s.core.Add(out)
+	defer s.core.Remove(out)
 	defer sink.finish()
 	left := context.AfterFunc(r.Context(), func() { out.End(stream.ErrLeft) })
 	defer left()
@@ -57,7 +56,6 @@ type response struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
-	end     func(error) // of the outlet
 
 	mu   sync.Mutex
 	over bool // nothing is written any more: the stream was cut, or its handler has returned
@@ -73,11 +71,18 @@ func (r *response) Send(b *stream.Batch) error {
 	if err == nil {
 		err = r.control.Flush()
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !r.isOver() {
 		return stream.ErrTimeout
 	}
 	r.relax()
 	return err
+}
+
+// isOver reports whether the stream was cut, which a write cannot tell from its deadline.
+func (r *response) isOver() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
 }
 
 // extend sets the deadline of the next write.
@@ -102,7 +107,6 @@ func (r *response) relax() {
 
 // Cut implements [stream.Cutter].
 func (r *response) Cut() {
-	r.end(stream.ErrDrained)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over {

@@ -105,6 +105,7 @@ func TestDrainCutsAStreamOverHTTP2ThatIsNotRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, s.server.Drain(ctx), context.DeadlineExceeded)
+	require.ErrorIs(t, s.reason(), broadcastsse.ErrDrained)
 	assert.Zero(t, s.broker.Stats().Subscribers)
 }
 
@@ -275,7 +276,7 @@ func TestAClientThatDoesNotReadIsEndedAfterTheWriteTimeout(t *testing.T) {
 	})
 }
 
-// Promise 89.
+// Promises 59 and 89.
 func TestDrainCutsAClientThatDoesNotReadWhenItsContextEnds(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *service, dial func(string) (net.Conn, *client)) {
 		_, c := dial("1")
@@ -286,7 +287,7 @@ func TestDrainCutsAClientThatDoesNotReadWhenItsContextEnds(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, s.server.Drain(ctx), context.DeadlineExceeded)
 		assert.Equal(t, 3*time.Second, time.Since(began))
-		require.Error(t, s.reason())
+		require.ErrorIs(t, s.reason(), broadcastsse.ErrDrained)
 		assert.Zero(t, s.broker.Stats().Subscribers)
 	})
 }

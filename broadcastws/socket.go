@@ -92,7 +92,7 @@ func (s *Server[T]) open(
 	k := &socket[T]{server: s, ws: ws, wire: up.wire}
 	k.out = s.core.NewOutlet(r, sub, wish, up.wire.Conn, packed)
 	k.conn = &Conn{t, framer{dataOpcode(o.Binary)}, up.wire.Conn, k.out.End}
-	s.core.Add(up.wire.Conn)
+	s.core.Add(k.out)
 	// From here on the context of the request is of no use, because net/http no longer owns the
 	// connection. Its values remain valid.
 	k.ctx = context.WithoutCancel(r.Context())
@@ -108,7 +108,7 @@ func (o *Options[T]) compressionMode() websocket.CompressionMode {
 
 // run serves the socket until it ends, and returns the reason when both goroutines have ended.
 func (k *socket[T]) run() (reason error) {
-	defer k.server.core.Remove(k.wire.Conn)
+	defer k.server.core.Remove(k.out)
 	ctx, cancel := context.WithCancel(k.ctx)
 	var writer sync.WaitGroup
 	writer.Go(func() { k.write(cancel) })

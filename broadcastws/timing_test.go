@@ -236,7 +236,7 @@ func TestAClientThatDoesNotAnswerACloseFrameIsCutAfterTheCloseTimeout(t *testing
 	})
 }
 
-// Promise 89.
+// Promises 59 and 89.
 func TestDrainCutsAClientThatDoesNotReadWhenItsContextEnds(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, p *pipes) {
 		p.dial("1")
@@ -246,6 +246,8 @@ func TestDrainCutsAClientThatDoesNotReadWhenItsContextEnds(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, p.server.Drain(ctx), context.DeadlineExceeded)
 		assert.Equal(t, 3*time.Second, time.Since(began))
+		require.ErrorIs(t, p.reason(), broadcastws.ErrDrained)
+		require.ErrorIs(t, p.reason(), broadcastws.ErrDrained)
 		assert.Zero(t, p.broker.Stats().Subscribers)
 	})
 }

@@ -34,6 +34,8 @@ func (plain) AppendPacked(dst, frame []byte) []byte { return append(append(dst, 
 // shelf is a sink that keeps what it is sent.
 type shelf struct{ sent []string }
 
+func (*shelf) Cut() {}
+
 func (s *shelf) Send(b *Batch) error {
 	s.sent = append(s.sent, string(b.Buf))
 	b.Release()

@@ -93,6 +93,12 @@ func (o *Outlet[T]) Finish(cause error) {
 	}
 }
 
+// Cut implements [Cutter] for Drain.
+func (o *Outlet[T]) Cut() {
+	o.End(ErrDrained)
+	o.sink.Cut()
+}
+
 // Run sends Ready or Reset, and then what the subscription delivers. It returns the reason of the
 // end: the cause given to End or Finish, the end of the subscription, ErrDrained, or the error of a write.
 // What the subscription left readable at its end was sent.

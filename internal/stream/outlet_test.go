@@ -86,6 +86,8 @@ func TestDeliveringAllocatesNothingForMessagesThatAreEncoded(t *testing.T) {
 
 type discard struct{}
 
+func (discard) Cut() {}
+
 func (discard) Send(b *Batch) error {
 	b.Release()
 	return nil
@@ -130,6 +132,8 @@ func TestAConnectionThatWaitsForItsClientHoldsNoMessages(t *testing.T) {
 
 // A sinkFunc is a sink that calls a function in place of a write.
 type sinkFunc func()
+
+func (sinkFunc) Cut() {}
 
 func (f sinkFunc) Send(b *Batch) error {
 	b.Release()

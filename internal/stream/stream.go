@@ -65,6 +65,8 @@ type Sink interface {
 	// Send writes a batch and owns it. It calls Release when it no longer needs the buffer, if
 	// possible before it waits for the client.
 	Send(*Batch) error
+
+	Cutter
 }
 
 // A Core is the common part of all servers. Its methods are safe for concurrent use.
