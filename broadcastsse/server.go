@@ -3,6 +3,7 @@ package broadcastsse
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/internal/stream"
@@ -114,7 +115,8 @@ func (s *Server[T]) askToReturn(
 		return false
 	}
 	s.header(w, r)
-	text := framer{refusal.RetryAfter}.appendRetry(nil)
+	wait := max(refusal.RetryAfter, time.Second) // as Retry-After, which is in seconds
+	text := framer{wait}.appendRetry(nil)
 	text = appendLines(text, ": ", []byte(refusal.Error())) // a comment, for people
 	_, _ = w.Write(append(text, '\n'))                      // the client may have gone
 	return true

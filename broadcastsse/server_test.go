@@ -444,6 +444,8 @@ func TestAnEventSourceThatIsRefusedForNowIsAskedToReturn(t *testing.T) {
 			switch ticket, err := admit(r); ticket.Chat {
 			case "later":
 				return ticket, &broadcastsse.Refusal{Status: 429, Text: "slowly,\n\ndata: please", RetryAfter: time.Second}
+			case "soon":
+				return ticket, &broadcastsse.Refusal{Status: 429, RetryAfter: time.Microsecond}
 			case "never":
 				return ticket, &broadcastsse.Refusal{Status: 403}
 			default:
@@ -468,6 +470,8 @@ func TestAnEventSourceThatIsRefusedForNowIsAskedToReturn(t *testing.T) {
 	assert.GreaterOrEqual(t, retry, 1000)
 	assert.Less(t, retry, 2000)
 	assert.Equal(t, ": slowly,\n: \n: data: please\n\n", rest)
+	retry, _ = asks("soon")
+	assert.GreaterOrEqual(t, retry, 1000)
 	_, rest = asks("full")
 	assert.Equal(t, ": there is no room for another one\n\n", rest)
 	assert.Equal(t, 403, s.get("chat=never", "Accept", "text/event-stream").StatusCode)
@@ -477,5 +481,5 @@ func TestAnEventSourceThatIsRefusedForNowIsAskedToReturn(t *testing.T) {
 	assert.GreaterOrEqual(t, retry, 5000)
 	assert.Equal(t, ": the server is shutting down\n\n", rest)
 	assert.Equal(t, 503, s.get("chat=c").StatusCode)
-	assert.Equal(t, []int{429, 503, 403, 429, 503, 503}, statuses)
+	assert.Equal(t, []int{429, 429, 503, 403, 429, 503, 503}, statuses)
 }
