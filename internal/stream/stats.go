@@ -124,15 +124,22 @@ func Totals(servers []interface{ Stats() Stats }) (totals []Stats) {
 func (s *Stats) add(other Stats) {
 	s.Connections += other.Connections
 	s.Opened += other.Opened
-	for reason, n := range other.Closed {
-		s.Closed[reason] += n
-	}
-	for status, n := range other.Refused {
-		s.Refused[status] += n
-	}
+	s.Closed = sum(s.Closed, other.Closed)
+	s.Refused = sum(s.Refused, other.Refused)
 	s.Batches += other.Batches
 	s.Frames += other.Frames
 	s.Bytes += other.Bytes
 	s.ShortWrites += other.ShortWrites
 	s.ShortBytes += other.ShortBytes
+}
+
+// sum adds the counts of a second map to those of the first, which may be nil, and returns them.
+func sum[K comparable](counts, more map[K]uint64) map[K]uint64 {
+	if counts == nil {
+		return more
+	}
+	for k, n := range more {
+		counts[k] += n
+	}
+	return counts
 }

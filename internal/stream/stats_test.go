@@ -82,8 +82,9 @@ func TestServersOfOneTransportAreAddedUp(t *testing.T) {
 		Transport: "websocket", Connections: 10, Opened: 20, Closed: map[string]uint64{"left": 30, "slow": 40},
 		Refused: map[int]uint64{403: 50, 503: 1}, Batches: 60, Frames: 70, Bytes: 80, ShortWrites: 90, ShortBytes: 100,
 	}
+	bare := fixed{Transport: "websocket"} // whose maps are nil
 	sse := fixed{Transport: "sse", Connections: 1000}
-	totals := Totals([]interface{ Stats() Stats }{one, sse, two})
+	totals := Totals([]interface{ Stats() Stats }{bare, one, sse, two})
 	require.Equal(t, []Stats{Stats(sse), {
 		Transport: "websocket", Connections: 11, Opened: 22, Closed: map[string]uint64{"left": 33, "slow": 44},
 		Refused: map[int]uint64{403: 55, 503: 1}, Batches: 66, Frames: 77, Bytes: 88, ShortWrites: 99, ShortBytes: 110,
