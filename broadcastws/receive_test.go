@@ -244,3 +244,22 @@ func TestAnEndOfAnotherChatEndsTheSocketOfWhoMeetsIt(t *testing.T) {
 		require.ErrorIs(t, p.reason(), broadcast.ErrEnded)
 	})
 }
+
+// Promise 59: also if it is a write that meets the broken connection, and Receive ends with it.
+func TestABrokenSocketWhoseClientIsBeingReceivedCountsAsLeft(t *testing.T) {
+	inBubble(t, func(o *options) {
+		o.Receive = func(ctx context.Context, _ *broadcastws.Conn, _ []byte) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}, func(t *testing.T, p *pipes) {
+		c := p.dial("1")
+		assert.Equal(t, "ready", c.next())
+		c.answer(masked(fin|opText, "a"))
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		p.publish("b")
+		require.ErrorIs(t, p.reason(), broadcastws.ErrLeft)
+		assert.EqualValues(t, 1, p.server.Stats().Closed["left"])
+	})
+}

@@ -122,6 +122,9 @@ func (k *socket[T]) run() (reason error) {
 		k.server.core.TellClosed(k.out.About(), reason)
 	}()
 	ended = k.read(ctx)
+	if errors.Is(ended, stream.ErrSilent) && ctx.Err() != nil {
+		ended = stream.ErrLeft // or whatever the writer knows, which has interrupted the reader
+	}
 	return ended
 }
 
@@ -226,10 +229,13 @@ func (k *socket[T]) reasonOf(err error) error {
 }
 
 // receive calls Receive. An error that the table of close codes does not know is logged, unless the
-// socket has ended meanwhile.
+// socket has ended meanwhile: then no error of Receive is the reason.
 func (k *socket[T]) receive(ctx context.Context, message []byte) error {
 	err := k.callReceive(ctx, message)
-	if err != nil && stream.IsInternal(err) && ctx.Err() == nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return stream.ErrLeft // or whatever the writer knows
+	case err != nil && stream.IsInternal(err):
 		k.server.core.Fail("Receive failed", k.out.About(), err)
 	}
 	return err

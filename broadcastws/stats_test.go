@@ -3,6 +3,7 @@ package broadcastws_test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -59,4 +60,20 @@ func TestTheStatsOfAServerCountWhatItsClientsSee(t *testing.T) {
 		Refused: map[int]uint64{400: 2, 503: 1},
 		Batches: frames, Frames: frames, Bytes: bytes,
 	}, s.server.Stats())
+}
+
+// Promise 59: however a socket ends.
+func TestASocketWhoseWriterEndsIsCountedAsLeft(t *testing.T) {
+	s := start(t, func(o *options) {
+		o.Encode = func([]byte, broadcast.Delivery[string]) ([]byte, error) {
+			runtime.Goexit()
+			return nil, nil
+		}
+	})
+	_ = s.dial("1")
+	s.publish("a")
+	require.ErrorIs(t, s.reason(), broadcastws.ErrLeft)
+	stats := s.server.Stats()
+	assert.Zero(t, stats.Connections)
+	assert.EqualValues(t, 1, stats.Closed["left"])
 }
