@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -246,4 +247,20 @@ func TestAnEndedThatPanicsIsLogged(t *testing.T) {
 	require.ErrorIs(t, s.reason(), broadcastws.ErrLeft)
 	require.NoError(t, s.server.Drain(context.Background()))
 	assert.Equal(t, 2, strings.Count(s.log.String(), `msg="Ended failed" method=GET path=/ remote=127.0.0.1:`))
+}
+
+// A deaf response fails to hand its connection over.
+type deaf struct{ *httptest.ResponseRecorder }
+
+func (deaf) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errTest }
+
+// Promises 59 and 90.
+func TestAHijackThatFailsIsLoggedAndCountedAsARefusal(t *testing.T) {
+	s := start(t, nil)
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(request)))
+	require.NoError(t, err)
+	s.server.ServeHTTP(deaf{httptest.NewRecorder()}, r)
+	assert.Equal(t, map[int]uint64{500: 1}, s.server.Stats().Refused)
+	assert.Contains(t, s.log.String(), errTest.Error())
+	assert.Zero(t, s.broker.Stats().Subscribers)
 }

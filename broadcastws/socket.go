@@ -83,8 +83,9 @@ func (s *Server[T]) open(
 			return false
 		},
 	})
-	if err != nil { // Accept has answered
-		_ = sub.Close() // never fails
+	if err != nil { // of Hijack: Check has found what else Accept refuses
+		_ = sub.Close()          // never fails
+		s.core.Refuse(w, r, err) // which logs and counts it: Accept has begun to answer with 101
 		return nil, err
 	}
 	upgraded = up.wire
