@@ -667,7 +667,30 @@ func TestTheEndOfAFailedSamplerIsLoggedWhenChanIsInUse(t *testing.T) {
 	})
 }
 
-// Promise 18: also of ends by somebody else, here a publisher, who has many to tell.
+// Promise 18: also of ends by somebody else, here one that has ended a subscription and has yet to
+// tell those who wait for that.
+func TestCloseWaitsUntilAnEndIsKnown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t)
+		s := b.join(chat, "device")
+		done := s.Done()
+		signal := broadcast.EndInTwoSteps(s)
+		closing := async(b.Close)
+		synctest.Wait()
+		select {
+		case <-closing:
+			t.Fatal("Close did not wait")
+		case <-done:
+			t.Fatal("the end is known")
+		default:
+		}
+		signal()
+		<-done
+		require.NoError(t, inTime(t, closing).err)
+	})
+}
+
+// Promise 18: of a publisher, who has many to tell.
 func TestAfterCloseAllWhoWaitForAnEndHaveBeenTold(t *testing.T) {
 	for range 10 {
 		closeWhileTheyEnd(t, 10_000) // in pieces

@@ -7,6 +7,15 @@ import (
 	"github.com/fbd86cad/broadcast/internal/flow"
 )
 
+// EndInTwoSteps ends a subscription as far as its chat knows. Those who wait for the end are told
+// when signal is called.
+func EndInTwoSteps[T any](s *Subscriber[T]) (signal func()) {
+	s.chat.gate.Lock()
+	defer s.chat.gate.Unlock()
+	s.chat.endLocked(s, ErrClosed, true)
+	return func() { s.chat.shared.signalEnd(s) }
+}
+
 // Leftovers names what a broker holds beyond its open subscriptions: waiting readers and
 // publishers, marks, lists that should be empty when nothing is going on. Tests look at it when all
 // is quiet and readers have taken everything.
