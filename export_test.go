@@ -7,6 +7,13 @@ import (
 	"github.com/fbd86cad/broadcast/internal/flow"
 )
 
+// TakeBatchInTwoSteps takes a batch, and calls between when it has copied the messages.
+func TakeBatchInTwoSteps[T any](s *Subscriber[T], into []Delivery[T], between func()) (n int) {
+	w, head, n := s.copyRun(into)
+	between()
+	return s.settleRun(w, head, into[:n])
+}
+
 // EndInTwoSteps ends a subscription as far as its chat knows. Those who wait for the end are told
 // when signal is called.
 func EndInTwoSteps[T any](s *Subscriber[T]) (signal func()) {

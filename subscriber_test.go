@@ -83,6 +83,23 @@ func TestTryNextBatchTakesWhatIsThereAndDoesNotWait(t *testing.T) {
 	})
 }
 
+// Promises 4, 7 and 8.
+func TestABatchIsDroppedIfTheStrategyActsWhileItIsCopied(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(2))
+		s := b.join(chat, "device")
+		b.publish(chat, 1, 2)
+		into := make([]broadcast.Delivery[int], 4)
+		require.Zero(t, broadcast.TakeBatchInTwoSteps(s, into, func() {
+			require.Equal(t, []int{1, 2}, payloads(into[:2]))
+			b.publish(chat, 3, 4)
+		}))
+		require.Equal(t, make([]broadcast.Delivery[int], 4), into)
+		require.Equal(t, 2, s.TryNextBatch(into))
+		require.Equal(t, []broadcast.Delivery[int]{{Chat: chat, Seq: 3, Missed: 2, Message: 3}, {Chat: chat, Seq: 4, Message: 4}}, bare(into[:2]...))
+	})
+}
+
 func TestNextBatchShowsMissedBeforeItsFirstDelivery(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := newBroker[int](t, broadcast.WithPatience(0), broadcast.WithBuffer(2))

@@ -52,13 +52,19 @@ func (s *Subscriber[T]) takeMore(into []Delivery[T]) (n int) {
 // takeRun takes the next messages of one segment in one step, on the fast path of take. It returns
 // 0 if take must be used instead.
 func (s *Subscriber[T]) takeRun(into []Delivery[T]) (n int) {
-	w, head := s.at.Load(), s.chat.log.Head() // in the order of take
+	w, head, n := s.copyRun(into)
+	return s.settleRun(w, head, into[:n])
+}
+
+// copyRun copies the next messages of one segment, as far as they fit. settleRun then takes them.
+func (s *Subscriber[T]) copyRun(into []Delivery[T]) (w flow.Word, head uint64, n int) {
+	w, head = s.at.Load(), s.chat.log.Head() // in the order of take
 	if w.Slow() || s.follower.Behind() || w.Position() == head {
-		return 0
+		return w, head, 0
 	}
 	segment := s.segmentOf(w.Position() + 1)
 	if segment == nil {
-		return 0
+		return w, head, 0
 	}
 	slots := segment.From(w.Position() + 1)
 	n = int(min(uint64(len(into)), uint64(len(slots)), head-w.Position()))
@@ -67,11 +73,20 @@ func (s *Subscriber[T]) takeRun(into []Delivery[T]) (n int) {
 		d.Chat, d.epoch, d.Seq, d.Missed = s.chat.name, s.chat.epoch, w.Position()+1+uint64(i), 0
 		d.Kind, d.Device, d.Message = Published, "", slots[i]
 	}
-	if !s.advance(w, uint64(n), head) {
-		clear(into[:n])
+	return w, head, n
+}
+
+// settleRun takes what was copied when the word was w, and returns how many messages that are. If
+// the word has changed since, it takes nothing, and clears the copies.
+func (s *Subscriber[T]) settleRun(w flow.Word, head uint64, copies []Delivery[T]) (n int) {
+	if len(copies) == 0 {
 		return 0
 	}
-	return n
+	if !s.advance(w, uint64(len(copies)), head) {
+		clear(copies)
+		return 0
+	}
+	return len(copies)
 }
 
 // takeSlow takes the next message under the chat's lock. It serves readers with flow.Slow: those
