@@ -101,6 +101,9 @@ func (m *model) opSubscribe(o args) {
 	if o[8] == 15 { // those of the chat
 		ref.buffer, ref.strategy, opts = settings.buffer, m.strategy, nil
 	}
+	if ref.strategy.pick != nil && m.samplers(chat) == maxSamplers {
+		return
+	}
 	if own := choose([]time.Duration{-1, -1, 0, -1, 5, -1, 30, -1}, o[9]) * time.Millisecond; own >= 0 {
 		ref.patience = own
 		opts = append(opts, broadcast.WithPatience(own))
@@ -119,6 +122,21 @@ func (m *model) opSubscribe(o args) {
 	}
 	opts = append(opts, m.startAt(ref, chat, o[6], o[7])...)
 	m.subscribe(chat, ref, choose([]time.Duration{-1, -1, -1, 0, 70, -2}, o[5])*time.Millisecond, opts)
+}
+
+// maxSamplers is how many open subscriptions of a chat have samplers of their own, at most. A
+// publisher calls samplers 16 times at most (promise 20). With more readers, it depends on the order
+// of the calls for whom they are called in time, and the reference does not know that order.
+const maxSamplers = 4
+
+// samplers returns how many open subscriptions of a chat have samplers of their own.
+func (m *model) samplers(chat string) (n int) {
+	for _, s := range m.subs {
+		if s.ref.chat.name == chat && s.ref.err == nil && s.ref.strategy.pick != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // startAt chooses where a subscription begins.
