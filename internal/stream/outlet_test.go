@@ -77,8 +77,8 @@ func TestDeliveringAllocatesNothingForMessagesThatAreEncoded(t *testing.T) {
 		waiting = waiting[1:]
 	}
 	most := 0.0
-	if racedetector.Enabled {
-		most = 4 // a pool then forgets at random
+	if racedetector.Enabled { // a pool then forgets at random
+		most = messages - 1 // if all forget everything, it is half of that
 	}
 	assert.LessOrEqual(t, testing.AllocsPerRun(runs, take), most)
 	assert.Empty(t, waiting)
