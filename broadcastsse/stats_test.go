@@ -17,10 +17,16 @@ import (
 // Promise 59.
 func TestTheStatsOfAServerCountWhatItsClientsSee(t *testing.T) {
 	both(t, func(t *testing.T, hijack func(*options)) {
-		s := start(t, hijack)
+		opened := make(chan struct{}, 2) // the header of an answer may be seen earlier
+		s := start(t, func(o *options) {
+			hijack(o)
+			o.Observe.Opened = func() { opened <- struct{}{} }
+		})
 		assert.Equal(t, http.StatusBadRequest, s.get("chat=").StatusCode)
 		older := s.get("chat=c&device=1")
 		newer := s.get("chat=c&device=1")
+		<-opened
+		<-opened
 		replaced, err := io.ReadAll(older.Body)
 		require.NoError(t, err)
 		require.ErrorIs(t, s.reason(), broadcast.ErrReplaced)
