@@ -1,6 +1,11 @@
 package broadcastsse
 
-import "github.com/fbd86cad/broadcast/internal/stream"
+import (
+	"net"
+	"net/http"
+
+	"github.com/fbd86cad/broadcast/internal/stream"
+)
 
 // These types are also those of package broadcastws, so that one function may serve both.
 
@@ -117,3 +122,20 @@ func CloseCode(reason error) (code int, text string) { return stream.CodeOf(reas
 
 // AppendEvent appends an event as JSON. It is the default of Event.
 func AppendEvent(dst []byte, e Event) []byte { return stream.AppendEvent(dst, e) }
+
+// AppendEventWithDevices is [AppendEvent], but the first event of a stream also has the devices that
+// are present, as a [Resync] has. Use it as Event with [broadcast.WithPresence].
+func AppendEventWithDevices(dst []byte, e Event) []byte {
+	return stream.AppendEventWithDevices(dst, e)
+}
+
+// LocalHosts returns the names of this machine, as Options.Hosts and [OnlyHosts] take them, if addr
+// is a loopback address. If other machines can reach addr, it returns nil, which means any name.
+func LocalHosts(addr net.Addr) []string { return stream.LocalHosts(addr) }
+
+// OnlyHosts returns a handler that answers requests to other hosts with 421, as Options.Hosts does,
+// and calls next for the rest. It protects what a service has besides its streams. If hosts is nil,
+// any name will do.
+func OnlyHosts(hosts []string, next http.Handler) http.Handler {
+	return stream.OnlyHosts(hosts, next)
+}

@@ -64,7 +64,14 @@ type Event struct {
 
 // AppendEvent appends an event as JSON, which is how events are encoded unless the options say
 // otherwise.
-func AppendEvent(dst []byte, e Event) []byte {
+func AppendEvent(dst []byte, e Event) []byte { return appendEvent(dst, e, e.Kind == Resync) }
+
+// AppendEventWithDevices also tells a client that connects who is present.
+func AppendEventWithDevices(dst []byte, e Event) []byte {
+	return appendEvent(dst, e, e.Kind == Ready || e.Kind == Reset || e.Kind == Resync)
+}
+
+func appendEvent(dst []byte, e Event, withDevices bool) []byte {
 	fields := struct {
 		Event     Kind                `json:"event"`
 		Chat      string              `json:"chat"`
@@ -84,10 +91,11 @@ func AppendEvent(dst []byte, e Event) []byte {
 	switch e.Kind {
 	case Ready, Reset:
 		fields.Position, fields.Recovered = &e.Position, &e.Recovered
-	case Joined, Left:
+	case Joined, Left, Resync:
 		fields.Seq = &e.Seq
-	case Resync:
-		fields.Seq, fields.Devices = &e.Seq, e.Present()
+	}
+	if withDevices {
+		fields.Devices = e.Present()
 	}
 	text, _ := json.Marshal(fields) // cannot fail
 	return append(dst, text...)

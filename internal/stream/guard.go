@@ -24,13 +24,21 @@ func newGuard(origins, hosts []string, problems *Problems) *guard {
 		if host == "" || strings.ContainsAny(host, "/ *@") {
 			problems.Add("Hosts: %q is not the name of a host", host)
 		}
+	}
+	g.addHosts(hosts)
+	return g
+}
+
+func (g *guard) addHosts(hosts []string) {
+	for _, host := range hosts {
 		if g.hosts == nil {
 			g.hosts = make(map[string]bool)
 		}
 		g.hosts[canonical(host)] = true
 	}
-	return g
 }
+
+var errOtherHost = &Refusal{Status: http.StatusMisdirectedRequest, Text: "this server has another name"}
 
 // check returns why a request is refused, or nil.
 //
@@ -39,7 +47,7 @@ func newGuard(origins, hosts []string, problems *Problems) *guard {
 // device, and a browser sends it for any page, with cookies. So it is checked as if it were a POST.
 func (g *guard) check(r *http.Request) *Refusal {
 	if !g.knows(r.Host) {
-		return &Refusal{Status: http.StatusMisdirectedRequest, Text: "this server has another name"}
+		return errOtherHost
 	}
 	asPost := &http.Request{Method: http.MethodPost, Host: r.Host, URL: r.URL, Header: r.Header}
 	if g.origins.Check(asPost) != nil {
@@ -67,4 +75,27 @@ func canonical(host string) string {
 		return host
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+}
+
+// LocalHosts returns the names by which this machine reaches a server at addr, if no other machine
+// can.
+func LocalHosts(addr net.Addr) []string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return nil
+	}
+	return []string{"localhost", "127.0.0.1", "::1", tcp.IP.String()}
+}
+
+// OnlyHosts returns a handler that refuses requests to other hosts, and calls next for the rest.
+func OnlyHosts(hosts []string, next http.Handler) http.Handler {
+	var own guard
+	own.addHosts(hosts)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !own.knows(r.Host) {
+			errOtherHost.write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
