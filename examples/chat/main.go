@@ -80,8 +80,10 @@ func serve(ctx context.Context, ln net.Listener) error {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	// Pages of other sites may not post, nor give their own host name to a local address.
+	sameOrigin := http.NewCrossOriginProtection().Handler(mux)
 	server := &http.Server{
-		Handler:           onlyFor(ln.Addr(), http.NewCrossOriginProtection().Handler(mux)),
+		Handler:           broadcastws.OnlyHosts(broadcastws.LocalHosts(ln.Addr()), sameOrigin),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 	}
@@ -116,21 +118,4 @@ func post(w http.ResponseWriter, r *http.Request, broker *broadcast.Broker[messa
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
-}
-
-// onlyFor refuses requests for another host if the server listens on a local address. Otherwise a
-// page of another site could point its own host name at that address, and post and read here.
-func onlyFor(addr net.Addr, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		ip := net.ParseIP(host)
-		if addr.(*net.TCPAddr).IP.IsLoopback() && host != "localhost" && !ip.IsLoopback() {
-			http.Error(w, "no such host here", http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }

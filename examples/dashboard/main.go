@@ -50,7 +50,7 @@ func serve(ctx context.Context, ln net.Listener) error {
 		return err
 	}
 	var values table
-	streams, err := newStreams(broker, &values, localHosts(ln.Addr()))
+	streams, err := newStreams(broker, &values, broadcastsse.LocalHosts(ln.Addr()))
 	if err != nil {
 		return err
 	}
@@ -106,16 +106,8 @@ func newStreams(
 			text, _ := json.Marshal(values.all()) // cannot fail
 			return append(dst, text...)
 		},
-		Hosts: hosts,
+		Hosts: hosts, // or a page of another site could give its name to a local address
 	})
-}
-
-// localHosts keeps out pages of other sites that point their own host name at a local address.
-func localHosts(addr net.Addr) []string {
-	if addr.(*net.TCPAddr).IP.IsLoopback() {
-		return []string{"localhost", "127.0.0.1", "::1"}
-	}
-	return nil
 }
 
 // measure makes up measurements and publishes the changes until ctx ends. In a real service, each

@@ -20,7 +20,6 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastsse"
-	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 )
 
 // The longest log that is kept whole. Of a longer one, the last lines are kept.
@@ -88,7 +87,7 @@ func serve(ctx context.Context, ln net.Listener, command []string) error {
 		}
 	})
 	server := &http.Server{
-		Handler:           hosts.Only(hosts.Local(ln.Addr()), http.NewCrossOriginProtection().Handler(mux)),
+		Handler:           broadcastsse.OnlyHosts(broadcastsse.LocalHosts(ln.Addr()), http.NewCrossOriginProtection().Handler(mux)),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	served := make(chan error, 1)

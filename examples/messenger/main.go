@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
 	"github.com/fbd86cad/broadcast/examples/messenger/server"
 )
@@ -52,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return p.Fail(1, err)
 	}
-	if cfg.Secret == nil && !program.IsLocal(ln) {
+	if cfg.Secret == nil && broadcastws.LocalHosts(ln.Addr()) == nil {
 		return p.Fail(2, errors.New("others can reach this address: set MESSENGER_SECRET (openssl rand -hex 32)"))
 	}
 	fmt.Fprintln(stdout, "listening on", url)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/charmbracelet/x/term"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
@@ -93,7 +94,7 @@ func (c command) serve(ctx context.Context, args []string) error {
 	f := p.Flags
 	f.StringVar(&cfg.Dir, "dir", cfg.Dir, "`directory` for uploads; made if there is none")
 	f.Int64Var(&cfg.MaxUpload, "max-upload", cfg.MaxUpload, "`bytes` of one upload")
-	f.Int64Var(&cfg.MaxOfPerson, "max-of-person", cfg.MaxOfPerson, "`bytes` of all uploads of a person")
+	f.Int64Var(&cfg.MaxPerPerson, "max-per-person", cfg.MaxPerPerson, "`bytes` of all uploads of a person")
 	f.Int64Var(&cfg.MaxStored, "max-stored", cfg.MaxStored, "`bytes` of all uploads together")
 	f.DurationVar(&cfg.FileAge, "file-age", cfg.FileAge, "how long an upload is kept")
 	f.DurationVar(&cfg.HistoryAge, "history", cfg.HistoryAge, "how long a room's messages are kept")
@@ -108,7 +109,7 @@ func (c command) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Secret == nil && !program.IsLocal(ln) {
+	if cfg.Secret == nil && broadcastws.LocalHosts(ln.Addr()) == nil {
 		return errors.Join(ln.Close(), errors.New("others can reach this address: set TERMCHAT_SECRET (openssl rand -hex 32)"))
 	}
 	h, err := server.Start(ctx, ln, cfg)

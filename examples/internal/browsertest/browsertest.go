@@ -101,6 +101,13 @@ func OwnPage(t testing.TB, s *exampletest.Service) {
 	policy := a.Header.Get("Content-Security-Policy")
 	assert.Contains(t, policy, "default-src 'none'")
 	assert.NotContains(t, policy, "unsafe")
+	_, nonce, _ := strings.Cut(policy, "script-src 'nonce-")
+	nonce, _, _ = strings.Cut(nonce, "'")
+	assert.Greater(t, len(nonce), 20)
+	assert.Contains(t, policy, "script-src 'nonce-"+nonce+"'; style-src 'nonce-"+nonce+"';")
+	assert.Contains(t, a.Body, fmt.Sprintf("<script nonce=%q>", nonce))
+	assert.Contains(t, a.Body, fmt.Sprintf("<style nonce=%q>", nonce))
+	assert.NotContains(t, s.Do(http.MethodGet, "/", "").Body, nonce, "two answers have the same nonce")
 	assert.Equal(t, 1, strings.Count(a.Body, "<script"))
 	assert.Equal(t, 1, strings.Count(a.Body, "<style"))
 	for _, markup := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style="} {

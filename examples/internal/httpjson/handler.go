@@ -28,7 +28,10 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if told.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(told.RetryAfter.Seconds())))
 	}
-	Write(w, told.Status, told)
+	Write(w, told.Status, struct {
+		Error string `json:"error"`
+		Field string `json:"field,omitempty"`
+	}{told.Text, told.Field})
 }
 
 // Write answers with v as JSON, which must not be cached. It blocks as long as the connection does.

@@ -6,13 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // answer is what a handler answers to a request.
@@ -49,35 +46,4 @@ func TestOfAnyOtherErrorAClientLearnsNothing(t *testing.T) {
 	w := answer(refuse(os.ErrPermission), "GET", nil)
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.JSONEq(t, `{"error":"internal error"}`, w.Body.String())
-}
-
-func TestABodyThatDoesNotComeIsNotRead(t *testing.T) {
-	h := Handler(func(w http.ResponseWriter, r *http.Request) error {
-		_, err := ReadText(w, r, "a", 10, 10)
-		return err
-	})
-	w := answer(h, "POST", iotest.ErrReader(os.ErrDeadlineExceeded))
-	assert.Equal(t, http.StatusRequestTimeout, w.Code)
-	assert.Equal(t, "close", w.Header().Get("Connection"))
-	assert.Equal(t, http.StatusBadRequest, answer(h, "POST", iotest.ErrReader(io.ErrUnexpectedEOF)).Code)
-	assert.Equal(t, http.StatusRequestEntityTooLarge, answer(h, "POST", strings.NewReader(`{"a":"123"}`)).Code)
-	assert.Equal(t, http.StatusOK, answer(h, "POST", strings.NewReader(`{"a":"12"}`)).Code)
-}
-
-func TestHalfOfASurrogatePairIsRefusedAndAWholeOneIsNot(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"a":"\ud83d\ude42"}`: "🙂", `{"a":"\uD83D\uDE42x"}`: "🙂x", `{"a":"\\ud800"}`: `\ud800`, `{"a":"\\\\ud800"}`: `\\ud800`,
-		`{"a":"\ud7ff\ue000\u0041"}`: "\ud7ff\ue000A", `{"a":"é\n\ufffd"}`: "é\n\ufffd",
-	} {
-		text, err := decodeText([]byte(body), "a")
-		require.NoError(t, err, body)
-		assert.Equal(t, want, text)
-	}
-	for _, body := range []string{
-		`{"a":"\ud800"}`, `{"a":"a\uDBFFb"}`, `{"a":"\udc00"}`, `{"a":"\ud83d\ud83d\ude42"}`, `{"a":"\ude42\ud83d"}`, `{"a":"\\\ud800"}`,
-		`{"a":"\ud83d\u0041"}`, `{"a":"\ud83d\n"}`, `{"a":"\ud83d\\ude42"}`,
-	} {
-		_, err := decodeText([]byte(body), "a")
-		assert.ErrorContains(t, err, "surrogate", body)
-	}
 }

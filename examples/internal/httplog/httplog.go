@@ -12,7 +12,10 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
@@ -33,7 +36,7 @@ func Handler(log *slog.Logger, refused *Counts, next http.Handler) http.Handler 
 			case p != nil:
 				log.Error("request panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if a.status == 0 {
-					httpjson.Write(a, http.StatusInternalServerError, httpjson.Errorf(0, "internal error"))
+					httpjson.Write(a, http.StatusInternalServerError, map[string]string{"error": "internal error"})
 				}
 			case a.status == http.StatusInternalServerError:
 				log.Error("request failed", "err", a.err)
@@ -68,34 +71,23 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // Counts counts refusals, so that a crowd of clients does not fill the log. The zero Counts is
 // ready.
-type Counts struct {
-	mu   sync.Mutex
-	kept map[string]count
-}
+type Counts struct{ kinds sync.Map } // *count by kind
 
 type count struct {
-	n     int       // since then
-	since time.Time // when it was last logged
+	n     atomic.Int64 // since it was last logged; written by all who are refused
+	often rate.Sometimes
 }
 
 // Note counts a refusal. The first of a kind is logged, and then one each ten seconds, with how many
 // there have been.
 func (c *Counts) Note(log *slog.Logger, kind string) {
-	c.mu.Lock()
-	if c.kept == nil {
-		c.kept = make(map[string]count)
-	}
-	now, k := time.Now(), c.kept[kind]
-	k.n++
-	due := now.Sub(k.since) >= 10*time.Second
+	kept, _ := c.kinds.LoadOrStore(kind, &count{often: rate.Sometimes{Interval: 10 * time.Second}})
+	k := kept.(*count)
+	k.n.Add(1)
+	due := false
+	k.often.Do(func() { due = true })
 	if due {
-		c.kept[kind] = count{since: now}
-	} else {
-		c.kept[kind] = k
-	}
-	c.mu.Unlock()
-	if due {
-		log.Info("refused", "why", kind, "count", k.n)
+		log.Info("refused", "why", kind, "count", k.n.Swap(0))
 	}
 }
 

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
@@ -32,11 +32,6 @@ func New(perSecond float64, burst, atATime int) *Limits {
 	})}
 }
 
-var (
-	errTooFast = &httpjson.Error{Status: http.StatusTooManyRequests, RetryAfter: time.Second, Message: "too fast"}
-	errTooMany = &httpjson.Error{Status: http.StatusTooManyRequests, RetryAfter: time.Minute, Message: "too many at the same time"}
-)
-
 // Enter begins something that lasts until leave is called. If that exceeds the limits of the name,
 // it returns an error, and leave is nil.
 func (l *Limits) Enter(name string) (leave func(), err error) {
@@ -49,6 +44,17 @@ func (l *Limits) Enter(name string) (leave func(), err error) {
 		return nil, errTooMany
 	}
 	return func() { one.open.Add(-1) }, nil
+}
+
+var (
+	errTooFast = tooMany(time.Second, "too fast")
+	errTooMany = tooMany(time.Minute, "too many at the same time")
+)
+
+func tooMany(after time.Duration, text string) error {
+	e := httpjson.Errorf(http.StatusTooManyRequests, "%s", text)
+	e.RetryAfter = after
+	return e
 }
 
 // Count counts the connections of each client, as the ConnState of [http.Server], and closes those
@@ -88,32 +94,24 @@ func network(addr string) string {
 	return ip.String()
 }
 
-// Lately holds a value for each name that was used lately: for the last 10 000 at least, and never
-// for more than twice as many.
+// Lately holds a value for each of the 10 000 names that were used last.
 type Lately[T any] struct {
-	make func() T
-
-	mu       sync.Mutex
-	now, old map[string]T
+	make  func() T
+	cache *lru.Cache[string, T]
 }
 
 // NewLately returns a Lately that makes its values with a function.
-func NewLately[T any](make func() T) *Lately[T] { return &Lately[T]{make: make, now: map[string]T{}} }
+func NewLately[T any](make func() T) *Lately[T] {
+	cache, _ := lru.New[string, T](10_000) // fails only for a size below 1
+	return &Lately[T]{make, cache}
+}
 
 // Get returns the value of a name.
 func (l *Lately[T]) Get(name string) T {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	v, ok := l.now[name]
-	if ok {
-		return v
+	v, ok := l.cache.Get(name)
+	for !ok {
+		l.cache.ContainsOrAdd(name, l.make())
+		v, ok = l.cache.Get(name)
 	}
-	if v, ok = l.old[name]; !ok {
-		v = l.make()
-	}
-	if len(l.now) == 10_000 {
-		l.now, l.old = map[string]T{}, l.now
-	}
-	l.now[name] = v
 	return v
 }

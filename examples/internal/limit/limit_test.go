@@ -54,6 +54,6 @@ func TestLatelyHoldsTheLast10000AndForgetsTheRest(t *testing.T) {
 		l.Get(fmt.Sprint(i))
 		require.Equal(t, 2, *l.Get("used"))
 	}
-	assert.LessOrEqual(t, len(l.now)+len(l.old), 20_000)
+	assert.LessOrEqual(t, l.cache.Len(), 10_000)
 	assert.Zero(t, *l.Get("first"))
 }

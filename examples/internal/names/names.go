@@ -35,18 +35,6 @@ func Visible(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { return !isInvisible(r) && !unicode.IsSpace(r) })
 }
 
-// CheckText refuses a text in which there is nothing to see, or a control character other than the
-// end of a line and a tab.
-func CheckText(field, text string) error {
-	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-		return httpjson.Bad(field, "%s has a control character", field)
-	}
-	if !Visible(text) {
-		return httpjson.Bad(field, "%s shows nothing", field)
-	}
-	return nil
-}
-
 // isInvisible reports whether a character, other than a space, shows nothing by itself.
 func isInvisible(r rune) bool {
 	if r == '\u2800' || r == '\U0001d159' { // symbols without ink

@@ -149,9 +149,3 @@ func (s *Server) Listen() (ln net.Listener, url string, err error) {
 	}
 	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}}), "https://" + addr, nil
 }
-
-// IsLocal reports whether only programs on this machine can reach a listener.
-func IsLocal(ln net.Listener) bool {
-	addr, ok := ln.Addr().(*net.TCPAddr)
-	return ok && addr.IP.IsLoopback()
-}

@@ -74,33 +74,6 @@ func (s *shelf) put(n *note) {
 	}
 }
 
-// rooms knows when chats were last used.
-type rooms struct {
-	mu   sync.Mutex
-	used map[string]time.Time
-}
-
-// use notes that a chat is used. At most max are noted: others have been forgotten by the broker.
-func (r *rooms) use(chat string, max int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.used[chat] = time.Now()
-	if len(r.used) > max {
-		r.popLocked()
-	}
-}
-
-// popLocked removes and returns the chat that was not used for the longest time, or "".
-func (r *rooms) popLocked() (oldest string) {
-	for chat, used := range r.used {
-		if oldest == "" || used.Before(r.used[oldest]) {
-			oldest = chat
-		}
-	}
-	delete(r.used, oldest)
-	return oldest
-}
-
 // makingRoom calls create, which may make a chat. If there are too many, it forgets those that
 // nobody watches, the longest unused first.
 func (s *Server) makingRoom(ctx context.Context, chat string, create func() error) error {
@@ -109,17 +82,15 @@ func (s *Server) makingRoom(ctx context.Context, chat string, create func() erro
 		if !errors.Is(err, broadcast.ErrLimit) {
 			break
 		}
-		s.rooms.mu.Lock()
-		old := s.rooms.popLocked()
-		s.rooms.mu.Unlock()
-		if old != "" && s.broker.Forget(ctx, old) == broadcast.ErrInUse {
-			s.rooms.use(old, 2*s.cfg.MaxChats)
+		old, _, ok := s.used.RemoveOldest()
+		if ok && s.broker.Forget(ctx, old) == broadcast.ErrInUse {
+			s.used.Add(old, struct{}{})
 			continue
 		}
 		err = create()
 	}
 	if err == nil {
-		s.rooms.use(chat, 2*s.cfg.MaxChats)
+		s.used.Add(chat, struct{}{})
 	}
 	return err
 }

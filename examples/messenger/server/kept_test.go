@@ -75,12 +75,3 @@ func TestANewChatIsRefusedWithRetryAfterWhenAllAreWatched(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 	s.mustSay("bob", "two", "hello")
 }
-
-func TestRoomsForgetThoseThatHaveGoneByThemselves(t *testing.T) {
-	r := rooms{used: make(map[string]time.Time)}
-	for i := range 100 {
-		r.use(fmt.Sprint(i), 10)
-	}
-	assert.Len(t, r.used, 10)
-	assert.Contains(t, r.used, "99")
-}

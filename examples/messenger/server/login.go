@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
@@ -21,10 +22,29 @@ func (s *Server) newToken(name string) (string, error) {
 
 // who returns who makes a request.
 func (s *Server) who(r *http.Request) (name string, err error) {
-	if name, err = s.key.Verify(token.Of(r, appName)); err != nil {
+	if name, err = s.key.Verify(tokenOf(r)); err != nil {
 		err = httpjson.Errorf(http.StatusUnauthorized, "log in first")
 	}
 	return name, err
+}
+
+// tokenOf returns the token that comes with a request: as "Authorization: Bearer TOKEN", as the
+// subprotocol "bearer.TOKEN" of a WebSocket, of which a page can set no header, or as a cookie. What
+// the client sends by itself wins over the cookie, which the browser adds, so that each tab can be
+// somebody else.
+func tokenOf(r *http.Request) string {
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return token
+	}
+	for offer := range strings.SplitSeq(r.Header.Get("Sec-WebSocket-Protocol"), ",") {
+		if token, ok := strings.CutPrefix(strings.TrimSpace(offer), "bearer."); ok {
+			return token
+		}
+	}
+	if c, err := r.Cookie(appName); err == nil {
+		return c.Value
+	}
+	return ""
 }
 
 // allowed returns who makes a request, and about which chat. Everybody who has logged in may post to
@@ -75,7 +95,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	if open {
 		field = "name"
 	}
-	given, err := httpjson.ReadText(w, r, field, maxBody, maxText)
+	given, err := readText(w, r, field)
 	if err == nil && open {
 		given, err = s.newToken(given)
 	}

@@ -1,8 +1,11 @@
 package server
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -67,13 +70,17 @@ func TestWithASecretOnlyThoseComeInWhoHaveAToken(t *testing.T) {
 func TestStrangersNeitherPostNorWatchNorSeeStats(t *testing.T) {
 	s := start(t, closed)
 	other := start(t, func(c *Config) { c.Secret = []byte(strings.Repeat("another secret ", 4)) })
+	claimed := func(claims string) string { // with the signature of ann
+		parts := strings.Split(s.token("ann"), ".")
+		return parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "." + parts[2]
+	}
 	for name, token := range map[string]string{
 		"none":                 "",
 		"of another secret":    other.token("ann"),
 		"that is too old":      s.key.Sign("ann", time.Now().Add(-time.Second)),
 		"without a signature":  strings.TrimRight(s.token("ann"), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
-		"with another name":    "Ym9i" + s.token("ann")[4:],
-		"with a longer life":   strings.Replace(s.token("ann"), ".1", ".2", 1),
+		"with another name":    claimed(fmt.Sprintf(`{"sub":"bob","exp":%d}`, time.Now().Add(time.Hour).Unix())),
+		"with a longer life":   claimed(`{"sub":"ann","exp":9999999999}`),
 		"that is no token":     "ann",
 		"that is only a dot":   ".",
 		"with one dot too few": strings.Replace(s.token("ann"), ".", "", 1),
@@ -160,5 +167,20 @@ func TestAConfigurationThatLetsStrangersInIsRefused(t *testing.T) {
 		change(&cfg)
 		_, err := New(cfg)
 		require.ErrorContains(t, err, says)
+	}
+}
+
+func TestWhatTheClientSendsByItselfWinsOverTheCookie(t *testing.T) {
+	for want, headers := range map[string]map[string]string{
+		"":       {"Authorization": "Basic x"},
+		"cookie": {"Cookie": "messenger=cookie", "Sec-WebSocket-Protocol": "chat"},
+		"offer":  {"Cookie": "messenger=cookie", "Sec-WebSocket-Protocol": "chat, bearer.offer"},
+		"bearer": {"Cookie": "messenger=cookie", "Sec-WebSocket-Protocol": "bearer.offer", "Authorization": "Bearer bearer"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		for name, value := range headers {
+			r.Header.Set(name, value)
+		}
+		assert.Equal(t, want, tokenOf(r))
 	}
 }

@@ -1,19 +1,15 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
-	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
-
-// Limits in bytes. The longest text fits into a body, however it is escaped.
-const maxText, maxBody = 4096, 64 << 10
 
 // post answers POST /chats/{chat}/messages {"text":"…"} with 202 if the message was accepted. With
 // an Idempotency-Key it is accepted once, however often a client sends it.
@@ -27,8 +23,8 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	text, err := httpjson.ReadText(w, r, "text", maxBody, maxText)
-	if err = cmp.Or(err, names.CheckText("text", text)); err != nil {
+	text, err := readText(w, r, "text")
+	if err != nil {
 		return err
 	}
 	err = s.once(by, r.Header.Get("Idempotency-Key"), func() error {
@@ -58,13 +54,10 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	return err
 }
 
-// An attempt holds whether a post has succeeded; it is empty while the post is in progress.
-type attempt chan bool
-
-func newAttempt() attempt {
-	a := make(attempt, 1)
-	a <- false
-	return a
+// An attempt is a post with a key.
+type attempt struct {
+	inProgress sync.Mutex // guards the other; nobody waits for it
+	succeeded  bool
 }
 
 // once calls do, unless that has succeeded before for that user and key. An empty key means no key.
@@ -76,15 +69,13 @@ func (s *Server) once(by, key string, do func() error) (err error) {
 		return httpjson.Errorf(http.StatusBadRequest, "Idempotency-Key has more than 64 bytes")
 	}
 	a := s.sent.Get(by + "\n" + key)
-	select {
-	case succeeded := <-a:
-		defer func() { a <- succeeded }() // also if do panics
-		if !succeeded {
-			err = do()
-			succeeded = err == nil
-		}
-		return err
-	default:
+	if !a.inProgress.TryLock() {
 		return httpjson.Errorf(http.StatusConflict, "the same post is in progress")
 	}
+	defer a.inProgress.Unlock()
+	if !a.succeeded {
+		err = do()
+		a.succeeded = err == nil
+	}
+	return err
 }

@@ -36,9 +36,9 @@ func TestAnAcceptedMessageIsStampedByTheServerAndReachesTheChat(t *testing.T) {
 func TestWhatIsNoMessageIsAnswered400NamingTheField(t *testing.T) {
 	s := start(t, nil)
 	for field, bodies := range map[string][]string{
-		"": {``, `null`, `7`, `[]`, `{"text":"a"`, `{"text":"a"}{}`, `{"text":"a"} x`, "{\"text\":\"\xff\"}"},
+		"": {``, `null`, `7`, `[]`, `{"text":"a"`, `{"text":"a"}{}`, `{"text":"a"} x`},
 		"text": {
-			`{}`, `{"text":7}`, `{"text":null}`, `{"text":""}`, `{"text":" \n\t"}`, `{"text":"a","text":"b"}`, `{"text":"a\u0000"}`, `{"text":"\u001b[2J"}`,
+			`{}`, `{"text":7}`, `{"text":null}`, `{"text":""}`, `{"text":" \n\t"}`, `{"text":"a","text":"b"}`, "{\"text\":\"\xff\"}", `{"text":"a\u0000"}`, `{"text":"\u001b[2J"}`,
 			`{"text":"a\ud800b"}`, `{"text":"\udc00"}`, `{"text":"\ud83d\ud83d\ude42"}`, `{"text":"\ud83d"}`,
 			// What looks empty is empty.
 			`{"text":"\u034f"}`, `{"text":"\u200b\u2060"}`, `{"text":"\u3164 \u2800"}`, `{"text":"\u115f\u1160\uffa0"}`, `{"text":"\ufe0f"}`,

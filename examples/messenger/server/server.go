@@ -5,30 +5,22 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	_ "embed"
 	"errors"
 	"net"
 	"net/http"
-	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/drain"
-	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
-	"github.com/fbd86cad/broadcast/examples/internal/page"
-	"github.com/fbd86cad/broadcast/examples/internal/presence"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
-
-// pageHTML is the whole client: markup, style and script in one file, which loads nothing else.
-//
-//go:embed page.html
-var pageHTML string
 
 // A Server is the messenger: an [http.Handler] around one broker. [Server.Serve] runs it on a
 // listener and ends it in order. All methods are safe for concurrent use.
@@ -44,10 +36,10 @@ type Server struct {
 	operators []string // as they log in
 
 	shelf   shelf
-	rooms   rooms
-	clients *limit.Limits          // by address
-	posters *limit.Limits          // by name
-	sent    *limit.Lately[attempt] // by name and key
+	used    *lru.Cache[string, struct{}] // the chats, by when they were last used
+	clients *limit.Limits                // by address
+	posters *limit.Limits                // by name
+	sent    *limit.Lately[*attempt]      // by name and key
 	refused httplog.Counts
 }
 
@@ -60,15 +52,14 @@ func New(cfg Config) (*Server, error) {
 		cfg:     cfg,
 		key:     cfg.Secret,
 		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
-		rooms:   rooms{used: make(map[string]time.Time)},
 		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
 		posters: limit.New(cfg.PostRate, cfg.Burst, cfg.Burst),
-		sent:    limit.NewLately(newAttempt),
+		sent:    limit.NewLately(func() *attempt { return new(attempt) }),
 	}
 	if cfg.Secret == nil {
 		s.key = []byte(rand.Text())
 		if cfg.Hosts == nil {
-			s.cfg.Hosts = hosts.Local(&net.TCPAddr{IP: net.IPv6loopback})
+			s.cfg.Hosts = broadcastws.LocalHosts(&net.TCPAddr{IP: net.IPv6loopback})
 		}
 	}
 	for _, name := range cfg.Operators {
@@ -79,6 +70,9 @@ func New(cfg Config) (*Server, error) {
 		s.operators = append(s.operators, name)
 	}
 	var err error
+	if s.used, err = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)); err != nil {
+		return nil, err
+	}
 	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
 		broadcast.WithBuffer(cfg.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
@@ -91,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.sockets, err = broadcastws.New(s.broker, broadcastws.Options[*note]{
-		Admit: s.admit, Encode: encode, Event: presence.AppendEvent, Replay: replay,
+		Admit: s.admit, Encode: encode, Event: broadcastws.AppendEventWithDevices, Replay: replay,
 		Subprotocols: []string{appName},
 		Ping:         cfg.Ping, WriteTimeout: cfg.WriteTimeout, Logger: cfg.Log,
 	})
@@ -99,14 +93,14 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.broker.Close())
 	}
 	s.Handler = httplog.Handler(cfg.Log, &s.refused,
-		hosts.Only(s.cfg.Hosts, http.NewCrossOriginProtection().Handler(s.routes())))
+		broadcastws.OnlyHosts(s.cfg.Hosts, http.NewCrossOriginProtection().Handler(s.routes())))
 	return s, nil
 }
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handler := range map[string]httpjson.Handler{
-		"GET /{$}":                    page.Handler(pageHTML),
+		"GET /{$}":                    s.page,
 		"GET /login":                  s.whoAmI,
 		"POST /login":                 s.login,
 		"POST /logout":                s.logout,

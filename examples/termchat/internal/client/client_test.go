@@ -26,7 +26,6 @@ import (
 
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
-	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -220,7 +219,7 @@ func TestAConnectionThatEndsWithoutAWordIsLostHoweverItEnds(t *testing.T) {
 func TestWhatAServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
 	c := of(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
-		_ = json.NewEncoder(w).Encode(httpjson.Error{Message: "not\x1byours"})
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": "not\x1byours"})
 	})
 	assert.EqualError(t, next(t, c, is(Closed)).Err, "not␛yours")
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/fbd86cad/broadcast/broadcastws"
-	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -92,14 +91,14 @@ func refused(res *http.Response, err error) error {
 // text.
 func statusError(res *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10)) // whatever can be read
-	var said httpjson.Error
+	var said struct{ Error string }
 	if json.Unmarshal(body, &said) != nil && strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
-		said.Message = strings.TrimSpace(string(body))
+		said.Error = strings.TrimSpace(string(body))
 	}
-	if said.Message == "" {
-		said.Message = "the server answers " + res.Status
+	if said.Error == "" {
+		said.Error = "the server answers " + res.Status
 	}
-	return errors.New(wire.Line(said.Message))
+	return errors.New(wire.Line(said.Error))
 }
 
 // next returns the next frame that is not the answer to a post. It blocks until there is one, the

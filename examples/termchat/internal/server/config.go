@@ -25,15 +25,15 @@ type Config struct {
 	CleanPeriod time.Duration // how much later than said a room is forgotten, at most
 
 	// Files. A file past its age is removed at the next transfer, or when the next server starts.
-	FileAge      time.Duration
-	MaxUpload    int64         // bytes of one file
-	MaxOfPerson  int64         // bytes of all files that one person has uploaded to this server
-	MaxStored    int64         // bytes of all files together
-	MaxFiles     int           // files in all
-	MaxTransfers int           // uploads and downloads at the same time
-	MaxOfAddress int           // of these, from one address
-	BodyIdle     time.Duration // a transfer that makes no progress for so long is aborted
-	MinRate      int64         // bytes a second; an upload is aborted if it takes longer than that and BodyIdle
+	FileAge       time.Duration
+	MaxUpload     int64         // bytes of one file
+	MaxPerPerson  int64         // bytes of all files that one person has uploaded to this server
+	MaxStored     int64         // bytes of all files together
+	MaxFiles      int           // files in all
+	MaxTransfers  int           // uploads and downloads at the same time
+	MaxPerAddress int           // of these, from one address
+	BodyIdle      time.Duration // a transfer that makes no progress for so long is aborted
+	MinRate       int64         // bytes a second; an upload is aborted if it takes longer than that and BodyIdle
 
 	// The transport.
 	HeaderTimeout time.Duration // for the header of a request
@@ -65,11 +65,11 @@ func DefaultConfig() Config {
 		CleanPeriod:   time.Second,
 		FileAge:       24 * time.Hour,
 		MaxUpload:     4 << 30,
-		MaxOfPerson:   8 << 30,
+		MaxPerPerson:  8 << 30,
 		MaxStored:     16 << 30,
 		MaxFiles:      10_000,
 		MaxTransfers:  64,
-		MaxOfAddress:  8,
+		MaxPerAddress: 8,
 		BodyIdle:      30 * time.Second,
 		MinRate:       64 << 10,
 		HeaderTimeout: 5 * time.Second,

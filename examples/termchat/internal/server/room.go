@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
@@ -28,7 +29,7 @@ func (s *server) identity(r *http.Request, room, name string) (string, error) {
 	if s.cfg.Secret == nil {
 		return name, nil
 	}
-	who, err := token.Key(s.cfg.Secret).Verify(token.Of(r, ""))
+	who, err := token.Key(s.cfg.Secret).Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	switch {
 	case err != nil:
 		return "", httpjson.Errorf(http.StatusUnauthorized, "a valid token is required")

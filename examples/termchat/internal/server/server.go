@@ -17,11 +17,9 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/drain"
-	"github.com/fbd86cad/broadcast/examples/internal/hosts"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
-	"github.com/fbd86cad/broadcast/examples/internal/presence"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -102,7 +100,7 @@ func newServer(cfg Config) (*server, error) {
 	}
 	s := &server{
 		cfg:     cfg,
-		clients: limit.New(100, 100, cfg.MaxOfAddress),
+		clients: limit.New(100, 100, cfg.MaxPerAddress),
 		slots:   make(chan struct{}, max(1, cfg.MaxTransfers)),
 	}
 	var err error
@@ -113,7 +111,7 @@ func newServer(cfg Config) (*server, error) {
 		return nil, errors.Join(err, s.store.close())
 	}
 	s.sockets, err = broadcastws.New(s.broker, broadcastws.Options[wire.Message]{
-		Admit: s.admit, Event: presence.AppendEvent, Receive: s.receive, Replay: cfg.Replay,
+		Admit: s.admit, Event: broadcastws.AppendEventWithDevices, Receive: s.receive, Replay: cfg.Replay,
 		Ping: cfg.PingInterval, WriteTimeout: cfg.WriteTimeout, CloseTimeout: cfg.CloseTimeout,
 		MaxFrame: wire.MaxFrame, SendBuffer: cfg.SendBuffer, Logger: cfg.Log,
 	})
@@ -138,7 +136,7 @@ func (s *server) handler(addr net.Addr) http.Handler {
 	mux.Handle("GET /healthz", httpjson.Handler(drain.Healthy))
 	mux.Handle("GET /readyz", httpjson.Handler(s.ready.Answer))
 	h := http.NewCrossOriginProtection().Handler(mux)
-	return httplog.Handler(s.cfg.Log, &s.refused, hosts.Only(hosts.Local(addr), h))
+	return httplog.Handler(s.cfg.Log, &s.refused, broadcastws.OnlyHosts(broadcastws.LocalHosts(addr), h))
 }
 
 // serve answers requests on ln until stopping ends. Then it drains, until cutting ends or the

@@ -170,8 +170,8 @@ func (s *store) roomForLocked(person string, size int64) error {
 	switch {
 	case size > s.cfg.MaxStored-s.stored:
 		return errFull
-	case size > s.cfg.MaxOfPerson-s.people[person]:
-		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the limit is %d bytes per person", s.cfg.MaxOfPerson)
+	case size > s.cfg.MaxPerPerson-s.people[person]:
+		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the limit is %d bytes per person", s.cfg.MaxPerPerson)
 	}
 	return nil
 }

@@ -215,7 +215,7 @@ func TestAnnouncedBytesTakeNoRoom(t *testing.T) {
 }
 
 func TestAPersonHasAQuotaThatOthersDoNotUse(t *testing.T) {
-	s := start(t, func(c *Config) { c.MaxOfPerson = 10 })
+	s := start(t, func(c *Config) { c.MaxPerPerson = 10 })
 	require.Equal(t, http.StatusCreated, s.post(whole("a", "12345678")).Status)
 	a := s.post(whole("b", "123"))
 	assert.Equal(t, http.StatusRequestEntityTooLarge, a.Status)
@@ -226,7 +226,7 @@ func TestAPersonHasAQuotaThatOthersDoNotUse(t *testing.T) {
 }
 
 func TestAFileGoesWhenItsAgeIsOver(t *testing.T) {
-	s := start(t, func(c *Config) { c.FileAge, c.MaxFiles, c.MaxOfPerson = 100*time.Millisecond, 1, 4 })
+	s := start(t, func(c *Config) { c.FileAge, c.MaxFiles, c.MaxPerPerson = 100*time.Millisecond, 1, 4 })
 	require.Equal(t, http.StatusCreated, s.post(whole("a", "abc")).Status)
 	id := s.id()
 	exampletest.Soon(t, "it is gone", func() bool { return s.get(id).Status == http.StatusNotFound })
@@ -235,7 +235,7 @@ func TestAFileGoesWhenItsAgeIsOver(t *testing.T) {
 }
 
 func TestAnAddressHasSoManyTransfersAtATime(t *testing.T) {
-	s := start(t, func(c *Config) { c.MaxOfAddress, c.BodyIdle = 2, within })
+	s := start(t, func(c *Config) { c.MaxPerAddress, c.BodyIdle = 2, within })
 	for range 2 {
 		finish, answered := s.slowUpload(big)
 		defer func() { finish(); <-answered }()
