@@ -48,5 +48,5 @@
 //
 // Call, in this order, [broadcast.Broker.Shutdown], which refuses new messages and lets each stream
 // end when it has delivered the accepted ones; [Server.Drain], which waits for that; and
-// [http.Server.Shutdown], which waits for every stream and so must come last.
+// [http.Server.Shutdown], which waits for every stream and so must come last. [ServeUntil] does.
 package broadcastsse

@@ -43,5 +43,5 @@
 //
 // Call, in this order, [broadcast.Broker.Shutdown], which refuses new messages and lets each socket
 // close when it has delivered the accepted ones; [Server.Drain], which waits for that; and
-// [http.Server.Shutdown], which does not know of WebSockets.
+// [http.Server.Shutdown], which does not know of WebSockets. [ServeUntil] does.
 package broadcastws

@@ -1,8 +1,10 @@
 package broadcastws
 
 import (
+	"context"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/fbd86cad/broadcast/internal/stream"
 )
@@ -141,4 +143,18 @@ func LocalHosts(addr net.Addr) []string { return stream.LocalHosts(addr) }
 // any name will do.
 func OnlyHosts(hosts []string, next http.Handler) http.Handler {
 	return stream.OnlyHosts(hosts, next)
+}
+
+// ServeUntil runs an HTTP server on ln until ctx ends, or the listener fails. Then it calls the
+// shutdown functions in order, with a context that ends after timeout; usually these are the
+// Shutdown of the broker and the Drain of each [Server]. The listener stays open meanwhile, so that
+// new clients get an answer. Then it ends the rest: each request that has begun gets its answer, and
+// what has not ended with the context is cut. ServeUntil returns when the server has ended, with the
+// errors of the listener, of the functions, and of a context that ended too early. It closes ln. The
+// server must not be used again.
+func ServeUntil(
+	ctx context.Context, server *http.Server, ln net.Listener, timeout time.Duration,
+	shutdown ...func(context.Context) error,
+) error {
+	return stream.ServeUntil(ctx, server, ln, timeout, shutdown...)
 }
