@@ -87,18 +87,9 @@ func serve(ctx context.Context, ln net.Listener) error {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-	}
 
 	// The end: refuse posts and deliver what was accepted; close the sockets; close the rest.
-	ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return errors.Join(err,
-		broker.Shutdown(ending), sockets.Drain(ending), server.Shutdown(ending))
+	return broadcastws.ServeUntil(ctx, server, ln, 10*time.Second, broker.Shutdown, sockets.Drain)
 }
 
 // post publishes the message in the body of a request.

@@ -6,7 +6,6 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -15,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -68,26 +68,14 @@ func serve(ctx context.Context, ln net.Listener) error {
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	measured := make(chan struct{})
 	measuring, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(measured)
-		measure(measuring, broker, &values)
-	}()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-	}
-	stop()
-	<-measured
+	var measured sync.WaitGroup
+	measured.Go(func() { measure(measuring, broker, &values) })
+	defer measured.Wait()
+	defer stop()
 
 	// The end: deliver what was accepted; wait until the streams have ended; end the rest.
-	ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return errors.Join(err,
-		broker.Shutdown(ending), streams.Drain(ending), server.Shutdown(ending))
+	return broadcastsse.ServeUntil(ctx, server, ln, 10*time.Second, broker.Shutdown, streams.Drain)
 }
 
 // newStreams returns the server of the streams. When a stream begins, and whenever it has lost
@@ -128,7 +116,7 @@ func measure(ctx context.Context, broker *broadcast.Broker[update], values *tabl
 			values.set(id, now[id])
 		}
 		if changes := values.takeChanges(); len(changes.Values) > 0 {
-			_ = broker.Publish(ctx, "values", changes) // cannot fail before ctx ends
+			_ = broker.Publish(ctx, "values", changes) // fails only at the end
 		}
 	}
 }

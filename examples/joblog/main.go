@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -90,19 +89,10 @@ func serve(ctx context.Context, ln net.Listener, command []string) error {
 		Handler:           broadcastsse.OnlyHosts(broadcastsse.LocalHosts(ln.Addr()), http.NewCrossOriginProtection().Handler(mux)),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-	}
 
 	// The end: end the jobs, and with them their logs; deliver what they wrote; end the rest.
-	jobs.stop()
-	ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return errors.Join(err,
-		broker.Shutdown(ending), logs.Drain(ending), server.Shutdown(ending))
+	return broadcastsse.ServeUntil(ctx, server, ln, 10*time.Second,
+		jobs.stop, broker.Shutdown, logs.Drain)
 }
 
 var errUnknown error = &broadcastsse.Refusal{Status: http.StatusNotFound, Text: "no such job"}

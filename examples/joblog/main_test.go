@@ -216,6 +216,24 @@ func TestAPageComesBackWhenTheNetworkDoes(t *testing.T) {
 	}
 }
 
+func TestAPageSaysThatItsLogIsNoLongerKept(t *testing.T) {
+	tab := browsertest.Tab(t, browsertest.Start(t))
+	s := start(t, "echo one; exec sleep 1000")
+	browsertest.Hurry(t, tab)
+	proxy := exampletest.NewProxy(t)
+	proxy.To(strings.TrimPrefix(s.url, "http://"))
+	tab.Do(chromedp.Navigate("http://" + proxy.Addr + "/#" + s.run()))
+	tab.Sees("#state", "Running")
+	tab.Sees("pre", "one")
+	proxy.To(strings.TrimPrefix(start(t, "echo two").url, "http://")) // as after a restart
+	proxy.Cut()
+	tab.Sees("#state", "no longer kept")
+	tab.Sees("pre", "one")
+	tab.Do(chromedp.Click(chromedp.CSS("button")))
+	tab.Sees("#state", "Done")
+	tab.Sees("pre", "two")
+}
+
 // Eight tabs of one browser, which opens six connections to a host at most.
 func TestTabsThatAreHiddenKeepNoConnection(t *testing.T) {
 	b := browsertest.Start(t)

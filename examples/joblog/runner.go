@@ -44,11 +44,12 @@ func (r *runner) start(w http.ResponseWriter, _ *http.Request) {
 }
 
 // stop refuses new jobs and waits for the running ones. ctx must have ended: that ends them.
-func (r *runner) stop() {
+func (r *runner) stop(context.Context) error {
 	r.mu.Lock()
 	r.stopped = true
 	r.mu.Unlock()
 	r.running.Wait()
+	return nil
 }
 
 // run runs a job and ends its log with the result: nil, or the error.

@@ -97,6 +97,8 @@ func (c command) serve(ctx context.Context, args []string) error {
 	f.Int64Var(&cfg.MaxPerPerson, "max-per-person", cfg.MaxPerPerson, "`bytes` of all uploads of a person")
 	f.Int64Var(&cfg.MaxStored, "max-stored", cfg.MaxStored, "`bytes` of all uploads together")
 	f.DurationVar(&cfg.FileAge, "file-age", cfg.FileAge, "how long an upload is kept")
+	f.IntVar(&cfg.HistoryBytes, "history-bytes", cfg.HistoryBytes, "`bytes` of the messages kept of all rooms")
+	f.IntVar(&cfg.MaxRooms, "max-rooms", cfg.MaxRooms, "`rooms` in all, which share these bytes")
 	f.DurationVar(&cfg.HistoryAge, "history", cfg.HistoryAge, "how long a room's messages are kept")
 	if code, ok := p.Parse(args); !ok {
 		if code == exitOK {

@@ -49,10 +49,12 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	case errors.Is(err, broadcast.ErrLimit):
 		return httpjson.Later(time.Minute, "there are too many chats, and all are watched")
 	case errors.Is(err, broadcast.ErrClosed):
-		return httpjson.Later(5*time.Second, "the server is shutting down")
+		return errStopping
 	}
 	return err
 }
+
+var errStopping = httpjson.Later(5*time.Second, "the server is shutting down")
 
 // An attempt is a post with a key.
 type attempt struct {

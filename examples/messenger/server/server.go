@@ -14,7 +14,6 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastws"
-	"github.com/fbd86cad/broadcast/examples/internal/drain"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
@@ -31,7 +30,6 @@ type Server struct {
 	key     token.Key // the Secret, or one that nobody knows
 	broker  *broadcast.Broker[*note]
 	sockets *broadcastws.Server[*note]
-	ready   drain.Ready
 
 	operators []string // as they log in
 
@@ -106,17 +104,26 @@ func (s *Server) routes() http.Handler {
 		"POST /logout":                s.logout,
 		"POST /chats/{chat}/messages": s.post,
 		"GET /stats":                  s.stats,
-		"GET /healthz":                drain.Healthy, // the process is alive
-		"GET /readyz":                 s.ready.Answer,
+		"GET /readyz":                 s.ready,
 	} {
 		mux.Handle(pattern, handler)
 	}
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
 	if len(s.operators) > 0 {
 		page := broadcastdebug.Handler(s.broker, s.sockets)
 		mux.Handle("GET /debug/broadcast", s.forOperators(page))
 	}
 	return mux
+}
+
+// ready answers GET /readyz with 503 once the shutdown has begun.
+func (s *Server) ready(_ http.ResponseWriter, r *http.Request) error {
+	_, _, err := s.broker.Last(r.Context(), "any chat")
+	if errors.Is(err, broadcast.ErrClosed) {
+		return errStopping
+	}
+	return err
 }
 
 // stats answers GET /stats, for those who have logged in, with the counts of the broker.
@@ -143,8 +150,5 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			s.clients.Count(conn, state, func() { s.refused.Note(s.cfg.Log, "too many connections") })
 		}
 	}
-	return drain.Serve(ctx, server, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
-		s.ready.End()
-		return errors.Join(s.broker.Shutdown(ctx), s.sockets.Drain(ctx))
-	})
+	return broadcastws.ServeUntil(ctx, server, ln, s.cfg.DrainTimeout, s.broker.Shutdown, s.sockets.Drain)
 }

@@ -270,7 +270,6 @@ func TestDuringTheEndNewClientsAreAnswered503(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, s.Do(http.MethodGet, "/readyz", "").Status)
 	require.Equal(t, http.StatusOK, s.Do(http.MethodGet, "/healthz", "").Status)
-	s.ready.End()
 	require.NoError(t, s.broker.Shutdown(t.Context()))
 	require.NoError(t, s.sockets.Drain(t.Context()))
 	for path, status := range map[string]int{"/readyz": 503, "/healthz": 200} {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 // Config has all settings of a server. Begin with [DefaultConfig].
@@ -14,15 +15,16 @@ type Config struct {
 	Secret []byte // signs the tokens of users; nil: everybody is trusted
 
 	// Rooms.
-	Buffer      int           // messages that somebody may be behind before they are cut off
-	History     int           // messages of a room that are kept for those who come, and come back
-	HistoryAge  time.Duration // how old they may get; an empty room is forgotten with the last of them
-	Replay      int           // messages that somebody gets who comes for the first time
-	RoomIdle    time.Duration // how long an empty room without history is remembered
-	LeaveGrace  time.Duration // somebody who comes back within it has not left
-	MaxRooms    int           // in all
-	MaxMembers  int           // of one room
-	CleanPeriod time.Duration // how much later than said a room is forgotten, at most
+	Buffer       int           // messages that somebody may be behind before they are cut off
+	History      int           // messages of a room that are kept for those who come, and come back
+	HistoryBytes int           // of the texts kept of all rooms together, each as long as it may be
+	HistoryAge   time.Duration // how old they may get; an empty room is forgotten with the last of them
+	Replay       int           // messages that somebody gets who comes for the first time
+	RoomIdle     time.Duration // how long an empty room without history is remembered
+	LeaveGrace   time.Duration // somebody who comes back within it has not left
+	MaxRooms     int           // in all
+	MaxMembers   int           // of one room
+	CleanPeriod  time.Duration // how much later than said a room is forgotten, at most
 
 	// Files. A file past its age is removed at the next transfer, or when the next server starts.
 	FileAge       time.Duration
@@ -56,11 +58,12 @@ func DefaultConfig() Config {
 		Dir:           "uploads",
 		Buffer:        256,
 		History:       1000,
+		HistoryBytes:  256 << 20,
 		HistoryAge:    30 * time.Minute,
 		Replay:        100,
 		RoomIdle:      10 * time.Second,
 		LeaveGrace:    5 * time.Second,
-		MaxRooms:      1000,
+		MaxRooms:      100,
 		MaxMembers:    1000,
 		CleanPeriod:   time.Second,
 		FileAge:       24 * time.Hour,
@@ -84,10 +87,11 @@ func DefaultConfig() Config {
 
 // brokerOptions returns the settings that are options of the library.
 func (c Config) brokerOptions() []broadcast.Option {
+	history := min(c.History, c.HistoryBytes/max(1, c.MaxRooms)/wire.MaxText)
 	return []broadcast.Option{
 		broadcast.WithBuffer(c.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect),
-		broadcast.WithHistory(c.History, c.HistoryAge),
+		broadcast.WithHistory(history, c.HistoryAge),
 		broadcast.WithChatIdle(c.RoomIdle),
 		broadcast.WithLeaveGrace(c.LeaveGrace),
 		broadcast.WithCleanInterval(c.CleanPeriod),

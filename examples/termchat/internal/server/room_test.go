@@ -165,3 +165,14 @@ func TestTheReplacedOneIsClosedWith4001(t *testing.T) {
 	assert.Equal(t, wire.StatusReplaced, closing.Code)
 	assert.Contains(t, closing.Reason, "replaced")
 }
+
+func TestTheBytesOfAllHistoriesAreBounded(t *testing.T) {
+	s := start(t, func(c *Config) { c.History, c.MaxRooms, c.HistoryBytes = 1000, 10, 10*3*wire.MaxText })
+	ann, _ := s.enter("general", "ann")
+	for i := range 5 {
+		ann.send(fmt.Sprint(i))
+		ann.message()
+	}
+	bob, _ := s.enter("general", "bob")
+	assert.Equal(t, "2", bob.message().Text, "the room keeps more than its share")
+}

@@ -12,11 +12,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
-	"github.com/fbd86cad/broadcast/examples/internal/drain"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
@@ -88,7 +88,7 @@ type server struct {
 	clients *limit.Limits // transfers of an address
 	refused httplog.Counts
 
-	ready   drain.Ready
+	ended   atomic.Bool     // set when stopping begins, read by each request
 	slots   chan struct{}   // holds an element for each transfer; stopping fills it
 	giveUp  context.Context // ends when transfers have to
 	abandon context.CancelFunc
@@ -133,8 +133,8 @@ func (s *server) handler(addr net.Addr) http.Handler {
 	mux.Handle("GET /rooms/{room}/socket", s.sockets)
 	mux.Handle("POST /rooms/{room}/files", lingering(httpjson.Handler(s.upload)))
 	mux.Handle("GET /rooms/{room}/files/{id}", httpjson.Handler(s.download))
-	mux.Handle("GET /healthz", httpjson.Handler(drain.Healthy))
-	mux.Handle("GET /readyz", httpjson.Handler(s.ready.Answer))
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("GET /readyz", httpjson.Handler(s.answerReady))
 	h := http.NewCrossOriginProtection().Handler(mux)
 	return httplog.Handler(s.cfg.Log, &s.refused, broadcastws.OnlyHosts(broadcastws.LocalHosts(addr), h))
 }
@@ -150,18 +150,26 @@ func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          httplog.ErrorLog(s.cfg.Log),
 	}
-	return drain.Serve(stopping, httpServer, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
+	return broadcastws.ServeUntil(stopping, httpServer, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(cutting, cancel)()
-		s.ready.End()
+		s.ended.Store(true)
 		s.endTransfers(ctx) // before the broker: a file that is whole is still announced
 		return errors.Join(s.broker.Shutdown(ctx), s.sockets.Drain(ctx))
 	})
 }
 
+// answerReady answers GET /readyz: a load balancer sends no more clients once stopping begins.
+func (s *server) answerReady(http.ResponseWriter, *http.Request) error {
+	if s.stopping() {
+		return errStopping
+	}
+	return nil
+}
+
 // stopping reports whether the server refuses everything new.
-func (s *server) stopping() bool { return s.ready.Ended() }
+func (s *server) stopping() bool { return s.ended.Load() }
 
 // endTransfers gives uploads and downloads a moment to finish, and then ends them. When it has
 // returned, no further one begins.
