@@ -58,7 +58,9 @@ func TestTheFirstEventMayHaveTheDevices(t *testing.T) {
 			Kind: kind, Present: func() []string { return []string{"ann"} },
 		}))
 	}
-	for _, kind := range []broadcastsse.Kind{broadcastsse.Ready, broadcastsse.Reset, broadcastsse.Resync} {
+	for _, kind := range []broadcastsse.Kind{
+		broadcastsse.Ready, broadcastsse.Reset, broadcastsse.Resync,
+	} {
 		assert.Contains(t, devices(kind), `"devices":["ann"]`, kind)
 	}
 	for _, kind := range []broadcastsse.Kind{broadcastsse.Joined, broadcastsse.Ended} {

@@ -75,10 +75,11 @@ func TestServeUntilWaitsForNoConnectionOnWhichNothingWasAsked(t *testing.T) {
 // Promise 89.
 func TestServeUntilCutsWhatTakesLongerThanTheTimeout(t *testing.T) {
 	asked := make(chan struct{})
-	s := serveUntil(t, &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	hanging := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		close(asked)
 		<-r.Context().Done()
-	})}, 50*time.Millisecond)
+	})
+	s := serveUntil(t, &http.Server{Handler: hanging}, 50*time.Millisecond)
 	conn := s.connect("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-asked
 	s.end()
@@ -103,7 +104,8 @@ func TestServeUntilAnswersNewClientsWhileItEndsInOrder(t *testing.T) {
 			return err
 		}
 	}
-	s = serveUntil(t, &http.Server{Handler: http.NotFoundHandler()}, time.Minute, ends(first), ends(second))
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	s = serveUntil(t, server, time.Minute, ends(first), ends(second))
 	s.end()
 	err := <-s.ended
 	require.ErrorIs(t, err, first)
@@ -120,10 +122,11 @@ func TestServeUntilEndsWhenTheListenerFails(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
 	called := false
-	err = broadcastsse.ServeUntil(context.Background(), new(http.Server), ln, time.Minute, func(context.Context) error {
+	end := func(context.Context) error {
 		called = true
 		return nil
-	})
+	}
+	err = broadcastsse.ServeUntil(context.Background(), new(http.Server), ln, time.Minute, end)
 	require.ErrorIs(t, err, net.ErrClosed)
 	assert.True(t, called)
 }

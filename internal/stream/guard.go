@@ -38,7 +38,9 @@ func (g *guard) addHosts(hosts []string) {
 	}
 }
 
-var errOtherHost = &Refusal{Status: http.StatusMisdirectedRequest, Text: "this server has another name"}
+var errOtherHost = &Refusal{
+	Status: http.StatusMisdirectedRequest, Text: "this server has another name",
+}
 
 // check returns why a request is refused, or nil.
 //
