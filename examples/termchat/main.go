@@ -26,12 +26,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Exit codes.
-const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
-)
+const exitOK, exitError, exitUsage = 0, 1, 2 // the exit codes
 
 func main() {
 	os.Exit(run(program.UntilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -98,7 +93,6 @@ func (c command) serve(ctx context.Context, args []string) error {
 	f.Int64Var(&cfg.MaxStored, "max-stored", cfg.MaxStored, "`bytes` of all uploads together")
 	f.DurationVar(&cfg.FileAge, "file-age", cfg.FileAge, "how long an upload is kept")
 	f.IntVar(&cfg.HistoryBytes, "history-bytes", cfg.HistoryBytes, "`bytes` of the messages kept of all rooms")
-	f.IntVar(&cfg.MaxRooms, "max-rooms", cfg.MaxRooms, "`rooms` in all, which share these bytes")
 	f.DurationVar(&cfg.HistoryAge, "history", cfg.HistoryAge, "how long a room's messages are kept")
 	if code, ok := p.Parse(args); !ok {
 		if code == exitOK {

@@ -16,8 +16,7 @@ type Config struct {
 
 	// Rooms.
 	Buffer       int           // messages that somebody may be behind before they are cut off
-	History      int           // messages of a room that are kept for those who come, and come back
-	HistoryBytes int           // of the texts kept of all rooms together, each as long as it may be
+	HistoryBytes int           // of the messages that are kept, at most: each room has the same share
 	HistoryAge   time.Duration // how old they may get; an empty room is forgotten with the last of them
 	Replay       int           // messages that somebody gets who comes for the first time
 	RoomIdle     time.Duration // how long an empty room without history is remembered
@@ -46,7 +45,7 @@ type Config struct {
 	UploadGrace   time.Duration // how long a shutdown waits for transfers in progress
 	DrainTimeout  time.Duration // for all of stopping, when the context that was given to Start has ended
 
-	Log *slog.Logger // nil: nothing is logged
+	Log *slog.Logger // never nil
 
 	identity func(r *http.Request, room, name string) (string, error) // nil: by tokens; tests ask for others
 	create   func(name string) (partial, error)                       // nil: in Dir; tests have disks that fail
@@ -57,7 +56,6 @@ func DefaultConfig() Config {
 	return Config{
 		Dir:           "uploads",
 		Buffer:        256,
-		History:       1000,
 		HistoryBytes:  256 << 20,
 		HistoryAge:    30 * time.Minute,
 		Replay:        100,
@@ -82,12 +80,13 @@ func DefaultConfig() Config {
 		SendBuffer:    16 << 10,
 		UploadGrace:   3 * time.Second,
 		DrainTimeout:  10 * time.Second,
+		Log:           slog.New(slog.DiscardHandler),
 	}
 }
 
 // brokerOptions returns the settings that are options of the library.
 func (c Config) brokerOptions() []broadcast.Option {
-	history := min(c.History, c.HistoryBytes/max(1, c.MaxRooms)/wire.MaxText)
+	history := c.HistoryBytes / max(1, c.MaxRooms) / wire.MaxText // messages of a room
 	return []broadcast.Option{
 		broadcast.WithBuffer(c.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect),

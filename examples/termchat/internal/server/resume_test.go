@@ -14,6 +14,7 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
+	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
 func TestAConnectionThatIsCutAgainAndAgainLosesAndRepeatsNothing(t *testing.T) {
@@ -52,7 +53,7 @@ func TestWhatWasSaidWhileTheNetworkWasDownIsHeardAfterwards(t *testing.T) {
 }
 
 func TestWhatIsNotKeptAnyMoreShowsAsANumber(t *testing.T) {
-	s := start(t, func(c *Config) { c.History = 3 })
+	s := start(t, func(c *Config) { c.HistoryBytes = 3 * c.MaxRooms * wire.MaxText })
 	relay := s.relay()
 	ann, bob := s.person("general", "ann"), newPerson(t, relay.addr(), "general", "bob")
 	ann.says("heard")
@@ -86,7 +87,7 @@ func TestAServerThatBeganAnewIsNoticedAndItsMessagesAreHeard(t *testing.T) {
 }
 
 func TestTheFirstFrameSaysWhatBecameOfAPosition(t *testing.T) {
-	s := start(t, func(c *Config) { c.History = 2 })
+	s := start(t, func(c *Config) { c.HistoryBytes = 2 * c.MaxRooms * wire.MaxText })
 	ann, first := s.enter("general", "ann")
 	assert.Equal(t, broadcastws.Ready, first.Event)
 	assert.False(t, first.Recovered)
@@ -177,7 +178,7 @@ func TestAClientThatIsCutOffWithoutAWordKnowsThatItWasSlow(t *testing.T) {
 func TestASlowClientComesBackByItselfWithNothingLost(t *testing.T) {
 	s := start(t, func(c *Config) {
 		patiently(c)
-		c.History = 10_000
+		c.MaxRooms, c.HistoryBytes = 1, 10_000*wire.MaxText
 	})
 	ann, bob := s.person("general", "ann"), s.person("general", "bob")
 	ignore(ann)

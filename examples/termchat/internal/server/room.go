@@ -41,8 +41,8 @@ func (s *server) identity(r *http.Request, room, name string) (string, error) {
 
 // allowed returns the room that a request is about, and who makes it.
 func (s *server) allowed(r *http.Request) (room, name string, err error) {
-	if s.stopping() {
-		return "", "", errStopping
+	if err = s.refusing(); err != nil {
+		return "", "", err
 	}
 	query := r.URL.Query()
 	if len(query["name"]) > 1 {

@@ -167,7 +167,7 @@ func TestTheReplacedOneIsClosedWith4001(t *testing.T) {
 }
 
 func TestTheBytesOfAllHistoriesAreBounded(t *testing.T) {
-	s := start(t, func(c *Config) { c.History, c.MaxRooms, c.HistoryBytes = 1000, 10, 10*3*wire.MaxText })
+	s := start(t, func(c *Config) { c.MaxRooms, c.HistoryBytes = 10, 10*3*wire.MaxText })
 	ann, _ := s.enter("general", "ann")
 	for i := range 5 {
 		ann.send(fmt.Sprint(i))

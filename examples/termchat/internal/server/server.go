@@ -9,7 +9,6 @@ package server
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -95,9 +94,6 @@ type server struct {
 }
 
 func newServer(cfg Config) (*server, error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
 	s := &server{
 		cfg:     cfg,
 		clients: limit.New(100, 100, cfg.MaxPerAddress),
@@ -134,7 +130,7 @@ func (s *server) handler(addr net.Addr) http.Handler {
 	mux.Handle("POST /rooms/{room}/files", lingering(httpjson.Handler(s.upload)))
 	mux.Handle("GET /rooms/{room}/files/{id}", httpjson.Handler(s.download))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.Handle("GET /readyz", httpjson.Handler(s.answerReady))
+	mux.Handle("GET /readyz", httpjson.Handler(func(http.ResponseWriter, *http.Request) error { return s.refusing() }))
 	h := http.NewCrossOriginProtection().Handler(mux)
 	return httplog.Handler(s.cfg.Log, &s.refused, broadcastws.OnlyHosts(broadcastws.LocalHosts(addr), h))
 }
@@ -160,16 +156,13 @@ func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error
 	})
 }
 
-// answerReady answers GET /readyz: a load balancer sends no more clients once stopping begins.
-func (s *server) answerReady(http.ResponseWriter, *http.Request) error {
-	if s.stopping() {
+// refusing returns why the server refuses everything new, or nil before stopping begins.
+func (s *server) refusing() error {
+	if s.ended.Load() {
 		return errStopping
 	}
 	return nil
 }
-
-// stopping reports whether the server refuses everything new.
-func (s *server) stopping() bool { return s.ended.Load() }
 
 // endTransfers gives uploads and downloads a moment to finish, and then ends them. When it has
 // returned, no further one begins.

@@ -121,7 +121,7 @@ func (s *service) slowUpload(content string) (finish func(), answered <-chan exa
 // stopping waits until the server refuses.
 func (s *service) stopping() {
 	s.t.Helper()
-	exampletest.Soon(s.t, "the server stops", s.server.stopping)
+	exampletest.Soon(s.t, "the server stops", s.server.ended.Load)
 }
 
 func TestAnUploadThatEndsWhileTheServerStopsIsKeptAndTold(t *testing.T) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -28,11 +29,8 @@ func (s *server) begin(r *http.Request) (leave func(), err error) {
 		return func() { <-s.slots; done() }, nil
 	default:
 		done()
+		return nil, cmp.Or[error](s.refusing(), httpjson.Later(5*time.Second, "too many transfers at the same time"))
 	}
-	if s.stopping() {
-		return nil, errStopping
-	}
-	return nil, httpjson.Later(5*time.Second, "too many transfers at the same time")
 }
 
 // upload answers POST /rooms/{room}/files?name=ann&file=report.pdf. The body is the file; its
