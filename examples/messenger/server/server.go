@@ -67,10 +67,8 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.operators = append(s.operators, name)
 	}
+	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
 	var err error
-	if s.used, err = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)); err != nil {
-		return nil, err
-	}
 	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
 		broadcast.WithBuffer(cfg.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
