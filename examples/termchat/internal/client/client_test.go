@@ -216,6 +216,25 @@ func TestAConnectionThatEndsWithoutAWordIsLostHoweverItEnds(t *testing.T) {
 	assert.EqualError(t, lost(&net.OpError{Op: "read", Err: errors.New("no route")}), "connection lost: no route")
 }
 
+func TestAClientThatIsCutOffWithoutAWordKnowsThatItWasSlow(t *testing.T) {
+	c := against(t, func(t *testing.T, n int, ws *websocket.Conn) {
+		say(t, ws, ready)
+		if n > 1 {
+			_, _, _ = ws.Read(context.Background()) // until the client leaves
+			return
+		}
+		for i := range 200 {
+			say(t, ws, said("bob", "hello", fmt.Sprintf("a-%d", i+1)))
+		}
+	})
+	exampletest.Soon(t, "nothing more is handed out", func() bool { return len(c.events) == cap(c.events) })
+	time.Sleep(2 * longWait) // on the real clock
+	offline := next(t, c, is(Offline))
+	require.ErrorIs(t, offline.Err, ErrSlow)
+	assert.Contains(t, offline.Err.Error(), "nothing was read for")
+	next(t, c, is(Online))
+}
+
 func TestWhatAServerRefusesForGoodIsNotTriedAgain(t *testing.T) {
 	c := of(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

@@ -163,15 +163,14 @@ func TestAClientThatDoesNotReadIsCutOffWith1013AndCostsTheOthersNothing(t *testi
 	}
 }
 
-func TestAClientThatIsCutOffWithoutAWordKnowsThatItWasSlow(t *testing.T) {
+// Whether the server can tell bob depends on how much of a frame the kernel took.
+func TestAClientThatIsCutOffInAWriteKnowsThatItWasSlow(t *testing.T) {
 	s := start(t, func(c *Config) { c.WriteTimeout = 300 * time.Millisecond })
 	ann, bob := s.person("general", "ann"), s.person("general", "bob") // whose events are not read from here on
 	ignore(ann)
 	flood(ann, func() bool { return len(s.server.broker.Devices("general")) == 1 })
 	time.Sleep(2 * time.Second) // on the real clock: until what is on its way to bob has timed out
-	offline := bob.state(client.Offline)
-	require.ErrorIs(t, offline.Err, client.ErrSlow)
-	assert.Contains(t, offline.Err.Error(), "nothing was read for")
+	require.ErrorIs(t, bob.state(client.Offline).Err, client.ErrSlow)
 	bob.state(client.Online)
 }
 
