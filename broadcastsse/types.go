@@ -125,8 +125,8 @@ func CloseCode(reason error) (code int, text string) { return stream.CodeOf(reas
 // AppendEvent appends an event as JSON. It is the default of Event.
 func AppendEvent(dst []byte, e Event) []byte { return stream.AppendEvent(dst, e) }
 
-// AppendEventWithDevices is [AppendEvent], but the first event of a stream also has the devices that
-// are present, as a [Resync] has. Use it as Event with [broadcast.WithPresence].
+// AppendEventWithDevices is [AppendEvent], but the first event of a stream also has the devices
+// that are present, as a [Resync] has. Use it as Event with [broadcast.WithPresence].
 func AppendEventWithDevices(dst []byte, e Event) []byte {
 	return stream.AppendEventWithDevices(dst, e)
 }
@@ -145,10 +145,10 @@ func OnlyHosts(hosts []string, next http.Handler) http.Handler {
 // ServeUntil runs an HTTP server on ln until ctx ends, or the listener fails. Then it calls the
 // shutdown functions in order, with a context that ends after timeout; usually these are the
 // Shutdown of the broker and the Drain of each [Server]. The listener stays open meanwhile, so that
-// new clients get an answer. Then it ends the rest: each request that has begun gets its answer, and
-// what has not ended with the context is cut. ServeUntil returns when the server has ended, with the
-// errors of the listener, of the functions, and of a context that ended too early. It closes ln. The
-// server must not be used again.
+// new clients get an answer. Then it ends the rest: each request that has begun gets its answer,
+// and what has not ended with the context is cut. ServeUntil returns when the server has ended,
+// with the errors of the listener, of the functions, and of a context that ended too early. It
+// closes ln. The server must not be used again.
 func ServeUntil(
 	ctx context.Context, server *http.Server, ln net.Listener, timeout time.Duration,
 	shutdown ...func(context.Context) error,

@@ -1,5 +1,5 @@
-// Package httplog logs what servers do: failures at Error, refusals at Info and counted, the rest at
-// Debug. Everything in it is safe for concurrent use.
+// Package httplog logs what servers do: failures at Error, refusals at Info and counted, the rest
+// at Debug. Everything in it is safe for concurrent use.
 package httplog
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
-// Handler returns a handler that gives each request an id, which its answer has in X-Request-Id, and
-// logs what becomes of it. A panic is answered with 500.
+// Handler returns a handler that gives each request an id, which its answer has in X-Request-Id,
+// and logs what becomes of it. A panic is answered with 500.
 func Handler(log *slog.Logger, refused *Counts, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := rand.Text()[:16]
@@ -78,8 +78,8 @@ type count struct {
 	often rate.Sometimes
 }
 
-// Note counts a refusal. The first of a kind is logged, and then one each ten seconds, with how many
-// there have been.
+// Note counts a refusal. The first of a kind is logged, and then one each ten seconds, with how
+// many there have been.
 func (c *Counts) Note(log *slog.Logger, kind string) {
 	kept, _ := c.kinds.LoadOrStore(kind, &count{often: rate.Sometimes{Interval: 10 * time.Second}})
 	k := kept.(*count)

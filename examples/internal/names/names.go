@@ -1,5 +1,5 @@
-// Package names checks what people call themselves and say: that it can be seen, and that what looks
-// alike for reasons of encoding is the same.
+// Package names checks what people call themselves and say: that it can be seen, and that what
+// looks alike for reasons of encoding is the same.
 package names
 
 import (

@@ -1,4 +1,5 @@
-// Package token signs and verifies tokens that say who somebody is, and until when: JSON Web Tokens.
+// Package token signs and verifies tokens that say who somebody is, and until when: JSON Web
+// Tokens.
 package token
 
 import (

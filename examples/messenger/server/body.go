@@ -19,9 +19,9 @@ import (
 // Limits in bytes. The longest text fits into a body, however it is escaped.
 const maxText, maxBody = 4096, 64 << 10
 
-// readText returns the one field of a body that is a JSON object: a text in which there is something
-// to see, and no control character other than the end of a line and a tab. It blocks until the body
-// has arrived; the BodyTimeout bounds that.
+// readText returns the one field of a body that is a JSON object: a text in which there is
+// something to see, and no control character other than the end of a line and a tab. It blocks
+// until the body has arrived; the BodyTimeout bounds that.
 func readText(w http.ResponseWriter, r *http.Request, field string) (string, error) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
 		return "", httpjson.Errorf(http.StatusUnsupportedMediaType, "body must be application/json")

@@ -29,9 +29,9 @@ func (s *Server) who(r *http.Request) (name string, err error) {
 }
 
 // tokenOf returns the token that comes with a request: as "Authorization: Bearer TOKEN", as the
-// subprotocol "bearer.TOKEN" of a WebSocket, of which a page can set no header, or as a cookie. What
-// the client sends by itself wins over the cookie, which the browser adds, so that each tab can be
-// somebody else.
+// subprotocol "bearer.TOKEN" of a WebSocket, of which a page can set no header, or as a cookie.
+// What the client sends by itself wins over the cookie, which the browser adds, so that each tab
+// can be somebody else.
 func tokenOf(r *http.Request) string {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		return token
@@ -47,8 +47,8 @@ func tokenOf(r *http.Request) string {
 	return ""
 }
 
-// allowed returns who makes a request, and about which chat. Everybody who has logged in may post to
-// each chat and watch it: whom you allow less, refuse here.
+// allowed returns who makes a request, and about which chat. Everybody who has logged in may post
+// to each chat and watch it: whom you allow less, refuse here.
 func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
 	if who, err = s.who(r); err == nil {
 		chat, err = names.Clean("chat", r.PathValue("chat"))

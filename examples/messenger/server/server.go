@@ -1,5 +1,6 @@
 // Package server is the messenger: an HTTP service in which people who have logged in post messages
-// to chats, and watch chats over WebSockets. It shows what a service needs that strangers can reach.
+// to chats, and watch chats over WebSockets. It shows what a service needs that strangers can
+// reach.
 package server
 
 import (
