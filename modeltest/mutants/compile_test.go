@@ -27,7 +27,10 @@ func TestEveryFaultCompiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exports := exportsOf(t, root)
+	exports, fset := exportsOf(t, root), token.NewFileSet()
+	imports := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})
 	for _, f := range faults {
 		changed, err := f.plant(root)
 		if err != nil {
@@ -38,7 +41,7 @@ func TestEveryFaultCompiles(t *testing.T) {
 			dirs[filepath.Dir(file)] = true
 		}
 		for dir := range dirs {
-			if err := check(root, dir, changed, exports); err != nil {
+			if err := check(fset, imports, root, dir, changed); err != nil {
 				t.Errorf("%s: %v", f.name, err)
 			}
 		}
@@ -72,8 +75,9 @@ func exportsOf(t *testing.T, root string) map[string]string {
 }
 
 // check looks whether the types of a package agree, with some of its files changed.
-func check(root, dir string, changed, exports map[string]string) error {
-	fset := token.NewFileSet()
+func check(
+	fset *token.FileSet, imports types.Importer, root, dir string, changed map[string]string,
+) error {
 	names, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 	if err != nil {
 		return err
@@ -97,9 +101,7 @@ func check(root, dir string, changed, exports map[string]string) error {
 		}
 		files = append(files, f)
 	}
-	config := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-		return os.Open(exports[path])
-	})}
+	config := types.Config{Importer: imports}
 	_, err = config.Check(dir, fset, files, nil)
 	return err
 }
