@@ -101,20 +101,29 @@ func parseFault(entry string) (f fault, err error) {
 	return f, nil
 }
 
+// touched returns the files of the library under root that the fault changes.
+func (f *fault) touched(root string) (map[string]string, error) {
+	files := make(map[string]string)
+	for _, e := range f.edits {
+		text, err := os.ReadFile(filepath.Join(root, e.file))
+		if err != nil {
+			return nil, err
+		}
+		files[e.file] = string(text)
+	}
+	return files, nil
+}
+
 // plant returns the files of the library under root that the fault changes, with their new text. A
 // text that is not found, or more than once, is an error: then the library has changed, and the
 // table must follow.
 func (f *fault) plant(root string) (map[string]string, error) {
-	changed := make(map[string]string)
+	changed, err := f.touched(root)
+	if err != nil {
+		return nil, err
+	}
 	for _, e := range f.edits {
-		text, ok := changed[e.file]
-		if !ok {
-			read, err := os.ReadFile(filepath.Join(root, e.file))
-			if err != nil {
-				return nil, err
-			}
-			text = string(read)
-		}
+		text := changed[e.file]
 		if n := strings.Count("\n"+text, "\n"+e.find); n != 1 {
 			return nil, fmt.Errorf("%s has these lines %d times instead of once:\n%s", e.file, n, e.find)
 		}

@@ -16,17 +16,21 @@ const leastLimit = 10 * time.Second
 
 var passedTest = regexp.MustCompile(`(?m)^--- PASS: (\w+) \((.+)s\)$`)
 
-// sound runs the tests, given by package, without a fault: all of them must be there and pass. It
-// returns the limit of each: a test that takes longer with a fault hangs.
-func (l *library) sound(ctx context.Context, tests map[pkg][]string) (limits map[test]time.Duration, err error) {
+// sound plants the faults that can be planted together, and runs the tests of all faults without
+// any: all of them must be there and pass. It returns the limit of each: a test that takes longer
+// with a fault hangs.
+func (l *library) sound(ctx context.Context, faults []fault) (limits map[test]time.Duration, err error) {
+	if l.together, err = plantTogether(l.root, faults); err != nil {
+		return nil, err
+	}
 	limits = make(map[test]time.Duration)
-	for p, names := range tests {
-		binary, err := l.build(ctx, p, names, nil)
+	for p, names := range testsOf(faults) {
+		binary, err := l.build(ctx, p, names, l.together.changed)
 		if err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(filepath.Dir(binary))
-		passed, output, err := l.run(ctx, binary, p.dir, names, 5*time.Minute)
+		l.binaries[p] = binary
+		passed, output, err := l.run(ctx, binary, p.dir, 0, names, 5*time.Minute)
 		if err != nil {
 			return nil, err
 		}
@@ -57,23 +61,26 @@ const (
 // found reports whether the verdict is one that is required.
 func found(verdict string) bool { return verdict == killed || verdict == hung }
 
-// try plants a fault and runs each of its tests count times. It is killed if they all fail each
-// time.
+// try plants a fault, if it is not planted yet, and runs each of its tests count times. It is killed
+// if they all fail each time.
 func (l *library) try(ctx context.Context, f *fault, limits map[test]time.Duration, count int) (verdict, output string) {
 	changed, err := f.plant(l.root)
 	if err != nil {
 		return mistaken, err.Error()
 	}
+	number := l.together.number[f.name]
 	for p, names := range testsOf([]fault{*f}) {
-		binary, err := l.build(ctx, p, names, changed)
-		if err != nil {
-			return mistaken, err.Error()
+		binary := l.binaries[p]
+		if number == 0 {
+			if binary, err = l.build(ctx, p, names, changed); err != nil {
+				return mistaken, err.Error()
+			}
+			defer os.RemoveAll(filepath.Dir(binary))
 		}
-		defer os.RemoveAll(filepath.Dir(binary))
 		for _, name := range names {
 			for range count {
 				var passed bool
-				passed, output, err = l.run(ctx, binary, p.dir, []string{name}, limits[test{p, name}])
+				passed, output, err = l.run(ctx, binary, p.dir, number, []string{name}, limits[test{p, name}])
 				switch {
 				case err != nil:
 					return mistaken, err.Error()

@@ -21,6 +21,11 @@ import (
 type library struct {
 	root string
 	temp string // for what is built
+
+	// Set by sound.
+
+	together *together
+	binaries map[pkg]string // of the tests of each package, with these faults
 }
 
 // findRoot returns the folder of the library's module, which is that of the working directory or
@@ -50,7 +55,7 @@ const sockets = "broadcastws"
 // copyLibrary copies the module at root to a folder in temp: without hidden folders, and without
 // the modules inside of it but for sockets and what laws needs.
 func copyLibrary(root, temp string) (*library, error) {
-	l := &library{filepath.Join(temp, "library"), temp}
+	l := &library{root: filepath.Join(temp, "library"), temp: temp, binaries: make(map[pkg]string)}
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -145,9 +150,9 @@ func (l *library) planted(folder string, changed map[string]string) (*library, e
 	return planted, nil
 }
 
-// run runs tests and reports whether they passed within the limit. The error is for tests that
-// could not even be started.
-func (l *library) run(ctx context.Context, binary, dir string, names []string, limit time.Duration,
+// run runs tests, with the fault of a number or none, and reports whether they passed within the
+// limit. The error is for tests that could not even be started.
+func (l *library) run(ctx context.Context, binary, dir string, number int, names []string, limit time.Duration,
 ) (passed bool, output string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit+5*time.Second) // if it does not even end itself
 	defer cancel()
@@ -157,7 +162,7 @@ func (l *library) run(ctx context.Context, binary, dir string, names []string, l
 	if dir == laws {
 		cmd.Dir = filepath.Join(filepath.Dir(binary), "library", dir)
 	}
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOWORK=off", fmt.Sprint(plantedFault, "=", number))
 	cmd.WaitDelay = time.Second // for what it has started itself
 	text, err := cmd.CombinedOutput()
 	if failed := new(exec.ExitError); errors.As(err, &failed) {

@@ -91,11 +91,12 @@ func plantAll(faults []fault, o options) error {
 	if err != nil {
 		return err
 	}
-	limits, err := l.sound(ctx, testsOf(faults))
+	limits, err := l.sound(ctx, faults)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("%d tests pass without a fault: %.0f s\n", len(limits), time.Since(start).Seconds())
+	fmt.Printf("%d of %d faults are planted together\n", len(l.together.number), len(faults))
 
 	bad := 0
 	var workers sync.WaitGroup

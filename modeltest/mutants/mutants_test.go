@@ -48,8 +48,10 @@ var answers = map[string]string{
 	"go.mod": "module answers\n",
 	"answers.go": `package answers
 
+const answer = 42
+
 func Answer() int {
-	return 42
+	return answer
 }
 `,
 	"answers_test.go": `package answers_test
@@ -101,43 +103,63 @@ func TestOnlyTheModuleItselfIsCopied(t *testing.T) {
 	}
 }
 
-func TestAFaultIsKilledOrSurvivesOrIsAnError(t *testing.T) {
-	l := newAnswers(t)
-	answer := test{pkg{dir: "."}, "TestAnswer"}
-	limits, err := l.sound(t.Context(), map[pkg][]string{{dir: "."}: {answer.name}})
+// answersFault returns a fault of that library, with its edits as in the table.
+func answersFault(t *testing.T, edits string) fault {
+	t.Helper()
+	f, err := parseFault("a fault\ntest: TestAnswer\n@@ answers.go\n" + edits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits[answer] = 2 * time.Second // for what hangs
-	for body, want := range map[string]string{
-		"\treturn 41":     "killed",
-		"\tpanic(41)":     "killed",
-		"\tfor {\n+\t}":   "hung",
-		"\treturn 40 + 2": "SURVIVED",
-		"\treturn forty":  "ERROR", // does not compile
-		"\treturn 41\n@@ answers.go\n-\treturn 43": "ERROR", // is not there
-	} {
-		entry := "a fault\ntest: TestAnswer\n@@ answers.go\n-\treturn 42\n+" + body
-		f, err := parseFault(entry)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if verdict, output := l.try(t.Context(), &f, limits, 1); verdict != want {
-			t.Errorf("%q: %s instead of %s\n%s", body, verdict, want, output)
+	f.name = edits
+	return f
+}
+
+const wrongAnswer = "-\treturn answer\n+\treturn 41"
+
+func TestAFaultIsKilledOrSurvivesOrIsAnError(t *testing.T) {
+	verdicts := map[string]string{
+		wrongAnswer:                            "killed",
+		"-\treturn answer\n+\tpanic(41)":       "killed",
+		"-\treturn answer\n+\tfor {\n+\t}":     "hung",
+		"-\treturn answer\n+\treturn 40 + 2":   "SURVIVED",
+		wrongAnswer + "\n@@ answers.go\n-gone": "ERROR",
+		// These change more than the body of a function.
+		"-const answer = 42\n+const answer = 41":     "killed",
+		"-const answer = 42\n+const answer = 40 + 2": "SURVIVED",
+		"-const answer = 42\n+const answer = forty":  "ERROR", // does not compile
+	}
+	var faults []fault
+	for edits := range verdicts {
+		faults = append(faults, answersFault(t, edits))
+	}
+	l := newAnswers(t)
+	limits, err := l.sound(t.Context(), faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(l.together.number); n != 4 {
+		t.Errorf("%d faults are planted together instead of 4", n)
+	}
+	limits[test{pkg{dir: "."}, "TestAnswer"}] = 2 * time.Second // for what hangs
+	for _, f := range faults {
+		if verdict, output := l.try(t.Context(), &f, limits, 1); verdict != verdicts[f.name] {
+			t.Errorf("%q: %s instead of %s\n%s", f.name, verdict, verdicts[f.name], output)
 		}
 	}
 }
 
 func TestTestsThatAreNotThereOrDoNotPassAreRefused(t *testing.T) {
 	l := newAnswers(t)
-	if _, err := l.sound(t.Context(), map[pkg][]string{{dir: "."}: {"TestAnswer", "TestMissing"}}); err == nil {
+	f := answersFault(t, wrongAnswer)
+	f.tests = append(f.tests, test{pkg{dir: "."}, "TestMissing"})
+	if _, err := l.sound(t.Context(), []fault{f}); err == nil {
 		t.Error("a test that is not there was found")
 	}
 	other := strings.Replace(answers["expected_test.go"], "42", "1", 1)
 	if err := os.WriteFile(filepath.Join(l.root, "expected_test.go"), []byte(other), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.sound(t.Context(), map[pkg][]string{{dir: "."}: {"TestAnswer"}}); err == nil {
+	if _, err := l.sound(t.Context(), []fault{answersFault(t, wrongAnswer)}); err == nil {
 		t.Error("a test that fails passed")
 	}
 }

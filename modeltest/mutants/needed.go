@@ -11,7 +11,7 @@ import (
 )
 
 // unneededFiles returns the files with external tests in a folder that some tests can do without.
-// To compile them would be most of the time that a fault costs.
+// To compile them would be most of the time that a fault with a build of its own costs.
 //
 // A file is needed if it declares one of the tests, or TestMain, or anything that a needed file
 // uses.
