@@ -180,6 +180,22 @@ func TestNoOrderOfParkingAndWakingLosesAWakeUp(t *testing.T) {
 	})
 }
 
+// A row comes during a round, which finds its bit in the section only with the row itself.
+func TestNoOrderOfRoundsAndNewRowsLosesAWakeUp(t *testing.T) {
+	interleave(t, 2, func() []*actor {
+		var l Lot
+		var number counter
+		early := spotOutside(&l)
+		early.row.taken, early.row.section.room = ^uint64(0), 0
+		early.Park() // so that a round visits the section
+		return []*actor{
+			newActor("A", func(a *actor) { number.waits(a, l.NewSpot(), 0, 2) }),
+			newActor("w", func(*actor) { number.raises(l.WakeAll) }),
+			newActor("v", func(*actor) { number.raises(l.WakeAll) }),
+		}
+	})
+}
+
 // crowdedLot returns a lot in which the next spot needs a new section.
 func crowdedLot() (l *Lot, s *Spot) {
 	l = new(Lot)

@@ -227,34 +227,3 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		require.Zero(t, l.Taken())
 	})
 }
-
-// Rows come while a round is on: it finds their bits only with the rows themselves.
-func TestRowsMayComeDuringARound(t *testing.T) {
-	for range 1_000 {
-		var (
-			l    Lot
-			done atomic.Bool
-			all  sync.WaitGroup
-		)
-		first := newSpots(&l, few+1)[few]
-		var spots []*Spot
-		all.Go(func() {
-			for !done.Load() {
-				first.Park()
-				for round := l.Round(); round.Wake(); {
-				}
-			}
-		})
-		for range rowSize - 1 {
-			s := l.NewSpot()
-			s.row.taken = ^uint64(0) // the next one needs a new row
-			s.row.section.room = 0
-			s.Park()
-			spots = append(spots, s)
-		}
-		done.Store(true)
-		all.Wait()
-		l.WakeAll()
-		require.Equal(t, len(spots), tokens(spots...))
-	}
-}
