@@ -161,10 +161,10 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// watchdog ends the test binary with the stacks of all goroutines unless stop is called within a
-// minute of real time.
+// watchdog ends the test binary with the stacks of all goroutines unless stop is called within
+// three minutes of real time. A test takes seconds, or on a busy machine up to a minute.
 func watchdog(t testing.TB) (stop func()) {
-	timer := time.AfterFunc(time.Minute, func() {
+	timer := time.AfterFunc(3*time.Minute, func() {
 		debug.SetTraceback("all")
 		panic(t.Name() + " hangs")
 	})
