@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"go/ast"
 	"go/build"
 	"go/importer"
@@ -31,20 +32,33 @@ func TestEveryFaultCompiles(t *testing.T) {
 	imports := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})
-	for _, f := range faults {
-		changed, err := f.plant(root)
-		if err != nil {
-			continue // TestEveryFaultCanBePlanted says so
-		}
+	compiles := func(changed map[string]string) error {
 		dirs := make(map[string]bool)
 		for file := range changed {
 			dirs[filepath.Dir(file)] = true
 		}
+		var errs []error
 		for dir := range dirs {
-			if err := check(fset, imports, root, dir, changed); err != nil {
-				t.Errorf("%s: %v", f.name, err)
-			}
+			errs = append(errs, check(fset, imports, root, dir, changed))
 		}
+		return errors.Join(errs...)
+	}
+	all, err := plantTogether(root, faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	together := compiles(all.changed)
+	for _, f := range faults {
+		if together == nil && all.number[f.name] > 0 {
+			continue
+		}
+		changed, _ := f.plant(root) // TestEveryFaultCanBePlanted says so if that fails
+		if err := compiles(changed); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
+	}
+	if together != nil {
+		t.Errorf("planted together: %v", together)
 	}
 }
 
@@ -74,28 +88,32 @@ func exportsOf(t *testing.T, root string) map[string]string {
 	return exports
 }
 
-// check looks whether the types of a package agree, with some of its files changed.
+// check looks whether the types of a package agree, with some of its files changed or added.
 func check(
 	fset *token.FileSet, imports types.Importer, root, dir string, changed map[string]string,
 ) error {
+	texts := make(map[string]any) // nil: as it is
 	names, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 	if err != nil {
 		return err
 	}
-	var files []*ast.File
 	for _, name := range names {
 		built, err := build.Default.MatchFile(filepath.Split(name))
 		if err != nil {
 			return err
 		}
-		if !built || strings.HasSuffix(name, "_test.go") {
-			continue
+		if built && !strings.HasSuffix(name, "_test.go") {
+			texts[name] = nil
 		}
-		var source any
-		if text, ok := changed[filepath.Join(dir, filepath.Base(name))]; ok {
-			source = text
+	}
+	for file, text := range changed {
+		if filepath.Dir(file) == dir && !strings.HasSuffix(file, "_test.go") {
+			texts[filepath.Join(root, file)] = text
 		}
-		f, err := parser.ParseFile(fset, name, source, parser.SkipObjectResolution)
+	}
+	var files []*ast.File
+	for name, text := range texts {
+		f, err := parser.ParseFile(fset, name, text, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
