@@ -91,11 +91,16 @@ func TestWhatCannotBeDoneEndsWithCode1(t *testing.T) {
 
 func TestTheEnvironmentSetsFlagsAndFlagsWin(t *testing.T) {
 	t.Setenv("MESSENGER_MAX_CHATS", "many")
-	t.Setenv("MESSENGER_BUFFER", "ten")
+	t.Setenv("MESSENGER_BUFFER", "0")
 	var out bytes.Buffer
 	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
 	assert.Contains(t, out.String(), "MESSENGER_MAX_CHATS")
-	assert.NotContains(t, out.String(), "MESSENGER_BUFFER")
+	t.Setenv("MESSENGER_MAX_CHATS", "10")
+	t.Setenv("MESSENGER_POST_RATE", "0")
+	out.Reset()
+	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
+	assert.Contains(t, out.String(), "rates")
+	assert.NotContains(t, out.String(), "buffer 0")
 }
 
 func TestOperatorsAreSetByTheEnvironmentToo(t *testing.T) {

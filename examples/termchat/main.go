@@ -4,21 +4,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/charmbracelet/x/term"
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
-	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/plain"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/server"
@@ -49,9 +49,6 @@ type command struct {
 	stderr io.Writer
 }
 
-// errUsage means that the arguments are bad, and that the user has been told why.
-var errUsage = errors.New("usage")
-
 // run is main with everything given to it. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	commands := map[string]func(command, context.Context, []string) error{
@@ -70,9 +67,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	switch err := do(command{stdin, stdout, stderr}, ctx, args[1:]); {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil, errors.Is(err, program.ErrHelp):
 		return exitOK
-	case errors.Is(err, errUsage):
+	case errors.Is(err, program.ErrUsage):
+		fmt.Fprintln(stderr, "termchat:", wire.Line(err.Error()))
 		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "termchat: interrupted")
@@ -85,27 +83,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func (c command) serve(ctx context.Context, args []string) error {
 	cfg := server.DefaultConfig()
-	p := program.New("termchat", defaultAddr, c.stdout, c.stderr)
-	f := p.Flags
-	f.StringVar(&cfg.Dir, "dir", cfg.Dir, "`directory` for uploads; made if there is none")
-	f.Int64Var(&cfg.MaxUpload, "max-upload", cfg.MaxUpload, "`bytes` of one upload")
-	f.Int64Var(&cfg.MaxPerPerson, "max-per-person", cfg.MaxPerPerson, "`bytes` of all uploads of a person")
-	f.Int64Var(&cfg.MaxStored, "max-stored", cfg.MaxStored, "`bytes` of all uploads together")
-	f.DurationVar(&cfg.FileAge, "file-age", cfg.FileAge, "how long an upload is kept")
-	f.IntVar(&cfg.HistoryBytes, "history-bytes", cfg.HistoryBytes, "`bytes` of the messages kept of all rooms")
-	f.DurationVar(&cfg.HistoryAge, "history", cfg.HistoryAge, "how long a room's messages are kept")
-	if code, ok := p.Parse(args); !ok {
-		if code == exitOK {
-			return flag.ErrHelp
-		}
-		return errUsage
+	cfg.Addr = defaultAddr
+	if err := cfg.Parse("termchat", &cfg.Flags, args, c.stdout, c.stderr); err != nil {
+		return err
 	}
-	cfg.Secret, cfg.Log = p.Secret, p.Log()
-	ln, _, err := p.Listen()
+	ln, _, err := cfg.Listen()
 	if err != nil {
 		return err
 	}
-	if cfg.Secret == nil && broadcastws.LocalHosts(ln.Addr()) == nil {
+	if cfg.Secret == "" && broadcastws.LocalHosts(ln.Addr()) == nil {
 		return errors.Join(ln.Close(), errors.New("others can reach this address: set TERMCHAT_SECRET (openssl rand -hex 32)"))
 	}
 	h, err := server.Start(ctx, ln, cfg)
@@ -116,54 +102,57 @@ func (c command) serve(ctx context.Context, args []string) error {
 	return h.Wait()
 }
 
-// client adds to flags of its own those of all commands that talk to a server, and parses them. It
-// returns the arguments after them, of which there must be n.
-func (c command) client(f *flag.FlagSet, args []string, n int) (o client.Options, rest []string, err error) {
-	f.SetOutput(c.stderr)
-	f.StringVar(&o.Addr, "addr", defaultAddr, "`address` of the server")
-	f.StringVar(&o.Room, "room", "general", "`name` of the room")
-	f.StringVar(&o.Name, "name", os.Getenv("USER"), "your `name` in the room; that of the token, if not given")
-	f.StringVar(&o.Token, "token", "", "your `token`, if the server wants one; better as TERMCHAT_TOKEN")
-	secure := f.Bool("tls", false, "the server speaks HTTPS")
-	authority := f.String("tls-ca", "", "`file` of the certificates to trust instead of the system's")
-	if err := program.Parse(f, args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, nil, err
-		}
-		return o, nil, errUsage
+// clientFlags are those of all commands that talk to a server.
+type clientFlags struct {
+	Addr  string   `arg:"--addr,env:ADDR" help:"address of the server"`
+	Room  string   `arg:"--room,env:ROOM" default:"general" help:"name of the room"`
+	Name  *string  `arg:"--name,env:NAME" help:"your name in the room; that of the token, or of your account, if not given"`
+	Token string   `arg:"--token,env:TOKEN" help:"your token, if the server wants one; better in the environment"`
+	TLS   bool     `arg:"--tls,env:TLS" help:"the server speaks HTTPS"`
+	TLSCA string   `arg:"--tls-ca,env:TLS_CA" placeholder:"FILE" help:"certificates to trust instead of the system's"`
+	Rest  []string `arg:"positional"`
+}
+
+// client sets f, and all, which has f embedded, from args. There must be n arguments that are no
+// flags.
+func (c command) client(f *clientFlags, all any, args []string, n int) (o client.Options, err error) {
+	f.Addr = defaultAddr
+	if err := program.Parse("termchat", all, args, c.stderr); err != nil {
+		return o, err
 	}
-	if f.NArg() != n {
-		fmt.Fprintf(c.stderr, "termchat: %d arguments after the flags, not %d\n%s", f.NArg(), n, usage)
-		return o, nil, errUsage
+	if len(f.Rest) != n {
+		return o, fmt.Errorf("%w: %d arguments after the flags, not %d", program.ErrUsage, len(f.Rest), n)
 	}
-	named := o.Token == ""
-	f.Visit(func(given *flag.Flag) { named = named || given.Name == "name" })
-	if !named {
-		o.Name = token.Name(o.Token)
+	o = client.Options{Addr: f.Addr, Room: f.Room, Name: os.Getenv("USER"), Token: f.Token}
+	if f.Name != nil {
+		o.Name = *f.Name
+	} else if f.Token != "" {
+		var claims jwt.RegisteredClaims
+		_, _, _ = jwt.NewParser().ParseUnverified(f.Token, &claims) // the server verifies it
+		o.Name = claims.Subject
 	}
-	if *secure || *authority != "" {
+	if f.TLS || f.TLSCA != "" {
 		o.TLS = &tls.Config{}
 	}
-	if *authority != "" {
-		certificates, err := os.ReadFile(*authority)
+	if f.TLSCA != "" {
+		certificates, err := os.ReadFile(f.TLSCA)
 		if err != nil {
-			return o, nil, err
+			return o, err
 		}
 		o.TLS.RootCAs = x509.NewCertPool()
 		if !o.TLS.RootCAs.AppendCertsFromPEM(certificates) {
-			return o, nil, fmt.Errorf("%s has no certificate", *authority)
+			return o, fmt.Errorf("%s has no certificate", f.TLSCA)
 		}
 	}
-	return o, f.Args(), nil
+	return o, nil
 }
 
-// flags returns no flags yet. The environment may set those that are added, as TERMCHAT_NAME.
-func flags() *flag.FlagSet { return flag.NewFlagSet("termchat", flag.ContinueOnError) }
-
 func (c command) join(ctx context.Context, args []string) error {
-	f := flags()
-	lines := f.Bool("plain", false, "lines on standard input and output instead of the full screen")
-	o, _, err := c.client(f, args, 0)
+	var f struct {
+		clientFlags
+		Plain bool `arg:"--plain,env:PLAIN" help:"lines on standard input and output instead of the full screen"`
+	}
+	o, err := c.client(&f.clientFlags, &f, args, 0)
 	if err != nil {
 		return err
 	}
@@ -171,7 +160,7 @@ func (c command) join(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if *lines {
+	if f.Plain {
 		return errors.Join(plain.Run(ctx, chat, c.stdin, c.stdout), chat.Close())
 	}
 	err = errors.Join(tui.Run(ctx, chat, c.stdin, c.stdout, o.Name), chat.Close())
@@ -185,11 +174,12 @@ func (c command) join(ctx context.Context, args []string) error {
 }
 
 func (c command) upload(ctx context.Context, args []string) error {
-	o, rest, err := c.client(flags(), args, 1)
+	var f clientFlags
+	o, err := c.client(&f, &f, args, 1)
 	if err != nil {
 		return err
 	}
-	file, err := client.Upload(ctx, o, rest[0], c.progress())
+	file, err := client.Upload(ctx, o, f.Rest[0], c.progress())
 	if err != nil {
 		return err
 	}
@@ -198,22 +188,23 @@ func (c command) upload(ctx context.Context, args []string) error {
 }
 
 func (c command) download(ctx context.Context, args []string) error {
-	f := flags()
-	path := f.String("o", "", "new `file` to write; the id, if not given: names from a server are no paths")
-	o, rest, err := c.client(f, args, 1)
+	var f struct {
+		clientFlags
+		File string `arg:"-o,env:O" help:"new file to write; the id, if not given: names from a server are no paths"`
+	}
+	o, err := c.client(&f.clientFlags, &f, args, 1)
 	if err != nil {
 		return err
 	}
-	if *path == "" {
-		if strings.ContainsAny(rest[0], `/\.`) {
-			return fmt.Errorf("%q is not an id", rest[0])
-		}
-		*path = rest[0]
+	id := f.Rest[0]
+	if f.File == "" && strings.ContainsAny(id, `/\.`) {
+		return fmt.Errorf("%q is not an id", id)
 	}
-	if err := client.Download(ctx, o, rest[0], *path, c.progress()); err != nil {
+	path := cmp.Or(f.File, id)
+	if err := client.Download(ctx, o, id, path, c.progress()); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "%s\n", *path)
+	fmt.Fprintf(c.stdout, "%s\n", path)
 	return nil
 }
 

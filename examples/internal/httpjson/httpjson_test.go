@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// answer is what a handler answers to a request.
-func answer(h http.Handler, method string, body io.Reader) *httptest.ResponseRecorder {
+// answerTo is what a handler answers to a request.
+func answerTo(h http.Handler, method string, body io.Reader) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, "/", body)
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -27,7 +27,7 @@ func refuse(err error) Handler {
 }
 
 func TestAnErrorForTheClientIsToldWithItsStatusFieldAndWhenToComeBack(t *testing.T) {
-	w := answer(refuse(Later(1500*time.Millisecond, "full")), "GET", nil)
+	w := answerTo(refuse(Later(http.StatusServiceUnavailable, 1500*time.Millisecond, "full")), "GET", nil)
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.Equal(t, "1", w.Header().Get("Retry-After"))
 	assert.JSONEq(t, `{"error":"full"}`, w.Body.String())
@@ -36,14 +36,14 @@ func TestAnErrorForTheClientIsToldWithItsStatusFieldAndWhenToComeBack(t *testing
 	} {
 		assert.Equal(t, want, w.Header().Get(name))
 	}
-	w = answer(refuse(errors.Join(errors.New("while reading"), Bad("to", "no %s", "such field"))), "GET", nil)
+	w = answerTo(refuse(errors.Join(errors.New("while reading"), Bad("to", "no %s", "such field"))), "GET", nil)
 	assert.Equal(t, http.StatusBadRequest, w.Code)
 	assert.Empty(t, w.Header().Get("Retry-After"))
 	assert.JSONEq(t, `{"error":"no such field","field":"to"}`, w.Body.String())
 }
 
 func TestOfAnyOtherErrorAClientLearnsNothing(t *testing.T) {
-	w := answer(refuse(os.ErrPermission), "GET", nil)
+	w := answerTo(refuse(os.ErrPermission), "GET", nil)
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.JSONEq(t, `{"error":"internal error"}`, w.Body.String())
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/alexflint/go-arg"
 
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
@@ -29,123 +30,94 @@ func UntilSignal() context.Context {
 	return ctx
 }
 
-// Parse sets flags from args, and those that args does not have from the environment, where they
-// are called NAME_FLAG, in capitals. Arguments after the flags remain. The error is [flag.ErrHelp]
-// if the user has asked for help; any other error has been printed.
-func Parse(f *flag.FlagSet, args []string) error {
-	if err := f.Parse(args); err != nil {
+// ErrUsage is in the errors that mean bad flags or a bad environment. ErrHelp is returned when the
+// user has got what they asked for, and nothing remains to be done.
+var (
+	ErrUsage = errors.New("bad settings, see -h")
+	ErrHelp  = arg.ErrHelp
+)
+
+// Parse sets a struct with the tags of go-arg from args, and what args does not have from the
+// environment, where names begin with that of the program, in capitals.
+func Parse(program string, settings any, args []string, help io.Writer) error {
+	p, err := arg.NewParser(arg.Config{Program: program, EnvPrefix: strings.ToUpper(program) + "_"}, settings)
+	if err == nil {
+		err = p.Parse(args)
+	}
+	switch {
+	case errors.Is(err, ErrHelp):
+		p.WriteHelp(help)
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return err
+}
+
+// Settings are those that all servers have.
+type Settings struct {
+	Secret    token.Key    `arg:"--secret,env:SECRET" placeholder:"BYTES" help:"32 or more random bytes that sign the tokens of users; safer in the environment. Without it the server listens on a local address only, and anybody may use any name"`
+	TokenFor  string       `arg:"--token-for,env:TOKEN_FOR" placeholder:"NAME" help:"print a token for a user, valid for 30 days, and exit"`
+	Addr      string       `arg:"--addr,env:ADDR" help:"address to listen on; port 0 picks a free one; systemd uses the socket that systemd has opened"`
+	TLSCert   string       `arg:"--tls-cert,env:TLS_CERT" placeholder:"FILE" help:"certificate chain; with --tls-key, serves HTTPS"`
+	TLSKey    string       `arg:"--tls-key,env:TLS_KEY" placeholder:"FILE" help:"key of the certificate"`
+	LogFormat string       `arg:"--log-format,env:LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json"`
+	Verbose   bool         `arg:"-v,--verbose,env:V" help:"also log each request, and the events of each client"`
+	Log       *slog.Logger `arg:"-"` // never nil
+}
+
+// Parse is like the function, for all, which has s embedded. It makes the Log.
+func (s *Settings) Parse(program string, all any, args []string, stdout, stderr io.Writer) error {
+	if err := Parse(program, all, args, stderr); err != nil {
 		return err
 	}
-	given := make(map[string]bool)
-	f.Visit(func(set *flag.Flag) { given[set.Name] = true })
-	var bad error
-	f.VisitAll(func(set *flag.Flag) {
-		name := strings.ToUpper(strings.ReplaceAll(f.Name()+"_"+set.Name, "-", "_"))
-		if value, ok := os.LookupEnv(name); ok && !given[set.Name] {
-			if err := f.Set(set.Name, value); err != nil {
-				bad = errors.Join(bad, fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	})
-	if bad != nil {
-		fmt.Fprintf(f.Output(), "%s: %v\n", f.Name(), bad)
+	if s.Secret != "" && len(s.Secret) < 32 {
+		return fmt.Errorf("%w: the secret has fewer than 32 bytes", ErrUsage)
 	}
-	return bad
-}
-
-// A Server holds the settings that all servers have.
-type Server struct {
-	Flags  *flag.FlagSet // to add others
-	Secret token.Key     // signs the tokens of users; nil: anybody may use any name
-
-	addr, certFile, keyFile, logFormat, tokenFor string
-	verbose                                      bool
-	stdout, stderr                               io.Writer
-}
-
-// New returns a Server of that name, which listens on addr by default.
-func New(name, addr string, stdout, stderr io.Writer) *Server {
-	s := &Server{Flags: flag.NewFlagSet(name, flag.ContinueOnError), stdout: stdout, stderr: stderr}
-	f := s.Flags
-	f.SetOutput(stderr)
-	f.Func("secret", "32 or more random `bytes` that sign the tokens of users; safer in the environment.\nWithout it the server listens on a local address only, and anybody may use any name", func(secret string) error {
-		if s.Secret = token.Key(secret); len(secret) < 32 {
-			return errors.New("it has fewer than 32 bytes")
-		}
-		return nil
-	})
-	f.StringVar(&s.tokenFor, "token-for", "", "print a token for the user of this `name`, valid for 30 days, and exit")
-	f.StringVar(&s.addr, "addr", addr, "`address` to listen on; port 0 picks a free one; \"systemd\" uses the socket that systemd has opened")
-	f.StringVar(&s.certFile, "tls-cert", "", "`file` of a certificate chain; with -tls-key, serves HTTPS")
-	f.StringVar(&s.keyFile, "tls-key", "", "`file` of the key of the certificate")
-	f.BoolVar(&s.verbose, "v", false, "also log each request, and the events of each client")
-	f.Func("log-format", "`format` of the log, text or json (default text)", func(format string) error {
-		if s.logFormat = format; format != "text" && format != "json" {
-			return errors.New("neither text nor json")
-		}
-		return nil
-	})
-	return s
-}
-
-// Parse sets the flags. If ok is false, the program must exit with the code.
-func (s *Server) Parse(args []string) (code int, ok bool) {
-	switch err := Parse(s.Flags, args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0, false
-	case err != nil:
-		return 2, false
-	case s.Flags.NArg() > 0:
-		return s.Fail(2, fmt.Errorf("unexpected argument %q", s.Flags.Arg(0))), false
-	case s.tokenFor == "":
-		return 0, true
-	case s.Secret == nil:
-		return s.Fail(2, errors.New("a token needs a -secret")), false
-	}
-	name, err := names.Clean("name", s.tokenFor)
-	if err != nil {
-		return s.Fail(2, err), false
-	}
-	fmt.Fprintln(s.stdout, s.Secret.Sign(name, time.Now().Add(token.Age)))
-	return 0, false
-}
-
-// Fail says what is wrong, and returns the code.
-func (s *Server) Fail(code int, err error) int {
-	fmt.Fprintf(s.stderr, "%s: %v\n", s.Flags.Name(), err)
-	return code
-}
-
-// Log returns the log, as the flags want it.
-func (s *Server) Log() *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if s.verbose {
+	options := new(slog.HandlerOptions)
+	if s.Verbose {
 		options.Level = slog.LevelDebug
 	}
-	if s.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(s.stderr, options))
+	switch s.LogFormat {
+	case "text":
+		s.Log = slog.New(slog.NewTextHandler(stderr, options))
+	case "json":
+		s.Log = slog.New(slog.NewJSONHandler(stderr, options))
+	default:
+		return fmt.Errorf("%w: the format of the log is neither text nor json: %q", ErrUsage, s.LogFormat)
 	}
-	return slog.New(slog.NewTextHandler(s.stderr, options))
+	if s.TokenFor == "" {
+		return nil
+	}
+	name, err := names.Clean("name", s.TokenFor)
+	if s.Secret == "" {
+		err = errors.New("a token needs a -secret")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	fmt.Fprintln(stdout, s.Secret.Sign(name, time.Now().Add(token.Age)))
+	return ErrHelp
 }
 
-// Listen listens where the flags say, and returns the URL. With TLS it speaks HTTP/1.1 alone, which
-// WebSockets need.
-func (s *Server) Listen() (ln net.Listener, url string, err error) {
-	if s.addr == "systemd" {
+// Listen listens where the settings say, and returns the URL. With TLS it speaks HTTP/1.1 alone,
+// which WebSockets need.
+func (s *Settings) Listen() (ln net.Listener, url string, err error) {
+	if s.Addr == "systemd" {
 		ln, err = net.FileListener(os.NewFile(3, "systemd")) // the first that it passes on
 	} else {
-		ln, err = net.Listen("tcp", s.addr)
+		ln, err = net.Listen("tcp", s.Addr)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	addr := ln.Addr().String()
-	if s.certFile == "" && s.keyFile == "" {
-		return ln, "http://" + addr, nil
+	url = "http://" + ln.Addr().String()
+	if s.TLSCert == "" && s.TLSKey == "" {
+		return ln, url, nil
 	}
-	pair, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
+	pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
 	if err != nil {
 		return nil, "", errors.Join(err, ln.Close())
 	}
-	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}}), "https://" + addr, nil
+	config := &tls.Config{Certificates: []tls.Certificate{pair}}
+	return tls.NewListener(ln, config), "https" + strings.TrimPrefix(url, "http"), nil
 }

@@ -24,28 +24,40 @@ func TestASignalEndsTheContext(t *testing.T) {
 	exampletest.Receive(t, "the end of the context", ctx.Done())
 }
 
+// parse returns the settings that flags set, and what the log writes.
+func parse(t *testing.T, addr string, args ...string) (*Settings, *bytes.Buffer) {
+	t.Helper()
+	s, out := &Settings{Addr: addr}, new(bytes.Buffer)
+	require.NoError(t, s.Parse("name", s, args, io.Discard, out))
+	return s, out
+}
+
 func TestTheFlagsSetTheLog(t *testing.T) {
 	for format, want := range map[string]string{"text": "msg=hello", "json": `"msg":"hello"`} {
-		var out bytes.Buffer
-		p := New("name", "", io.Discard, &out)
-		_, ok := p.Parse([]string{"-log-format", format})
-		require.True(t, ok)
-		p.Log().Info("hello")
+		s, out := parse(t, "", "-log-format", format)
+		s.Log.Info("hello")
 		assert.Contains(t, out.String(), want)
-		assert.False(t, p.Log().Enabled(context.Background(), slog.LevelDebug))
+		assert.False(t, s.Log.Enabled(context.Background(), slog.LevelDebug))
 	}
-	p := New("name", "", io.Discard, os.Stderr)
-	_, ok := p.Parse([]string{"-v"})
-	require.True(t, ok)
-	assert.True(t, p.Log().Enabled(context.Background(), slog.LevelDebug))
+	s, _ := parse(t, "", "-v")
+	assert.True(t, s.Log.Enabled(context.Background(), slog.LevelDebug))
+}
+
+func TestTheHelpDoesNotShowTheSecret(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	t.Setenv("NAME_SECRET", secret)
+	s, _ := parse(t, "")
+	assert.Equal(t, secret, string(s.Secret))
+	var out bytes.Buffer
+	require.ErrorIs(t, s.Parse("name", new(Settings), []string{"-h"}, io.Discard, &out), ErrHelp)
+	assert.Contains(t, out.String(), "NAME_SECRET")
+	assert.NotContains(t, out.String(), secret)
 }
 
 func TestOnlyALoopbackAddressIsLocal(t *testing.T) {
 	for addr, want := range map[string]bool{"127.0.0.1:0": true, "localhost:0": true, ":0": false, "0.0.0.0:0": false} {
-		p := New("name", addr, io.Discard, os.Stderr)
-		_, ok := p.Parse(nil)
-		require.True(t, ok)
-		ln, url, err := p.Listen()
+		s, _ := parse(t, addr)
+		ln, url, err := s.Listen()
 		require.NoError(t, err)
 		assert.Equal(t, want, broadcastws.LocalHosts(ln.Addr()) != nil, addr)
 		assert.Equal(t, "http://"+ln.Addr().String(), url)

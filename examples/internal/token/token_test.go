@@ -34,8 +34,6 @@ func TestATokenIsGoodUntilItsEndForItsKeyAlone(t *testing.T) {
 			_, err = key.Verify(forged)
 			require.Error(t, err, forged)
 		}
-		assert.Equal(t, "ann. é", Name(token))
-		assert.Empty(t, Name("ann"))
 		forever, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Subject: "ann"}).SignedString([]byte(key))
 		require.NoError(t, err)
 		_, err = key.Verify(forever)

@@ -3,56 +3,67 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/program"
 )
 
-// Config has the settings of a Server. Begin with [DefaultConfig].
+// Config has the settings of a Server, most of which are flags. Begin with [DefaultConfig].
 type Config struct {
-	Secret []byte   // signs the tokens of people; nil: anybody may log in under any name
-	Hosts  []string // the names of the server; nil: any, or without a Secret those of this machine
-	Proxy  bool     // a proxy is in front, and says for whom it asks in X-Forwarded-For and -Proto
+	program.Settings
 
-	Operators []string // who may see /debug/broadcast; nil: there is no such page
+	Hosts     List `arg:"--hosts,env:HOSTS" help:"names of the server, between commas; default any, or without a secret those of this machine"`
+	Proxy     bool `arg:"--proxy,env:PROXY" help:"a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto"`
+	Operators List `arg:"--operators,env:OPERATORS" help:"names of the users who may see /debug/broadcast, between commas; default nobody"`
 
-	PostRate, HandshakeRate float64 // a second: posts of a person; logins and sockets of an address
-	Burst, Connections      int     // of either at once; of an address
+	PostRate      float64 `arg:"--post-rate,env:POST_RATE" help:"posts of a person a second"`
+	HandshakeRate float64 `arg:"--handshake-rate,env:HANDSHAKE_RATE" help:"logins and sockets of an address a second"`
+	Burst         int     `arg:"--burst,env:BURST" help:"how many of either at once"`
+	Connections   int     `arg:"--connections,env:CONNECTIONS" help:"connections of an address"`
 
-	Buffer       int           // messages that a socket may be behind before it is cut off, to resume
-	History      int           // messages kept of each chat
-	HistoryAge   time.Duration // how old they may be; above 0, or no chat would ever be forgotten
-	HistoryBytes int           // of the texts kept of all chats together
-	MaxChats     int           // beyond it, those are forgotten that nobody watches
-	LeaveGrace   time.Duration // who comes back within it has not left; longer than a page takes
+	Buffer       int `arg:"--buffer,env:BUFFER" help:"messages that a socket may be behind before it is cut off, to resume"`
+	History      int `arg:"--history,env:HISTORY" help:"messages kept of each chat; 0 for none"`
+	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" help:"bytes of the messages kept of all chats"`
+	MaxChats     int `arg:"--max-chats,env:MAX_CHATS" help:"beyond it, those are forgotten that nobody watches"`
 
-	BodyTimeout  time.Duration // for the header and the body of a request
-	WriteTimeout time.Duration // for one batch of a socket
-	Ping         time.Duration // between two heartbeats of a socket
-	DrainTimeout time.Duration // for the whole end; longer than BodyTimeout
+	HistoryAge   time.Duration `arg:"--history-age,env:HISTORY_AGE" help:"how old messages may be; above 0, or no chat is ever forgotten"`
+	LeaveGrace   time.Duration `arg:"--leave-grace,env:LEAVE_GRACE" help:"who comes back within it has not left; longer than a page takes"`
+	BodyTimeout  time.Duration `arg:"--body-timeout,env:BODY_TIMEOUT" help:"for the header and the body of a request"`
+	WriteTimeout time.Duration `arg:"--write-timeout,env:WRITE_TIMEOUT" help:"for one batch of a socket"`
+	Ping         time.Duration `arg:"--ping,env:PING" help:"between two heartbeats of a socket"`
+	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" help:"for the whole end; longer than the body timeout"`
 
-	Broker []broadcast.Option // further options of the broker; they win
-	Log    *slog.Logger       // never nil
+	Broker []broadcast.Option `arg:"-"` // further options of the broker; they win
 }
 
-// DefaultConfig returns the defaults of the command's flags.
+// List is a list that a flag or the environment has with commas in between.
+type List []string
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (l *List) UnmarshalText(text []byte) error {
+	*l = strings.FieldsFunc(string(text), func(r rune) bool { return r == ',' })
+	return nil
+}
+
+// DefaultConfig returns the defaults of the flags.
 func DefaultConfig() Config {
 	return Config{
+		Settings: program.Settings{Addr: "127.0.0.1:8080", Log: slog.New(slog.DiscardHandler)},
 		PostRate: 5, HandshakeRate: 5, Burst: 50, Connections: 100,
-		Buffer: 256, History: 250, HistoryAge: time.Hour, HistoryBytes: 64 << 20,
-		MaxChats: 1000, LeaveGrace: 5 * time.Second,
-		BodyTimeout: 10 * time.Second, WriteTimeout: 5 * time.Second,
-		Ping: 25 * time.Second, DrainTimeout: 15 * time.Second,
-		Log: slog.New(slog.DiscardHandler),
+		Buffer: 256, History: 250, HistoryBytes: 64 << 20, MaxChats: 1000,
+		HistoryAge: time.Hour, LeaveGrace: 5 * time.Second, Ping: 25 * time.Second,
+		BodyTimeout: 10 * time.Second, WriteTimeout: 5 * time.Second, DrainTimeout: 15 * time.Second,
 	}
 }
 
 // check returns what is wrong with the settings that the library does not check.
 func (c *Config) check() error {
 	switch {
-	case c.Secret != nil && len(c.Secret) < 32:
+	case c.Secret != "" && len(c.Secret) < 32:
 		return errors.New("the secret has fewer than 32 bytes")
-	case c.Secret == nil && c.Proxy:
+	case c.Secret == "" && c.Proxy:
 		return errors.New("behind a proxy anybody could come in: set a secret")
 	case min(c.PostRate, c.HandshakeRate, float64(c.Burst), float64(c.Connections)) <= 0:
 		return errors.New("the rates, the burst and the connections must be above 0")

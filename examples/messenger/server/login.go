@@ -80,7 +80,7 @@ type identity struct {
 
 func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) error {
 	name, _ := s.who(r)
-	httpjson.Write(w, http.StatusOK, identity{Name: name, Open: s.cfg.Secret == nil})
+	httpjson.Write(w, http.StatusOK, identity{Name: name, Open: s.cfg.Secret == ""})
 	return nil
 }
 
@@ -91,7 +91,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	open, field := s.cfg.Secret == nil, "token"
+	open, field := s.cfg.Secret == "", "token"
 	if open {
 		field = "name"
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
 func (s *service) login(body string, headers ...string) (identity, int, *http.Cookie) {
@@ -69,7 +71,7 @@ func TestWithASecretOnlyThoseComeInWhoHaveAToken(t *testing.T) {
 
 func TestStrangersNeitherPostNorWatchNorSeeStats(t *testing.T) {
 	s := start(t, closed)
-	other := start(t, func(c *Config) { c.Secret = []byte(strings.Repeat("another secret ", 4)) })
+	other := start(t, func(c *Config) { c.Secret = token.Key(strings.Repeat("another secret ", 4)) })
 	claimed := func(claims string) string { // with the signature of ann
 		parts := strings.Split(s.token("ann"), ".")
 		return parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "." + parts[2]
@@ -154,8 +156,7 @@ func TestTheCookieIsSecureWhereTheConnectionIs(t *testing.T) {
 
 func TestAConfigurationThatLetsStrangersInIsRefused(t *testing.T) {
 	for says, change := range map[string]func(*Config){
-		"32 bytes": func(c *Config) { c.Secret = []byte("short") },
-		"secret":   func(c *Config) { c.Secret = []byte{} },
+		"32 bytes": func(c *Config) { c.Secret = "short" },
 		"proxy":    func(c *Config) { c.Proxy = true },
 		"rates":    func(c *Config) { c.PostRate = 0 },
 		"operator": func(c *Config) { c.Operators = []string{"ann", "\u200b"} },

@@ -61,7 +61,7 @@ func newService(t testing.TB, change func(*Config)) *service {
 }
 
 // closed makes a server one for those who have a token.
-func closed(c *Config) { c.Secret = []byte("a secret of the tests, of 32 bytes or more") }
+func closed(c *Config) { c.Secret = "a secret of the tests, of 32 bytes or more" }
 
 // token returns a token, as the server hands it out.
 func (s *service) token(name string) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/browser"
 	"github.com/fbd86cad/broadcast/examples/internal/browsertest"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
 func TestThePageLoadsNothingElseAndAllowsOnlyItsOwnScriptAndStyle(t *testing.T) {
@@ -180,7 +181,7 @@ func testAway(t *testing.T, ann tab) {
 }
 
 func testRestart(t *testing.T, b tab) {
-	s := start(t, func(c *Config) { c.Secret = []byte(strings.Repeat("secret ", 8)) })
+	s := start(t, func(c *Config) { c.Secret = token.Key(strings.Repeat("secret ", 8)) })
 	addr := s.Addr
 	b.Do(chromedp.Navigate("http://" + addr + "/?chat=general#token=" + s.token("ann")))
 	b.Until("document.querySelector('#token').value !== ''")
@@ -193,7 +194,7 @@ func testRestart(t *testing.T, b tab) {
 	b.Sees("#state", "Trying again")
 	ln, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
-	s = startOn(t, ln, func(c *Config) { c.Secret = []byte(strings.Repeat("secret ", 8)) })
+	s = startOn(t, ln, func(c *Config) { c.Secret = token.Key(strings.Repeat("secret ", 8)) })
 	s.mustSay("bob", "general", "while it was away")
 	b.Sees("#log", "while it was away")
 	s.mustSay("bob", "general", "after")

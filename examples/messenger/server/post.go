@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
@@ -45,39 +44,37 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	case err == nil:
 		s.shelf.put(n)
 	case errors.Is(err, broadcast.ErrOverloaded):
-		return httpjson.Later(time.Second, "the chat is overloaded")
+		return httpjson.Later(http.StatusServiceUnavailable, time.Second, "the chat is overloaded")
 	case errors.Is(err, broadcast.ErrLimit):
-		return httpjson.Later(time.Minute, "there are too many chats, and all are watched")
+		return httpjson.Later(http.StatusServiceUnavailable, time.Minute, "there are too many chats, and all are watched")
 	case errors.Is(err, broadcast.ErrClosed):
 		return errStopping
 	}
 	return err
 }
 
-var errStopping = httpjson.Later(5*time.Second, "the server is shutting down")
-
-// An attempt is a post with a key.
-type attempt struct {
-	inProgress sync.Mutex // guards the other; nobody waits for it
-	succeeded  bool
-}
+var errStopping = httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "the server is shutting down")
 
 // once calls do, unless that has succeeded before for that user and key. An empty key means no key.
-func (s *Server) once(by, key string, do func() error) (err error) {
+func (s *Server) once(by, key string, do func() error) error {
 	switch {
 	case key == "":
 		return do()
 	case len(key) > 64:
 		return httpjson.Errorf(http.StatusBadRequest, "Idempotency-Key has more than 64 bytes")
 	}
-	a := s.sent.Get(by + "\n" + key)
-	if !a.inProgress.TryLock() {
+	key = by + "\n" + key
+	if accepted, known, _ := s.sent.PeekOrAdd(key, false); accepted {
+		s.sent.Get(key) // it was used
+		return nil
+	} else if known {
 		return httpjson.Errorf(http.StatusConflict, "the same post is in progress")
 	}
-	defer a.inProgress.Unlock()
-	if !a.succeeded {
-		err = do()
-		a.succeeded = err == nil
+	err := do()
+	if err != nil {
+		s.sent.Remove(key)
+		return err
 	}
-	return err
+	s.sent.Add(key, true)
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"log"
 	"net"
 	"net/http"
 
@@ -16,7 +17,6 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
-	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
@@ -38,8 +38,8 @@ type Server struct {
 	used    *lru.Cache[string, struct{}] // the chats, by when they were last used
 	clients *limit.Limits                // by address
 	posters *limit.Limits                // by name
-	sent    *limit.Lately[*attempt]      // by name and key
-	refused httplog.Counts
+	sent    *lru.Cache[string, bool]     // by name and key, whether it was accepted
+	log     httpjson.Log
 }
 
 // New returns a Server that is ready to serve, or an error that says what is wrong with cfg.
@@ -50,13 +50,13 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:     cfg,
 		key:     cfg.Secret,
+		log:     httpjson.Log{Logger: cfg.Log},
 		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
 		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
 		posters: limit.New(cfg.PostRate, cfg.Burst, cfg.Burst),
-		sent:    limit.NewLately(func() *attempt { return new(attempt) }),
 	}
-	if cfg.Secret == nil {
-		s.key = []byte(rand.Text())
+	if cfg.Secret == "" {
+		s.key = token.Key(rand.Text())
 		if cfg.Hosts == nil {
 			s.cfg.Hosts = broadcastws.LocalHosts(&net.TCPAddr{IP: net.IPv6loopback})
 		}
@@ -69,6 +69,7 @@ func New(cfg Config) (*Server, error) {
 		s.operators = append(s.operators, name)
 	}
 	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
+	s.sent, _ = lru.New[string, bool](10_000)
 	var err error
 	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
 		broadcast.WithBuffer(cfg.Buffer),
@@ -89,8 +90,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.broker.Close())
 	}
-	s.Handler = httplog.Handler(cfg.Log, &s.refused,
-		broadcastws.OnlyHosts(s.cfg.Hosts, http.NewCrossOriginProtection().Handler(s.routes())))
+	s.Handler = s.log.Handler(broadcastws.OnlyHosts(s.cfg.Hosts, http.NewCrossOriginProtection().Handler(s.routes())))
 	return s, nil
 }
 
@@ -141,12 +141,12 @@ func (s *Server) Close() error { return s.broker.Close() }
 // accepted, and answers each request; it returns an error if that took the DrainTimeout.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	server := &http.Server{
-		Handler: s, ErrorLog: httplog.ErrorLog(s.cfg.Log),
+		Handler: s, ErrorLog: log.New(&s.log, "", 0),
 		ReadTimeout: s.cfg.BodyTimeout, WriteTimeout: 2 * s.cfg.BodyTimeout, MaxHeaderBytes: 16 << 10,
 	}
 	if !s.cfg.Proxy { // whose connections carry all clients
 		server.ConnState = func(conn net.Conn, state http.ConnState) {
-			s.clients.Count(conn, state, func() { s.refused.Note(s.cfg.Log, "too many connections") })
+			s.clients.Count(conn, state, func() { s.log.Refused("too many connections") })
 		}
 	}
 	return broadcastws.ServeUntil(ctx, server, ln, s.cfg.DrainTimeout, s.broker.Shutdown, s.sockets.Drain)

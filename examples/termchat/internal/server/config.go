@@ -6,30 +6,39 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/examples/internal/program"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
-// Config has all settings of a server. Begin with [DefaultConfig].
+// Flags are the settings of which the command has flags.
+type Flags struct {
+	program.Settings // without a Secret everybody is trusted
+
+	Dir          string        `arg:"--dir,env:DIR" help:"directory for uploads; made if there is none"`
+	MaxUpload    int64         `arg:"--max-upload,env:MAX_UPLOAD" placeholder:"BYTES" help:"of one upload"`
+	MaxPerPerson int64         `arg:"--max-per-person,env:MAX_PER_PERSON" placeholder:"BYTES" help:"of all uploads of a person"`
+	MaxStored    int64         `arg:"--max-stored,env:MAX_STORED" placeholder:"BYTES" help:"of all uploads together"`
+	FileAge      time.Duration `arg:"--file-age,env:FILE_AGE" placeholder:"TIME" help:"how long an upload is kept"`
+	HistoryBytes int           `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"of the messages kept of all rooms"`
+	HistoryAge   time.Duration `arg:"--history,env:HISTORY" placeholder:"TIME" help:"how long a room's messages are kept"`
+}
+
+// Config has all settings of a server. Begin with [DefaultConfig]. A file past its age is removed
+// at the next transfer, or when the next server starts. An empty room is forgotten with the last of
+// its messages. Each room has the same share of HistoryBytes.
 type Config struct {
-	Dir    string // where uploads are kept; made if there is none
-	Secret []byte // signs the tokens of users; nil: everybody is trusted
+	Flags
 
 	// Rooms.
-	Buffer       int           // messages that somebody may be behind before they are cut off
-	HistoryBytes int           // of the messages that are kept, at most: each room has the same share
-	HistoryAge   time.Duration // how old they may get; an empty room is forgotten with the last of them
-	Replay       int           // messages that somebody gets who comes for the first time
-	RoomIdle     time.Duration // how long an empty room without history is remembered
-	LeaveGrace   time.Duration // somebody who comes back within it has not left
-	MaxRooms     int           // in all
-	MaxMembers   int           // of one room
-	CleanPeriod  time.Duration // how much later than said a room is forgotten, at most
+	Buffer      int           // messages that somebody may be behind before they are cut off
+	Replay      int           // messages that somebody gets who comes for the first time
+	RoomIdle    time.Duration // how long an empty room without history is remembered
+	LeaveGrace  time.Duration // somebody who comes back within it has not left
+	MaxRooms    int           // in all
+	MaxMembers  int           // of one room
+	CleanPeriod time.Duration // how much later than said a room is forgotten, at most
 
-	// Files. A file past its age is removed at the next transfer, or when the next server starts.
-	FileAge       time.Duration
-	MaxUpload     int64         // bytes of one file
-	MaxPerPerson  int64         // bytes of all files that one person has uploaded to this server
-	MaxStored     int64         // bytes of all files together
+	// Files.
 	MaxFiles      int           // files in all
 	MaxTransfers  int           // uploads and downloads at the same time
 	MaxPerAddress int           // of these, from one address
@@ -45,8 +54,6 @@ type Config struct {
 	UploadGrace   time.Duration // how long a shutdown waits for transfers in progress
 	DrainTimeout  time.Duration // for all of stopping, when the context that was given to Start has ended
 
-	Log *slog.Logger // never nil
-
 	identity func(r *http.Request, room, name string) (string, error) // nil: by tokens; tests ask for others
 	create   func(name string) (partial, error)                       // nil: in Dir; tests have disks that fail
 }
@@ -54,20 +61,18 @@ type Config struct {
 // DefaultConfig returns the defaults of the flags.
 func DefaultConfig() Config {
 	return Config{
-		Dir:           "uploads",
+		Flags: Flags{
+			Settings: program.Settings{Log: slog.New(slog.DiscardHandler)},
+			Dir:      "uploads", MaxUpload: 4 << 30, MaxPerPerson: 8 << 30, MaxStored: 16 << 30,
+			FileAge: 24 * time.Hour, HistoryBytes: 256 << 20, HistoryAge: 30 * time.Minute,
+		},
 		Buffer:        256,
-		HistoryBytes:  256 << 20,
-		HistoryAge:    30 * time.Minute,
 		Replay:        100,
 		RoomIdle:      10 * time.Second,
 		LeaveGrace:    5 * time.Second,
 		MaxRooms:      100,
 		MaxMembers:    1000,
 		CleanPeriod:   time.Second,
-		FileAge:       24 * time.Hour,
-		MaxUpload:     4 << 30,
-		MaxPerPerson:  8 << 30,
-		MaxStored:     16 << 30,
 		MaxFiles:      10_000,
 		MaxTransfers:  64,
 		MaxPerAddress: 8,
@@ -80,7 +85,6 @@ func DefaultConfig() Config {
 		SendBuffer:    16 << 10,
 		UploadGrace:   3 * time.Second,
 		DrainTimeout:  10 * time.Second,
-		Log:           slog.New(slog.DiscardHandler),
 	}
 }
 

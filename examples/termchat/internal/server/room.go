@@ -11,7 +11,6 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
-	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -26,10 +25,10 @@ func (s *server) identity(r *http.Request, room, name string) (string, error) {
 	if s.cfg.identity != nil {
 		return s.cfg.identity(r, room, name)
 	}
-	if s.cfg.Secret == nil {
+	if s.cfg.Secret == "" {
 		return name, nil
 	}
-	who, err := token.Key(s.cfg.Secret).Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+	who, err := s.cfg.Secret.Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	switch {
 	case err != nil:
 		return "", httpjson.Errorf(http.StatusUnauthorized, "a valid token is required")
@@ -94,9 +93,9 @@ func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) 
 func (s *server) publish(ctx context.Context, room string, m wire.Message) error {
 	switch err := s.broker.Publish(context.WithoutCancel(ctx), room, m); {
 	case errors.Is(err, broadcast.ErrLimit):
-		return httpjson.Later(5*time.Second, "too many rooms")
+		return httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "too many rooms")
 	case errors.Is(err, broadcast.ErrOverloaded):
-		return httpjson.Later(time.Second, "the room is overloaded; the message was not accepted")
+		return httpjson.Later(http.StatusServiceUnavailable, time.Second, "the room is overloaded; the message was not accepted")
 	case errors.Is(err, broadcast.ErrClosed):
 		return errStopping
 	default:
@@ -104,4 +103,4 @@ func (s *server) publish(ctx context.Context, room string, m wire.Message) error
 	}
 }
 
-var errStopping = httpjson.Later(2*time.Second, "the server is stopping")
+var errStopping = httpjson.Later(http.StatusServiceUnavailable, 2*time.Second, "the server is stopping")

@@ -9,6 +9,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -17,7 +18,6 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
-	"github.com/fbd86cad/broadcast/examples/internal/httplog"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
@@ -85,7 +85,7 @@ type server struct {
 	sockets *broadcastws.Server[wire.Message]
 	store   *store
 	clients *limit.Limits // transfers of an address
-	refused httplog.Counts
+	log     httpjson.Log
 
 	ended   atomic.Bool     // set when stopping begins, read by each request
 	slots   chan struct{}   // holds an element for each transfer; stopping fills it
@@ -96,6 +96,7 @@ type server struct {
 func newServer(cfg Config) (*server, error) {
 	s := &server{
 		cfg:     cfg,
+		log:     httpjson.Log{Logger: cfg.Log},
 		clients: limit.New(100, 100, cfg.MaxPerAddress),
 		slots:   make(chan struct{}, max(1, cfg.MaxTransfers)),
 	}
@@ -132,7 +133,7 @@ func (s *server) handler(addr net.Addr) http.Handler {
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.Handle("GET /readyz", httpjson.Handler(func(http.ResponseWriter, *http.Request) error { return s.refusing() }))
 	h := http.NewCrossOriginProtection().Handler(mux)
-	return httplog.Handler(s.cfg.Log, &s.refused, broadcastws.OnlyHosts(broadcastws.LocalHosts(addr), h))
+	return s.log.Handler(broadcastws.OnlyHosts(broadcastws.LocalHosts(addr), h))
 }
 
 // serve answers requests on ln until stopping ends. Then it drains, until cutting ends or the
@@ -144,7 +145,7 @@ func (s *server) serve(stopping, cutting context.Context, ln net.Listener) error
 		ReadTimeout:       s.cfg.HeaderTimeout + s.cfg.BodyIdle, // uploads move it on as they go
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          httplog.ErrorLog(s.cfg.Log),
+		ErrorLog:          log.New(&s.log, "", 0),
 	}
 	return broadcastws.ServeUntil(stopping, httpServer, ln, s.cfg.DrainTimeout, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)

@@ -29,7 +29,8 @@ func (s *server) begin(r *http.Request) (leave func(), err error) {
 		return func() { <-s.slots; done() }, nil
 	default:
 		done()
-		return nil, cmp.Or[error](s.refusing(), httpjson.Later(5*time.Second, "too many transfers at the same time"))
+		busy := httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "too many transfers at the same time")
+		return nil, cmp.Or[error](s.refusing(), busy)
 	}
 }
 

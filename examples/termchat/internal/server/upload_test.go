@@ -379,7 +379,7 @@ func TestIdentityIsAskedBeforeAByteOfAnUploadIsRead(t *testing.T) {
 }
 
 func TestWithASecretATokenSaysWhoSomebodyIs(t *testing.T) {
-	secret := []byte("a secret of the tests, of 32 bytes or more")
+	const secret = "a secret of the tests, of 32 bytes or more"
 	s := start(t, func(c *Config) { c.Secret = secret })
 	ann := token.Key(secret).Sign("ann", time.Now().Add(time.Hour))
 	for _, row := range []struct {

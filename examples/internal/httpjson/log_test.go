@@ -1,8 +1,9 @@
-package httplog
+package httpjson
 
 import (
 	"bytes"
 	"errors"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,32 +12,30 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-
-	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 )
 
 // serve calls a handler and returns its answer, and what was logged.
-func serve(refused *Counts, h httpjson.Handler) (*httptest.ResponseRecorder, string) {
+func serve(log *Log, h Handler) (*httptest.ResponseRecorder, string) {
 	var out bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	log.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	w := httptest.NewRecorder()
-	Handler(log, refused, h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/path", nil))
+	log.Handler(h).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/path", nil))
 	return w, out.String()
 }
 
 func TestAPanicIsAnsweredWith500AndLoggedAtErrorWithTheIDOfTheRequest(t *testing.T) {
-	w, log := serve(new(Counts), func(http.ResponseWriter, *http.Request) error { panic("a bug") })
+	w, log := serve(new(Log), func(http.ResponseWriter, *http.Request) error { panic("a bug") })
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.NotContains(t, w.Body.String(), "a bug")
 	assert.Contains(t, log, "level=ERROR")
 	assert.Contains(t, log, "a bug")
-	assert.Contains(t, log, "httplog_test.go", "where it was")
+	assert.Contains(t, log, "log_test.go", "where it was")
 	assert.Contains(t, log, "request="+w.Header().Get("X-Request-Id"))
 	assert.Contains(t, log, "path=/path")
 }
 
 func TestAnErrorThatNobodyIntendedIsLoggedAtErrorAndNotTold(t *testing.T) {
-	w, log := serve(new(Counts), func(http.ResponseWriter, *http.Request) error { return errors.New("disk full") })
+	w, log := serve(new(Log), func(http.ResponseWriter, *http.Request) error { return errors.New("disk full") })
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.NotContains(t, w.Body.String(), "disk full")
 	assert.Contains(t, log, "level=ERROR")
@@ -45,9 +44,9 @@ func TestAnErrorThatNobodyIntendedIsLoggedAtErrorAndNotTold(t *testing.T) {
 
 func TestRefusalsAreLoggedAtInfoWithTheirCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var refused Counts
+		var refused Log
 		refuse := func() string {
-			_, log := serve(&refused, func(http.ResponseWriter, *http.Request) error { return httpjson.Bad("text", "no") })
+			_, log := serve(&refused, func(http.ResponseWriter, *http.Request) error { return Bad("text", "no") })
 			return log
 		}
 		assert.Contains(t, refuse(), "count=1")
@@ -58,26 +57,28 @@ func TestRefusalsAreLoggedAtInfoWithTheirCount(t *testing.T) {
 		log := refuse()
 		assert.Contains(t, log, "count=42")
 		assert.Contains(t, log, "level=INFO")
-		_, log = serve(&refused, func(http.ResponseWriter, *http.Request) error { return httpjson.Later(time.Second, "full") })
+		_, log = serve(&refused, func(http.ResponseWriter, *http.Request) error {
+			return Later(http.StatusServiceUnavailable, time.Second, "full")
+		})
 		assert.Contains(t, log, "count=1", "of another kind")
 	})
 }
 
 func TestWhatWasAnsweredIsNotLoggedUnlessAsked(t *testing.T) {
-	w, log := serve(new(Counts), func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
+	w, log := serve(new(Log), func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
 	assert.Empty(t, log)
 	assert.NotEmpty(t, w.Header().Get("X-Request-Id"))
 }
 
 func TestAHandlerMayCutTheConnection(t *testing.T) {
 	assert.PanicsWithValue(t, http.ErrAbortHandler, func() {
-		serve(new(Counts), func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) })
+		serve(new(Log), func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) })
 	})
 }
 
 func TestOnlyAnAcceptErrorIsAWarning(t *testing.T) {
 	var out bytes.Buffer
-	log := ErrorLog(slog.New(slog.NewTextHandler(&out, nil)))
+	log := log.New(&Log{Logger: slog.New(slog.NewTextHandler(&out, nil))}, "", 0)
 	log.Println("http: Accept error: too many open files; retrying in 5ms")
 	log.Println("http: TLS handshake error from 192.0.2.1:1: EOF")
 	assert.Contains(t, out.String(), `level=WARN msg="http: Accept`)
