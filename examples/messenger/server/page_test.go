@@ -114,6 +114,7 @@ func testEnter(t *testing.T, b tab) {
 	b.comeIn(s.Addr, "ann")
 	b.Do(chromedp.SendKeys(chromedp.CSS("#text"), "once\n\n"))
 	b.Sees("#log", "once")
+	b.Until("!document.querySelector('#send').disabled") // its answer may come after it
 	browser.Value[bool](b.Tab, `(() => {
 		const text = document.querySelector('#text');
 		text.value = 'held';
