@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
 	"github.com/fbd86cad/broadcast/examples/messenger/server"
 )
@@ -42,9 +41,6 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	ln, url, err := cfg.Listen()
 	if err != nil {
 		return err
-	}
-	if cfg.Secret == "" && broadcastws.LocalHosts(ln.Addr()) == nil {
-		return fmt.Errorf("%w: others can reach this address: set MESSENGER_SECRET (openssl rand -hex 32)", program.ErrUsage)
 	}
 	fmt.Fprintln(stdout, "listening on", url)
 	if cfg.Secret == "" {

@@ -65,7 +65,7 @@ func TestBadSettingsAreSaidClearlyAndEndWithCode2(t *testing.T) {
 		{"stray", "stray"},
 		{"-log-format xml", "xml"},
 		{"-secret short", "32 bytes"},
-		{"-addr 0.0.0.0:0", "MESSENGER_SECRET"},
+		{"-addr 0.0.0.0:0", "set a secret"},
 		{"-proxy", "secret"},
 		{"-token-for ann", "-secret"},
 		{"-operators ann,\u200b", "operator"},

@@ -17,7 +17,6 @@ import (
 	"github.com/charmbracelet/x/term"
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/plain"
@@ -90,9 +89,6 @@ func (c command) serve(ctx context.Context, args []string) error {
 	ln, _, err := cfg.Listen()
 	if err != nil {
 		return err
-	}
-	if cfg.Secret == "" && broadcastws.LocalHosts(ln.Addr()) == nil {
-		return errors.Join(ln.Close(), errors.New("others can reach this address: set TERMCHAT_SECRET (openssl rand -hex 32)"))
 	}
 	h, err := server.Start(ctx, ln, cfg)
 	if err != nil {

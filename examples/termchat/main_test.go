@@ -222,7 +222,7 @@ func TestWhatIsWrongIsSaidWithoutAStackAndWithACode(t *testing.T) {
 		{[]string{"upload", "-addr", "127.0.0.1:1", "-name", "ann", os.Args[0]}, exitError, "refused"},
 		{[]string{"download", "-addr", addr, "../../x"}, exitError, "not an id"},
 		{[]string{"download", "-addr", addr, "-name", "ann", "x"}, exitError, "no such file"},
-		{[]string{"serve", "-addr", ":0"}, exitError, "TERMCHAT_SECRET"},
+		{[]string{"serve", "-addr", ":0"}, exitUsage, "secret"},
 		{[]string{"serve", "-secret", "short"}, exitUsage, "32 bytes"},
 		{[]string{"serve", "-token-for", "ann"}, exitUsage, "-secret"},
 		{[]string{"join", "-name", "ann", "-tls-ca", os.Args[0]}, exitError, "no certificate"},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/alexflint/go-arg"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
@@ -99,8 +100,8 @@ func (s *Settings) Parse(program string, all any, args []string, stdout, stderr 
 	return ErrHelp
 }
 
-// Listen listens where the settings say, and returns the URL. With TLS it speaks HTTP/1.1 alone,
-// which WebSockets need.
+// Listen listens where the settings say, and returns the URL. Without a Secret, that must be an
+// address that others cannot reach. With TLS it speaks HTTP/1.1 alone, which WebSockets need.
 func (s *Settings) Listen() (ln net.Listener, url string, err error) {
 	if s.Addr == "systemd" {
 		ln, err = net.FileListener(os.NewFile(3, "systemd")) // the first that it passes on
@@ -109,6 +110,10 @@ func (s *Settings) Listen() (ln net.Listener, url string, err error) {
 	}
 	if err != nil {
 		return nil, "", err
+	}
+	if s.Secret == "" && broadcastws.LocalHosts(ln.Addr()) == nil {
+		err = fmt.Errorf("%w: others can reach this address: set a secret (openssl rand -hex 32)", ErrUsage)
+		return nil, "", errors.Join(err, ln.Close())
 	}
 	url = "http://" + ln.Addr().String()
 	if s.TLSCert == "" && s.TLSKey == "" {

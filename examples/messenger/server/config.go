@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
 )
 
@@ -34,8 +33,6 @@ type Config struct {
 	WriteTimeout time.Duration `arg:"--write-timeout,env:WRITE_TIMEOUT" help:"for one batch of a socket"`
 	Ping         time.Duration `arg:"--ping,env:PING" help:"between two heartbeats of a socket"`
 	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" help:"for the whole end; longer than the body timeout"`
-
-	Broker []broadcast.Option `arg:"-"` // further options of the broker; they win
 }
 
 // List is a list that a flag or the environment has with commas in between.

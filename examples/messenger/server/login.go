@@ -2,10 +2,13 @@ package server
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
@@ -36,10 +39,9 @@ func tokenOf(r *http.Request) string {
 	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		return token
 	}
-	for offer := range strings.SplitSeq(r.Header.Get("Sec-WebSocket-Protocol"), ",") {
-		if token, ok := strings.CutPrefix(strings.TrimSpace(offer), "bearer."); ok {
-			return token
-		}
+	if _, offer, ok := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), "bearer."); ok {
+		token, _, _ := strings.Cut(offer, ",")
+		return strings.TrimSpace(token)
 	}
 	if c, err := r.Cookie(appName); err == nil {
 		return c.Value
@@ -60,14 +62,13 @@ func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
 func (s *Server) forOperators(h http.Handler) httpjson.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, err := s.who(r)
-		switch {
-		case err != nil:
-			return err
-		case !slices.Contains(s.operators, who):
-			return httpjson.Errorf(http.StatusForbidden, "this is for operators only")
+		if err == nil && !slices.Contains(s.operators, who) {
+			err = httpjson.Errorf(http.StatusForbidden, "this is for operators only")
 		}
-		h.ServeHTTP(w, r)
-		return nil
+		if err == nil {
+			h.ServeHTTP(w, r)
+		}
+		return err
 	}
 }
 
@@ -125,4 +126,32 @@ func (s *Server) setCookie(w http.ResponseWriter, r *http.Request, token string,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: r.TLS != nil || s.cfg.Proxy && r.Header.Get("X-Forwarded-Proto") == "https",
 	})
+}
+
+// isID matches the ids that clients make up.
+var isID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// admit says who may watch what at GET /chats/{chat}/socket?device=ID&after=POSITION.
+func (s *Server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
+	who, chat, err := s.allowed(r)
+	if err != nil {
+		return t, err
+	}
+	device := r.URL.Query().Get("device")
+	if !isID.MatchString(device) {
+		return t, httpjson.Bad("device", "device must be 1 to 64 letters, digits, - and _")
+	}
+	if t.Ended, err = s.clients.Enter(limit.Client(r, s.cfg.Proxy)); err != nil {
+		return t, err
+	}
+	t.Chat, t.Device = chat, who+"/"+device // takes over from its own broken socket, and nobody else's
+	t.Subscribe = []broadcast.SubscribeOption{broadcast.WithPresence()}
+	err = s.makingRoom(r.Context(), chat, func() error {
+		_, err := s.broker.Head(r.Context(), chat)
+		return err
+	})
+	if err != nil {
+		t.Ended()
+	}
+	return t, err
 }

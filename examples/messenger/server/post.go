@@ -3,11 +3,19 @@ package server
 import (
 	"context"
 	"errors"
+	"mime"
 	"net/http"
+	"os"
+	"strings"
 	"time"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
 // post answers POST /chats/{chat}/messages {"text":"…"} with 202 if the message was accepted. With
@@ -29,31 +37,11 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 	err = s.once(by, r.Header.Get("Idempotency-Key"), func() error {
 		return s.publish(r.Context(), chat, newNote(by, text, time.Now()))
 	})
-	if err != nil {
-		return err
-	}
-	httpjson.Write(w, http.StatusAccepted, map[string]string{"chat": chat, "by": by})
-	return nil
-}
-
-// publish returns nil if the message was accepted: then everybody gets it who watches the chat.
-func (s *Server) publish(ctx context.Context, chat string, n *note) error {
-	ctx = context.WithoutCancel(ctx) // whether the client waits makes no difference
-	err := s.makingRoom(ctx, chat, func() error { return s.broker.Publish(ctx, chat, n) })
-	switch {
-	case err == nil:
-		s.shelf.put(n)
-	case errors.Is(err, broadcast.ErrOverloaded):
-		return httpjson.Later(http.StatusServiceUnavailable, time.Second, "the chat is overloaded")
-	case errors.Is(err, broadcast.ErrLimit):
-		return httpjson.Later(http.StatusServiceUnavailable, time.Minute, "there are too many chats, and all are watched")
-	case errors.Is(err, broadcast.ErrClosed):
-		return errStopping
+	if err == nil {
+		httpjson.Write(w, http.StatusAccepted, map[string]string{"chat": chat, "by": by})
 	}
 	return err
 }
-
-var errStopping = httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "the server is shutting down")
 
 // once calls do, unless that has succeeded before for that user and key. An empty key means no key.
 func (s *Server) once(by, key string, do func() error) error {
@@ -64,17 +52,76 @@ func (s *Server) once(by, key string, do func() error) error {
 		return httpjson.Errorf(http.StatusBadRequest, "Idempotency-Key has more than 64 bytes")
 	}
 	key = by + "\n" + key
-	if accepted, known, _ := s.sent.PeekOrAdd(key, false); accepted {
-		s.sent.Get(key) // it was used
+	switch accepted, known, _ := s.sent.PeekOrAdd(key, false); {
+	case accepted:
 		return nil
-	} else if known {
+	case known:
 		return httpjson.Errorf(http.StatusConflict, "the same post is in progress")
 	}
-	err := do()
-	if err != nil {
+	if err := do(); err != nil {
 		s.sent.Remove(key)
 		return err
 	}
 	s.sent.Add(key, true)
 	return nil
 }
+
+// publish returns nil if the message was accepted: then everybody gets it who watches the chat.
+func (s *Server) publish(ctx context.Context, chat string, n *note) error {
+	ctx = context.WithoutCancel(ctx) // whether the client waits makes no difference
+	err := s.makingRoom(ctx, chat, func() error { return s.broker.Publish(ctx, chat, n) })
+	if err == nil {
+		s.shelf.put(n)
+	}
+	return told(err)
+}
+
+// told returns what a client is told of an error of the broker.
+func told(err error) error {
+	switch {
+	case errors.Is(err, broadcast.ErrOverloaded):
+		return httpjson.Later(http.StatusServiceUnavailable, time.Second, "the chat is overloaded")
+	case errors.Is(err, broadcast.ErrLimit):
+		return httpjson.Later(http.StatusServiceUnavailable, time.Minute, "there are too many chats, and all are watched")
+	case errors.Is(err, broadcast.ErrClosed):
+		return httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "the server is shutting down")
+	}
+	return err
+}
+
+// Limits in bytes. The longest text fits into a body, however it is escaped.
+const maxText, maxBody = 4096, 64 << 10
+
+// readText returns the one field of a body that is a JSON object: a text in which there is
+// something to see, and no control character other than the end of a line and a tab. It blocks
+// until the body has arrived; the BodyTimeout bounds that.
+func readText(w http.ResponseWriter, r *http.Request, field string) (string, error) {
+	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+		return "", httpjson.Errorf(http.StatusUnsupportedMediaType, "body must be application/json")
+	}
+	var fields map[string]string
+	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxBody), &fields) // no field twice, only UTF-8
+	for name := range fields {
+		if name != field { // a client chose it, so it may be long
+			return "", httpjson.Bad(name[:min(len(name), 32)], "field %.32q is unknown", name)
+		}
+	}
+	text := fields[field]
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	syntax, bad := errors.AsType[*jsontext.SyntacticError](err)
+	switch {
+	case tooLarge:
+		return "", httpjson.Errorf(http.StatusRequestEntityTooLarge, "body has more than %d bytes", maxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return "", httpjson.Errorf(http.StatusRequestTimeout, "body did not arrive in time")
+	case bad && syntax.JSONPointer == "", fields == nil:
+		return "", httpjson.Bad("", "body must be one JSON object and nothing else")
+	case err != nil, len(text) > maxText, !names.Visible(text), strings.ContainsFunc(text, isControl):
+		return "", httpjson.Bad(field, "%s must be a string, given once, of 1 to %d bytes of UTF-8: "+
+			"something to see, and no control characters", field, maxText)
+	}
+	return text, nil
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }

@@ -4,12 +4,15 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"errors"
 	"log"
 	"net"
 	"net/http"
+	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -21,6 +24,8 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
+
+const replay = 50 // messages that a newcomer begins with
 
 // A Server is the messenger: an [http.Handler] around one broker. [Server.Serve] runs it on a
 // listener and ends it in order. All methods are safe for concurrent use.
@@ -49,17 +54,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:     cfg,
-		key:     cfg.Secret,
+		key:     cmp.Or(cfg.Secret, token.Key(rand.Text())),
 		log:     httpjson.Log{Logger: cfg.Log},
 		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
 		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
 		posters: limit.New(cfg.PostRate, cfg.Burst, cfg.Burst),
 	}
-	if cfg.Secret == "" {
-		s.key = token.Key(rand.Text())
-		if cfg.Hosts == nil {
-			s.cfg.Hosts = broadcastws.LocalHosts(&net.TCPAddr{IP: net.IPv6loopback})
-		}
+	if cfg.Secret == "" && cfg.Hosts == nil {
+		s.cfg.Hosts = broadcastws.LocalHosts(&net.TCPAddr{IP: net.IPv6loopback})
 	}
 	for _, name := range cfg.Operators {
 		name, err := names.Clean("operator", name)
@@ -71,14 +73,14 @@ func New(cfg Config) (*Server, error) {
 	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
 	s.sent, _ = lru.New[string, bool](10_000)
 	var err error
-	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
+	s.broker, err = broadcast.New[*note](
 		broadcast.WithBuffer(cfg.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
 		broadcast.WithHistory(cfg.History, cfg.HistoryAge),
 		broadcast.WithMaxChats(cfg.MaxChats),
 		broadcast.WithLeaveGrace(cfg.LeaveGrace),
 		broadcast.WithLogger(cfg.Log),
-	}, cfg.Broker...)...)
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -96,33 +98,47 @@ func New(cfg Config) (*Server, error) {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	for pattern, handler := range map[string]httpjson.Handler{
-		"GET /{$}":                    s.page,
-		"GET /login":                  s.whoAmI,
-		"POST /login":                 s.login,
-		"POST /logout":                s.logout,
-		"POST /chats/{chat}/messages": s.post,
-		"GET /stats":                  s.stats,
-		"GET /readyz":                 s.ready,
-	} {
-		mux.Handle(pattern, handler)
-	}
+	mux.Handle("GET /{$}", httpjson.Handler(s.page))
+	mux.Handle("GET /login", httpjson.Handler(s.whoAmI))
+	mux.Handle("POST /login", httpjson.Handler(s.login))
+	mux.Handle("POST /logout", httpjson.Handler(s.logout))
+	mux.Handle("POST /chats/{chat}/messages", httpjson.Handler(s.post))
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
+	mux.Handle("GET /stats", httpjson.Handler(s.stats))
+	mux.Handle("GET /readyz", httpjson.Handler(s.ready))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
 	if len(s.operators) > 0 {
-		page := broadcastdebug.Handler(s.broker, s.sockets)
-		mux.Handle("GET /debug/broadcast", s.forOperators(page))
+		mux.Handle("GET /debug/broadcast", s.forOperators(broadcastdebug.Handler(s.broker, s.sockets)))
 	}
 	return mux
+}
+
+// pageHTML is the whole client: markup, style and script in one file, which loads nothing else.
+//
+//go:embed page.html
+var pageHTML string
+
+// page answers GET /. The browser runs only the script and the style that have the number of this
+// answer: text that got into the page as markup would have no effect.
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
+	nonce := rand.Text()
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", strings.ReplaceAll("default-src 'none'; script-src 'nonce-NONCE'; "+
+		"style-src 'nonce-NONCE'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "+
+		"frame-ancestors 'none'", "NONCE", nonce))
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	_, _ = strings.NewReplacer("NONCE", nonce).WriteString(w, pageHTML) // fails only when the client has gone
+	return nil
 }
 
 // ready answers GET /readyz with 503 once the shutdown has begun.
 func (s *Server) ready(_ http.ResponseWriter, r *http.Request) error {
 	_, _, err := s.broker.Last(r.Context(), "any chat")
-	if errors.Is(err, broadcast.ErrClosed) {
-		return errStopping
-	}
-	return err
+	return told(err)
 }
 
 // stats answers GET /stats, for those who have logged in, with the counts of the broker.
