@@ -14,12 +14,10 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/alexflint/go-arg"
 
 	"github.com/fbd86cad/broadcast/broadcastws"
-	"github.com/fbd86cad/broadcast/examples/internal/names"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
@@ -89,14 +87,14 @@ func (s *Settings) Parse(program string, all any, args []string, stdout, stderr 
 	if s.TokenFor == "" {
 		return nil
 	}
-	name, err := names.Clean("name", s.TokenFor)
+	signed, err := s.Secret.Issue(s.TokenFor)
 	if s.Secret == "" {
 		err = errors.New("a token needs a -secret")
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	fmt.Fprintln(stdout, s.Secret.Sign(name, time.Now().Add(token.Age)))
+	fmt.Fprintln(stdout, signed)
 	return ErrHelp
 }
 

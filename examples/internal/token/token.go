@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
-// Age is how long a token is usually valid.
+// Age is how long a token of [Key.Issue] is valid.
 const Age = 30 * 24 * time.Hour
 
 // A Key signs tokens. Who has it can be anybody. It should have 32 random bytes or more.
@@ -19,6 +21,13 @@ var parser = jwt.NewParser(
 	jwt.WithExpirationRequired(),
 	jwt.WithStrictDecoding(),
 )
+
+// Issue returns a token for a name, of which it signs the one form that [names.Clean] returns, or
+// the error of that.
+func (k Key) Issue(name string) (string, error) {
+	name, err := names.Clean("name", name)
+	return k.Sign(name, time.Now().Add(Age)), err
+}
 
 // Sign returns a token for a name that is valid until then.
 func (k Key) Sign(name string, until time.Time) string {

@@ -43,3 +43,14 @@ func TestATokenIsGoodUntilItsEndForItsKeyAlone(t *testing.T) {
 		require.Error(t, err)
 	})
 }
+
+func TestATokenIsIssuedForTheOneFormOfAName(t *testing.T) {
+	key := Key("a key")
+	token, err := key.Issue(" Ann  B ")
+	require.NoError(t, err)
+	name, err := key.Verify(token)
+	require.NoError(t, err)
+	assert.Equal(t, "Ann B", name)
+	_, err = key.Issue("\u200b")
+	require.Error(t, err)
+}

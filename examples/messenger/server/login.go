@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
@@ -16,12 +15,6 @@ import (
 )
 
 const appName = "messenger" // of the cookie, and the subprotocol beside a page's token
-
-// newToken returns a token for a user.
-func (s *Server) newToken(name string) (string, error) {
-	name, err := names.Clean("name", name)
-	return s.key.Sign(name, time.Now().Add(token.Age)), err
-}
 
 // who returns who makes a request.
 func (s *Server) who(r *http.Request) (name string, err error) {
@@ -62,7 +55,7 @@ func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
 func (s *Server) forOperators(h http.Handler) httpjson.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, err := s.who(r)
-		if err == nil && !slices.Contains(s.operators, who) {
+		if err == nil && !slices.Contains(s.cfg.Operators, who) {
 			err = httpjson.Errorf(http.StatusForbidden, "this is for operators only")
 		}
 		if err == nil {
@@ -98,7 +91,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	given, err := readText(w, r, field)
 	if err == nil && open {
-		given, err = s.newToken(given)
+		given, err = s.key.Issue(given)
 	}
 	if err != nil {
 		return err

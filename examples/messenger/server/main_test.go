@@ -66,7 +66,7 @@ func closed(c *Config) { c.Secret = "a secret of the tests, of 32 bytes or more"
 // token returns a token, as the server hands it out.
 func (s *service) token(name string) string {
 	s.T.Helper()
-	token, err := s.newToken(name)
+	token, err := s.key.Issue(name)
 	require.NoError(s.T, err)
 	return token
 }

@@ -12,6 +12,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -37,8 +38,6 @@ type Server struct {
 	broker  *broadcast.Broker[*note]
 	sockets *broadcastws.Server[*note]
 
-	operators []string // as they log in
-
 	shelf   shelf
 	used    *lru.Cache[string, struct{}] // the chats, by when they were last used
 	clients *limit.Limits                // by address
@@ -63,16 +62,15 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Secret == "" && cfg.Hosts == nil {
 		s.cfg.Hosts = broadcastws.LocalHosts(&net.TCPAddr{IP: net.IPv6loopback})
 	}
-	for _, name := range cfg.Operators {
-		name, err := names.Clean("operator", name)
-		if err != nil {
+	var err error
+	s.cfg.Operators = slices.Clone(cfg.Operators)
+	for i, name := range cfg.Operators { // as they log in
+		if s.cfg.Operators[i], err = names.Clean("operator", name); err != nil {
 			return nil, err
 		}
-		s.operators = append(s.operators, name)
 	}
 	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
 	s.sent, _ = lru.New[string, bool](10_000)
-	var err error
 	s.broker, err = broadcast.New[*note](
 		broadcast.WithBuffer(cfg.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
@@ -107,7 +105,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /stats", httpjson.Handler(s.stats))
 	mux.Handle("GET /readyz", httpjson.Handler(s.ready))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
-	if len(s.operators) > 0 {
+	if len(s.cfg.Operators) > 0 {
 		mux.Handle("GET /debug/broadcast", s.forOperators(broadcastdebug.Handler(s.broker, s.sockets)))
 	}
 	return mux
