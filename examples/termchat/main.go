@@ -102,7 +102,7 @@ func (c command) serve(ctx context.Context, args []string) error {
 type clientFlags struct {
 	Addr  string   `arg:"--addr,env:ADDR" help:"address of the server"`
 	Room  string   `arg:"--room,env:ROOM" default:"general" help:"name of the room"`
-	Name  *string  `arg:"--name,env:NAME" help:"your name in the room; that of the token, or of your account, if not given"`
+	Name  *string  `arg:"--name,env:NAME" help:"your name in the room; default that of the token, or $USER"`
 	Token string   `arg:"--token,env:TOKEN" help:"your token, if the server wants one; better in the environment"`
 	TLS   bool     `arg:"--tls,env:TLS" help:"the server speaks HTTPS"`
 	TLSCA string   `arg:"--tls-ca,env:TLS_CA" placeholder:"FILE" help:"certificates to trust instead of the system's"`

@@ -54,13 +54,13 @@ func Parse(program string, settings any, args []string, help io.Writer) error {
 
 // Settings are those that all servers have.
 type Settings struct {
-	Secret    token.Key    `arg:"--secret,env:SECRET" placeholder:"BYTES" help:"32 or more random bytes that sign the tokens of users; safer in the environment. Without it the server listens on a local address only, and anybody may use any name"`
-	TokenFor  string       `arg:"--token-for,env:TOKEN_FOR" placeholder:"NAME" help:"print a token for a user, valid for 30 days, and exit"`
-	Addr      string       `arg:"--addr,env:ADDR" help:"address to listen on; port 0 picks a free one; systemd uses the socket that systemd has opened"`
+	Secret    token.Key    `arg:"--secret,env:SECRET" placeholder:"BYTES" help:"32 or more that sign tokens; safer in the environment. Without it, all is local, and anybody may use any name"`
+	TokenFor  string       `arg:"--token-for,env:TOKEN_FOR" placeholder:"NAME" help:"print a token, valid for 30 days, and exit"`
+	Addr      string       `arg:"--addr,env:ADDR" help:"listen there; port 0 is any free one, systemd the socket that it has opened"`
 	TLSCert   string       `arg:"--tls-cert,env:TLS_CERT" placeholder:"FILE" help:"certificate chain; with --tls-key, serves HTTPS"`
 	TLSKey    string       `arg:"--tls-key,env:TLS_KEY" placeholder:"FILE" help:"key of the certificate"`
 	LogFormat string       `arg:"--log-format,env:LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json"`
-	Verbose   bool         `arg:"-v,--verbose,env:V" help:"also log each request, and the events of each client"`
+	Verbose   bool         `arg:"-v,--verbose,env:V" help:"also log each request and client"`
 	Log       *slog.Logger `arg:"-"` // never nil
 }
 

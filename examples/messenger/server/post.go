@@ -100,7 +100,7 @@ func readText(w http.ResponseWriter, r *http.Request, field string) (string, err
 		return "", httpjson.Errorf(http.StatusUnsupportedMediaType, "body must be application/json")
 	}
 	var fields map[string]string
-	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxBody), &fields) // no field twice, only UTF-8
+	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxBody), &fields) // each once, in UTF-8
 	for name := range fields {
 		if name != field { // a client chose it, so it may be long
 			return "", httpjson.Bad(name[:min(len(name), 32)], "field %.32q is unknown", name)

@@ -16,11 +16,11 @@ type Flags struct {
 
 	Dir          string        `arg:"--dir,env:DIR" help:"directory for uploads; made if there is none"`
 	MaxUpload    int64         `arg:"--max-upload,env:MAX_UPLOAD" placeholder:"BYTES" help:"of one upload"`
-	MaxPerPerson int64         `arg:"--max-per-person,env:MAX_PER_PERSON" placeholder:"BYTES" help:"of all uploads of a person"`
+	MaxPerPerson int64         `arg:"--max-per-person,env:MAX_PER_PERSON" placeholder:"BYTES" help:"of all of a person"`
 	MaxStored    int64         `arg:"--max-stored,env:MAX_STORED" placeholder:"BYTES" help:"of all uploads together"`
 	FileAge      time.Duration `arg:"--file-age,env:FILE_AGE" placeholder:"TIME" help:"how long an upload is kept"`
-	HistoryBytes int           `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"of the messages kept of all rooms"`
-	HistoryAge   time.Duration `arg:"--history,env:HISTORY" placeholder:"TIME" help:"how long a room's messages are kept"`
+	HistoryBytes int           `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"of the messages of all rooms"`
+	HistoryAge   time.Duration `arg:"--history,env:HISTORY" placeholder:"TIME" help:"how long messages are kept"`
 }
 
 // Config has all settings of a server. Begin with [DefaultConfig]. A file past its age is removed
