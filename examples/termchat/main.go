@@ -106,7 +106,7 @@ type clientFlags struct {
 	Token string   `arg:"--token,env:TOKEN" help:"your token, if the server wants one; better in the environment"`
 	TLS   bool     `arg:"--tls,env:TLS" help:"the server speaks HTTPS"`
 	TLSCA string   `arg:"--tls-ca,env:TLS_CA" placeholder:"FILE" help:"certificates to trust instead of the system's"`
-	Rest  []string `arg:"positional"`
+	Rest  []string `arg:"positional" placeholder:"ARGUMENT"`
 }
 
 // client sets f, and all, which has f embedded, from args. There must be n arguments that are no
