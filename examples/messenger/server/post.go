@@ -58,12 +58,17 @@ func (s *Server) once(by, key string, do func() error) error {
 	case known:
 		return httpjson.Errorf(http.StatusConflict, "the same post is in progress")
 	}
-	if err := do(); err != nil {
-		s.sent.Remove(key)
-		return err
+	ok := false
+	defer func() {
+		if !ok { // also after a panic
+			s.sent.Remove(key)
+		}
+	}()
+	err := do()
+	if ok = err == nil; ok {
+		s.sent.Add(key, true)
 	}
-	s.sent.Add(key, true)
-	return nil
+	return err
 }
 
 // publish returns nil if the message was accepted: then everybody gets it who watches the chat.

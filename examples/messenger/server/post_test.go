@@ -122,6 +122,13 @@ func TestARetryWithTheSameKeyIsAcceptedOnce(t *testing.T) {
 	assert.Equal(t, uint64(3), s.broker.Stats().Accepted)
 }
 
+func TestAPostThatPanicsMayBeRepeated(t *testing.T) {
+	s := newService(t, nil)
+	defer s.Close()
+	assert.Panics(t, func() { _ = s.once("ann", "k1", func() error { panic("bad") }) })
+	assert.NoError(t, s.once("ann", "k1", func() error { return nil }))
+}
+
 func TestWhoPostsTooFastIsAnswered429WithRetryAfterAndOthersAreNot(t *testing.T) {
 	s := start(t, func(c *Config) { c.PostRate, c.Burst = 0.001, 3 })
 	s.mustSay("ann", "general", "1", "2", "3")
