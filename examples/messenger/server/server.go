@@ -59,7 +59,7 @@ func New(cfg Config) (*Server, error) {
 		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
 		posters: limit.New(cfg.PostRate, cfg.Burst, cfg.Burst),
 	}
-	if cfg.Secret == "" && cfg.Hosts == nil {
+	if cfg.Secret == "" && len(cfg.Hosts) == 0 {
 		s.cfg.Hosts = broadcastws.LocalHosts(&net.TCPAddr{IP: net.IPv6loopback})
 	}
 	var err error

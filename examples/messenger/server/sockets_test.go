@@ -132,18 +132,20 @@ func TestARefusedHandshakeReplacesNobody(t *testing.T) {
 }
 
 func TestOtherSitesAndOtherHostsAreRefused(t *testing.T) {
-	s := start(t, nil)
-	for _, host := range []string{"evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1", ""} {
-		conn := s.Connect()
-		_, err := fmt.Fprintf(conn, "POST /login HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", host)
-		require.NoError(t, err)
-		answer := make([]byte, 12)
-		_, err = conn.Read(answer)
-		require.NoError(t, err)
-		assert.Equal(t, "HTTP/1.1 421", string(answer), host)
+	for _, hosts := range []List{nil, {}} { // an empty MESSENGER_HOSTS is no list either
+		s := start(t, func(c *Config) { c.Hosts = hosts })
+		for _, host := range []string{"evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1", ""} {
+			conn := s.Connect()
+			_, err := fmt.Fprintf(conn, "POST /login HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", host)
+			require.NoError(t, err)
+			answer := make([]byte, 12)
+			_, err = conn.Read(answer)
+			require.NoError(t, err)
+			assert.Equal(t, "HTTP/1.1 421", string(answer), host)
+		}
+		a := s.Do(http.MethodPost, "/login", `{"name":"ann"}`, "Content-Type", "application/json", "Origin", "https://evil.example")
+		assert.Equal(t, http.StatusForbidden, a.Status)
 	}
-	a := s.Do(http.MethodPost, "/login", `{"name":"ann"}`, "Content-Type", "application/json", "Origin", "https://evil.example")
-	assert.Equal(t, http.StatusForbidden, a.Status)
 
 	named := start(t, func(c *Config) { closed(c); c.Hosts = []string{"chat.example"} })
 	assert.Equal(t, http.StatusMisdirectedRequest, named.Do(http.MethodGet, "/", "").Status)
