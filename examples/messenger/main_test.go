@@ -101,6 +101,10 @@ func TestTheEnvironmentSetsFlagsAndFlagsWin(t *testing.T) {
 	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
 	assert.Contains(t, out.String(), "rates")
 	assert.NotContains(t, out.String(), "buffer 0")
+	t.Setenv("MESSENGER_SECRET", "") // not the same as none
+	out.Reset()
+	assert.Equal(t, 2, run(context.Background(), []string{"-addr", "127.0.0.1:0"}, &out, &out))
+	assert.Contains(t, out.String(), "32 bytes")
 }
 
 func TestOperatorsAreSetByTheEnvironmentToo(t *testing.T) {

@@ -69,9 +69,6 @@ func (s *Settings) Parse(program string, all any, args []string, stdout, stderr 
 	if err := Parse(program, all, args, stderr); err != nil {
 		return err
 	}
-	if s.Secret != "" && len(s.Secret) < 32 {
-		return fmt.Errorf("%w: the secret has fewer than 32 bytes", ErrUsage)
-	}
 	options := new(slog.HandlerOptions)
 	if s.Verbose {
 		options.Level = slog.LevelDebug

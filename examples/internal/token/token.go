@@ -3,6 +3,7 @@
 package token
 
 import (
+	"errors"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -15,6 +16,16 @@ const Age = 30 * 24 * time.Hour
 
 // A Key signs tokens. Who has it can be anybody. It should have 32 random bytes or more.
 type Key string
+
+// UnmarshalText implements [encoding.TextUnmarshaler] for settings. A key that is set must be long
+// enough: an empty one is a mistake, and not the wish to have none.
+func (k *Key) UnmarshalText(text []byte) error {
+	if len(text) < 32 {
+		return errors.New("the secret has fewer than 32 bytes")
+	}
+	*k = Key(text)
+	return nil
+}
 
 var parser = jwt.NewParser(
 	jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Name}), // or the client would choose, even none
