@@ -64,6 +64,8 @@ func (c *Config) check() error {
 		return errors.New("behind a proxy anybody could come in: set a secret")
 	case min(c.PostRate, c.HandshakeRate, float64(c.Burst), float64(c.Connections)) <= 0:
 		return errors.New("the rates, the burst and the connections must be above 0")
+	case min(c.HistoryAge, c.BodyTimeout) <= 0: // none: no chat would be forgotten, no request cut
+		return errors.New("the age of the history and the body timeout must be above 0")
 	case c.HistoryBytes < maxBody:
 		return errors.New("the history of all chats must have 65536 bytes or more")
 	}

@@ -154,13 +154,15 @@ func TestTheCookieIsSecureWhereTheConnectionIs(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatLetsStrangersInIsRefused(t *testing.T) {
+func TestAConfigurationThatLetsStrangersInOrHasNoLimitsIsRefused(t *testing.T) {
 	for says, change := range map[string]func(*Config){
 		"32 bytes": func(c *Config) { c.Secret = "short" },
 		"proxy":    func(c *Config) { c.Proxy = true },
 		"rates":    func(c *Config) { c.PostRate = 0 },
 		"operator": func(c *Config) { c.Operators = []string{"ann", "\u200b"} },
 		"65536":    func(c *Config) { c.HistoryBytes = 100 },
+		"age":      func(c *Config) { c.HistoryAge = 0 },
+		"timeout":  func(c *Config) { c.BodyTimeout = 0 },
 		"buffer":   func(c *Config) { c.Buffer = 0 },
 		"Ping":     func(c *Config) { c.Ping = -1 },
 	} {
