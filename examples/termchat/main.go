@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (c command) serve(ctx context.Context, args []string) error {
 	cfg := server.DefaultConfig()
 	cfg.Addr = defaultAddr
-	if err := cfg.Parse("termchat", &cfg.Flags, args, c.stdout, c.stderr); err != nil {
+	if err := cfg.Parse("termchat serve", &cfg.Flags, args, c.stdout, c.stderr); err != nil {
 		return err
 	}
 	ln, _, err := cfg.Listen()
@@ -100,24 +100,19 @@ func (c command) serve(ctx context.Context, args []string) error {
 
 // clientFlags are those of all commands that talk to a server.
 type clientFlags struct {
-	Addr  string   `arg:"--addr,env:ADDR" help:"address of the server"`
-	Room  string   `arg:"--room,env:ROOM" default:"general" help:"name of the room"`
-	Name  *string  `arg:"--name,env:NAME" help:"your name in the room; default that of the token, or $USER"`
-	Token string   `arg:"--token,env:TOKEN" help:"your token, if the server wants one; better in the environment"`
-	TLS   bool     `arg:"--tls,env:TLS" help:"the server speaks HTTPS"`
-	TLSCA string   `arg:"--tls-ca,env:TLS_CA" placeholder:"FILE" help:"certificates to trust instead of the system's"`
-	Rest  []string `arg:"positional" placeholder:"ARGUMENT"`
+	Addr  string  `arg:"--addr,env:ADDR" help:"address of the server"`
+	Room  string  `arg:"--room,env:ROOM" default:"general" help:"name of the room"`
+	Name  *string `arg:"--name,env:NAME" help:"your name in the room; default that of the token, or $USER"`
+	Token string  `arg:"--token,env:TOKEN" help:"your token, if the server wants one; better in the environment"`
+	TLS   bool    `arg:"--tls,env:TLS" help:"the server speaks HTTPS"`
+	TLSCA string  `arg:"--tls-ca,env:TLS_CA" placeholder:"FILE" help:"certificates to trust instead of the system's"`
 }
 
-// client sets f, and all, which has f embedded, from args. There must be n arguments that are no
-// flags.
-func (c command) client(f *clientFlags, all any, args []string, n int) (o client.Options, err error) {
+// client sets f, and all, which has f embedded, from the args of a command.
+func (c command) client(name string, f *clientFlags, all any, args []string) (o client.Options, err error) {
 	f.Addr = defaultAddr
-	if err := program.Parse("termchat", all, args, c.stderr); err != nil {
+	if err := program.Parse("termchat "+name, all, args, c.stderr); err != nil {
 		return o, err
-	}
-	if len(f.Rest) != n {
-		return o, fmt.Errorf("%w: %d arguments after the flags, not %d", program.ErrUsage, len(f.Rest), n)
 	}
 	o = client.Options{Addr: f.Addr, Room: f.Room, Name: os.Getenv("USER"), Token: f.Token}
 	if f.Name != nil {
@@ -148,7 +143,7 @@ func (c command) join(ctx context.Context, args []string) error {
 		clientFlags
 		Plain bool `arg:"--plain,env:PLAIN" help:"lines on standard input and output instead of the full screen"`
 	}
-	o, err := c.client(&f.clientFlags, &f, args, 0)
+	o, err := c.client("join", &f.clientFlags, &f, args)
 	if err != nil {
 		return err
 	}
@@ -170,12 +165,15 @@ func (c command) join(ctx context.Context, args []string) error {
 }
 
 func (c command) upload(ctx context.Context, args []string) error {
-	var f clientFlags
-	o, err := c.client(&f, &f, args, 1)
+	var f struct {
+		clientFlags
+		File string `arg:"positional,required" help:"file to send"`
+	}
+	o, err := c.client("upload", &f.clientFlags, &f, args)
 	if err != nil {
 		return err
 	}
-	file, err := client.Upload(ctx, o, f.Rest[0], c.progress())
+	file, err := client.Upload(ctx, o, f.File, c.progress())
 	if err != nil {
 		return err
 	}
@@ -187,17 +185,17 @@ func (c command) download(ctx context.Context, args []string) error {
 	var f struct {
 		clientFlags
 		File string `arg:"-o,env:O" help:"new file to write; the id, if not given: names from a server are no paths"`
+		ID   string `arg:"positional,required" help:"of the file, as the room was told"`
 	}
-	o, err := c.client(&f.clientFlags, &f, args, 1)
+	o, err := c.client("download", &f.clientFlags, &f, args)
 	if err != nil {
 		return err
 	}
-	id := f.Rest[0]
-	if f.File == "" && strings.ContainsAny(id, `/\.`) {
-		return fmt.Errorf("%q is not an id", id)
+	if f.File == "" && strings.ContainsAny(f.ID, `/\.`) {
+		return fmt.Errorf("%q is not an id", f.ID)
 	}
-	path := cmp.Or(f.File, id)
-	if err := client.Download(ctx, o, id, path, c.progress()); err != nil {
+	path := cmp.Or(f.File, f.ID)
+	if err := client.Download(ctx, o, f.ID, path, c.progress()); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "%s\n", path)

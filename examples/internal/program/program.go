@@ -37,9 +37,11 @@ var (
 )
 
 // Parse sets a struct with the tags of go-arg from args, and what args does not have from the
-// environment, where names begin with that of the program, in capitals.
+// environment, where names begin with that of the program, in capitals. The name of a subcommand
+// may follow that of the program.
 func Parse(program string, settings any, args []string, help io.Writer) error {
-	p, err := arg.NewParser(arg.Config{Program: program, EnvPrefix: strings.ToUpper(program) + "_"}, settings)
+	name, _, _ := strings.Cut(program, " ")
+	p, err := arg.NewParser(arg.Config{Program: program, EnvPrefix: strings.ToUpper(name) + "_"}, settings)
 	if err == nil {
 		err = p.Parse(args)
 	}
