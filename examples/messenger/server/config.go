@@ -13,26 +13,26 @@ import (
 type Config struct {
 	program.Settings
 
-	Hosts     List `arg:"--hosts,env:HOSTS" help:"names of the server; default any, or without a secret those of this machine"`
+	Hosts     List `arg:"--hosts,env:HOSTS" placeholder:"NAMES" help:"of the server, between commas; default any, or without a secret those of this machine"`
 	Proxy     bool `arg:"--proxy,env:PROXY" help:"a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto"`
-	Operators List `arg:"--operators,env:OPERATORS" help:"users who may see /debug/broadcast, between commas"`
+	Operators List `arg:"--operators,env:OPERATORS" placeholder:"NAMES" help:"of users who may see /debug/broadcast, between commas"`
 
-	PostRate      float64 `arg:"--post-rate,env:POST_RATE" help:"posts of a person a second"`
-	HandshakeRate float64 `arg:"--handshake-rate,env:HANDSHAKE_RATE" help:"logins and sockets of an address a second"`
-	Burst         int     `arg:"--burst,env:BURST" help:"how many of either at once"`
-	Connections   int     `arg:"--connections,env:CONNECTIONS" help:"connections of an address"`
+	PostRate      float64 `arg:"--post-rate,env:POST_RATE" placeholder:"N" help:"posts of a person a second"`
+	HandshakeRate float64 `arg:"--handshake-rate,env:HANDSHAKE_RATE" placeholder:"N" help:"logins and sockets of an address a second"`
+	Burst         int     `arg:"--burst,env:BURST" placeholder:"N" help:"how many of either at once"`
+	Connections   int     `arg:"--connections,env:CONNECTIONS" placeholder:"N" help:"connections of an address"`
 
-	Buffer       int `arg:"--buffer,env:BUFFER" help:"messages that a socket may be behind before it is cut off"`
-	History      int `arg:"--history,env:HISTORY" help:"messages kept of each chat; 0 for none"`
-	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" help:"bytes of the messages kept of all chats"`
-	MaxChats     int `arg:"--max-chats,env:MAX_CHATS" help:"beyond it, those are forgotten that nobody watches"`
+	Buffer       int `arg:"--buffer,env:BUFFER" placeholder:"N" help:"messages that a socket may be behind before it is cut off"`
+	History      int `arg:"--history,env:HISTORY" placeholder:"N" help:"messages kept of each chat; 0 for none"`
+	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"of the messages kept of all chats"`
+	MaxChats     int `arg:"--max-chats,env:MAX_CHATS" placeholder:"N" help:"chats in all; beyond it, those are forgotten that nobody watches"`
 
-	HistoryAge   time.Duration `arg:"--history-age,env:HISTORY_AGE" help:"how old they may be; above 0, or no chat is forgotten"`
-	LeaveGrace   time.Duration `arg:"--leave-grace,env:LEAVE_GRACE" help:"who comes back within it has not left"`
-	BodyTimeout  time.Duration `arg:"--body-timeout,env:BODY_TIMEOUT" help:"for the header and the body of a request"`
-	WriteTimeout time.Duration `arg:"--write-timeout,env:WRITE_TIMEOUT" help:"for one batch of a socket"`
-	Ping         time.Duration `arg:"--ping,env:PING" help:"between two heartbeats of a socket"`
-	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" help:"for the end; longer than the body timeout"`
+	HistoryAge   time.Duration `arg:"--history-age,env:HISTORY_AGE" placeholder:"TIME" help:"how long messages are kept"`
+	LeaveGrace   time.Duration `arg:"--leave-grace,env:LEAVE_GRACE" placeholder:"TIME" help:"who comes back within it has not left"`
+	BodyTimeout  time.Duration `arg:"--body-timeout,env:BODY_TIMEOUT" placeholder:"TIME" help:"for the header and the body of a request"`
+	WriteTimeout time.Duration `arg:"--write-timeout,env:WRITE_TIMEOUT" placeholder:"TIME" help:"for one batch of a socket"`
+	Ping         time.Duration `arg:"--ping,env:PING" placeholder:"TIME" help:"between two heartbeats of a socket"`
+	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" placeholder:"TIME" help:"for the end; longer than the body timeout"`
 }
 
 // List is a list that a flag or the environment has with commas in between.
