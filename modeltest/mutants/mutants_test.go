@@ -123,6 +123,7 @@ func TestAFaultIsKilledOrSurvivesOrIsAnError(t *testing.T) {
 		"-\treturn answer\n+\tfor {\n+\t}":     "hung",
 		"-\treturn answer\n+\treturn 40 + 2":   "SURVIVED",
 		wrongAnswer + "\n@@ answers.go\n-gone": "ERROR",
+		wrongAnswer + "\n@@ gone.go\n-gone":    "ERROR",
 		// These change more than the body of a function.
 		"-const answer = 42\n+const answer = 41":     "killed",
 		"-const answer = 42\n+const answer = 40 + 2": "SURVIVED",

@@ -15,8 +15,8 @@ import (
 
 // together is many faults in one text of the library, so that one build of a package's tests does
 // for all of them. A process has at most one of them: the environment variable plantedFault has its
-// number. Each function that a fault changes is there twice: as it was, and as the fault has it. The
-// first calls the second if the fault is the one that the process has.
+// number. Each function that a fault changes is there twice: as it was, and as the fault has it.
+// The first calls the second if the fault is the one that the process has.
 type together struct {
 	changed map[string]string // the files of the library, and new ones
 	number  map[string]int    // of a fault, by its name, from 1
@@ -36,13 +36,13 @@ func plantTogether(root string, faults []fault) (*together, error) {
 		if f.needsAnotherCopy() {
 			continue
 		}
-		original, err := f.touched(root)
-		if err != nil {
-			return nil, err
-		}
 		planted, err := f.plant(root)
 		if err != nil {
 			continue // try says so
+		}
+		original, err := f.touched(root)
+		if err != nil {
+			return nil, err
 		}
 		found, ok := variantsOf(original, planted, i+1)
 		if !ok {
