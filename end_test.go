@@ -652,7 +652,8 @@ func TestAContextThatHangsHoldsUpNobodyElse(t *testing.T) {
 
 // Whoever ends a subscription logs that, and stops its context, which here takes so long that Chan
 // is closed meanwhile. Several goroutines may call a context at once, so each call sleeps: in a
-// bubble that lasts until all others rest, as synctest.Wait does, of which only one may be going on.
+// bubble that lasts until all others rest, as synctest.Wait does, which may not be called twice at
+// the same time.
 func TestTheEndOfAFailedSamplerIsLoggedWhenChanIsInUse(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		j := &journal{level: slog.LevelDebug}

@@ -61,8 +61,8 @@ const (
 // found reports whether the verdict is one that is required.
 func found(verdict string) bool { return verdict == killed || verdict == hung }
 
-// try plants a fault, if it is not planted yet, and runs each of its tests count times. It is killed
-// if they all fail each time.
+// try plants a fault, if it is not planted yet, and runs each of its tests count times. It is
+// killed if they all fail each time.
 func (l *library) try(ctx context.Context, f *fault, limits map[test]time.Duration, count int) (verdict, output string) {
 	changed, err := f.plant(l.root)
 	if err != nil {
