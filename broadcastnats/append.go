@@ -1,0 +1,108 @@
+package broadcastnats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// conditionHeader makes the server store a message only if the last one of its subject has this
+// sequence.
+const conditionHeader = "Nats-Expected-Last-Subject-Sequence"
+
+// Append implements [cluster.Session].
+func (s *session) Append(
+	ctx context.Context, chat string, after cluster.Place, batch [][]byte, id string,
+) (cluster.Place, error) {
+	if !s.keeper.up.Load() {
+		return cluster.Place{}, cluster.ErrAway
+	}
+	mark, err := s.publish(ctx, s.stored(chat), after.Mark, encode(after, batch, id))
+	if err != nil {
+		s.suspect(err)
+		return cluster.Place{}, err
+	}
+	s.see(mark)
+	return cluster.Place{Epoch: after.Epoch, Seq: after.Seq + uint64(len(batch)), Mark: mark}, nil
+}
+
+// publish stores a message, if the last one of the subject has the mark after.
+func (s *session) publish(
+	ctx context.Context, subject string, after uint64, data []byte,
+) (mark uint64, err error) {
+	condition := []string{strconv.FormatUint(after, 10)}
+	m := &nats.Msg{Subject: subject, Header: nats.Header{conditionHeader: condition}, Data: data}
+	answers, err := s.calls.ask(ctx, m, false)
+	if err != nil {
+		return 0, err
+	}
+	return acknowledged(answers[0].Data)
+}
+
+// An acknowledgement is the answer of the stream.
+type acknowledgement struct {
+	Sequence uint64 `json:"seq"`
+	Error    *struct {
+		Code        int    `json:"err_code"`
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// acknowledged returns what the answer of the stream says.
+func acknowledged(data []byte) (mark uint64, err error) {
+	var a acknowledgement
+	switch err := json.Unmarshal(data, &a); {
+	case err != nil:
+		return 0, err
+	case a.Error != nil:
+		return 0, fmt.Errorf("%w: %s (%d)", kindOf(a.Error.Code), a.Error.Description, a.Error.Code)
+	case a.Sequence == 0:
+		return 0, errors.New("an acknowledgement without a sequence")
+	}
+	return a.Sequence, nil
+}
+
+// errServer is an error of the server that does not say whether the record was stored.
+var errServer = errors.New("error of the server")
+
+// kindOf returns what an error of the server means.
+func kindOf(code int) error {
+	switch code {
+	case 10071, 10164: // wrong last sequence
+		return cluster.ErrConflict
+	case 10054, 10097, 10109: // message or header too large, stream sealed
+		return cluster.ErrRefused
+	case 10002, 10008, 10023, 10028, 10039, 10047, 10076, 10118, 10167: // resources, not available
+		return cluster.ErrAway
+	}
+	return errServer
+}
+
+// impossible is a condition that never holds.
+const impossible = 1 << 62
+
+// probe returns when the leader of the stream has answered. It then also knows what the session had
+// subscribed to before: both go the same way.
+func (s *session) probe(ctx context.Context) error {
+	_, err := s.publish(ctx, s.subject("p.probe"), impossible, nil)
+	switch {
+	case errors.Is(err, cluster.ErrConflict):
+		return nil
+	case err == nil:
+		return errors.New("the stream ignores conditions")
+	}
+	return err
+}
+
+// suspect tells the keeper about the error of a call if it may concern the stream.
+func (s *session) suspect(err error) {
+	if errors.Is(err, errNobody) {
+		s.keeper.tell(doubt)
+	}
+}

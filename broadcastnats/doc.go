@@ -1,0 +1,28 @@
+// Package broadcastnats keeps the order of chats on many nodes in NATS JetStream. It is the driver
+// for an option of package broadcast that is still to come, and of no use by itself until then.
+//
+// # Settings
+//
+// All nodes with the same prefix share one stream, which has the name of the prefix. The first node
+// makes it, and later ones check it:
+//
+//	subjects              <prefix>.p.>   what nodes append: one subject for each chat
+//	republished to        <prefix>.r.>   what nodes are handed: core NATS, without consumers
+//	messages per subject  Options.Records; a node that wants to keep more raises it
+//	direct gets           allowed
+//	limits of age, size   none: a chat whose last record is gone begins anew
+//	first sequence        the time in microseconds, so that no sequence is ever used again
+//
+// A stream that somebody else has made may differ in all that is not in this table. Nodes send each
+// other what is not stored to the subjects <prefix>.r.> and <prefix>.a. An account with permissions
+// must allow the subjects above, inboxes, $JS.API.> for the stream, and should allow
+// $JS.EVENT.ADVISORY.STREAM.*.<prefix>, which tells nodes at once about a new leader.
+//
+// # What survives what
+//
+//	a node dies                            every record that it has appended
+//	a node loses its connection            everything: it reads what it has missed
+//	a server dies, with one replica        everything that the server had written to its disk
+//	a server dies, with three replicas     everything; appends wait for another leader
+//	the stream is purged, deleted or lost  nothing: chats begin anew, and their readers are told
+package broadcastnats

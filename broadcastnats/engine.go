@@ -1,0 +1,161 @@
+package broadcastnats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// Options are the settings of an [Engine]. All nodes of a cluster should have the same.
+type Options struct {
+	// URL is the address of a server, or of several, separated by commas. "": [nats.DefaultURL].
+	URL string
+
+	// Prefix is the name of the stream, and what all subjects begin with. "": broadcast.
+	Prefix string
+
+	// Replicas is how many servers keep the stream. It counts for the node that makes it. 0: one.
+	Replicas int
+
+	// Records is how many records of each chat the stream keeps, at least. A record has the messages
+	// that one node has published at about the same time in a chat: one, or many. 0: 1000.
+	Records int
+
+	// Connect are options of the connection, such as credentials. How the connection reconnects, and
+	// the handlers of its state, are not for options to change.
+	Connect []nats.Option
+}
+
+// What the options are if they are not set.
+const (
+	defaultPrefix   = "broadcast"
+	defaultReplicas = 1
+	defaultRecords  = 1000
+)
+
+// An Engine opens sessions. Make one with [New].
+type Engine struct {
+	options Options
+	buffer  int // messages that wait to be handed over
+}
+
+// buffer is how many messages may wait to be handed over. Those that do not fit are read again.
+const buffer = 8 << 10
+
+// New returns an Engine, or a [broadcast.ErrInvalid]. It does not connect to a server.
+func New(o Options) (*Engine, error) {
+	if o.URL == "" {
+		o.URL = nats.DefaultURL
+	}
+	if o.Prefix == "" {
+		o.Prefix = defaultPrefix
+	}
+	if o.Replicas == 0 {
+		o.Replicas = defaultReplicas
+	}
+	if o.Records == 0 {
+		o.Records = defaultRecords
+	}
+	switch {
+	case strings.ContainsAny(o.Prefix, " \t\r\n\f.*>/\\\x00"):
+		return nil, fmt.Errorf("%w: Prefix %q is not the name of a stream", broadcast.ErrInvalid, o.Prefix)
+	case o.Replicas < 0:
+		return nil, fmt.Errorf("%w: Replicas is negative", broadcast.ErrInvalid)
+	case o.Records < 0:
+		return nil, fmt.Errorf("%w: Records is negative", broadcast.ErrInvalid)
+	}
+	return &Engine{o, buffer}, nil
+}
+
+// Times of a connection. A server that does not answer for two pings is considered gone.
+const (
+	dialTimeout   = 2 * time.Second
+	pingInterval  = time.Second
+	pings         = 2
+	reconnectWait = 100 * time.Millisecond // after all servers have been tried; with as much jitter
+)
+
+// Open connects to a server and returns a session of type cluster.Session, of an internal package.
+// It returns an error when ctx is done, when no server can be reached, and when the stream is used
+// for something else. It does not wait for the stream: the session says when it is there.
+func (e *Engine) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := newSession(e, sink)
+	opened := context.AfterFunc(ctx, s.cancel)
+	err := s.connect()
+	if err == nil {
+		if err = s.look(); !errors.Is(err, errUnfit) {
+			err = nil // the session tries again
+		}
+	}
+	if !opened() {
+		err = errors.Join(ctx.Err(), err)
+	}
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("broadcastnats: %w", err)
+	}
+	s.start()
+	return s, nil
+}
+
+// connect makes the connection, and the subscriptions that do not belong to a chat.
+func (s *session) connect() (err error) {
+	options := []nats.Option{
+		nats.Name("broadcast"),
+		nats.Timeout(dialTimeout),
+		nats.SetCustomDialer(&dialer{ctx: s.ctx}),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pings),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait, reconnectWait),
+	}
+	options = append(options, s.options.Connect...)
+	options = append(
+		options,
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.disconnected() }),
+		nats.ReconnectHandler(func(*nats.Conn) { s.keeper.tell(cut) }),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	)
+	if s.conn, err = nats.Connect(s.options.URL, options...); err != nil {
+		return err
+	}
+	return s.subscribe()
+}
+
+// A dialer dials servers for a session until its context is done, which also ends a handshake.
+type dialer struct {
+	ctx context.Context
+
+	mu   sync.Mutex
+	stop func() bool // of what closes the last connection
+}
+
+// Dial implements [nats.CustomDialer].
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(d.ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stop != nil {
+		d.stop()
+	}
+	d.stop = context.AfterFunc(d.ctx, func() { _ = c.Close() }) // it is not needed any more
+	return c, nil
+}

@@ -1,0 +1,198 @@
+package broadcastnats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A reason is why the keeper looks at the stream. Larger ones include smaller ones.
+type reason int
+
+const (
+	none  reason = iota
+	drop         // records were not handed over: the node is told, and that is all
+	doubt        // the stream may have another leader, or be gone
+	cut          // the connection was lost
+)
+
+// A keeper is what the session knows of the stream.
+type keeper struct {
+	wake chan struct{} // has a token if there is a reason
+
+	// up says whether the node was told last that the engine can be reached. Written by the goroutine
+	// that keeps the stream. Append reads it first, so that nothing is appended to a stream that has
+	// not been looked at.
+	up atomic.Bool
+
+	mu     sync.Mutex
+	reason reason
+}
+
+// tell gives the keeper a reason to look at the stream.
+func (k *keeper) tell(r reason) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reason = max(k.reason, r)
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take takes the reason.
+func (k *keeper) take() reason {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := k.reason
+	k.reason = none
+	return r
+}
+
+// Times of looking at the stream.
+const (
+	lookTimeout = 2 * time.Second // while the servers elect a leader, nothing answers
+	minPause    = 10 * time.Millisecond
+	maxPause    = time.Second
+)
+
+// keep looks at the stream whenever there is a reason, and says whether the engine can be reached,
+// until the session is closed.
+func (s *session) keep() {
+	for {
+		select {
+		case <-s.keeper.wake:
+			s.restore(s.keeper.take())
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// restore says that the engine can be reached, once it can.
+func (s *session) restore(r reason) {
+	if r == drop && s.keeper.up.Load() {
+		s.sink.Up(true)
+		return
+	}
+	if r == cut {
+		s.down()
+	}
+	for pause := minPause; s.ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		if s.look() == nil {
+			s.keeper.up.Store(true)
+			s.sink.Up(true)
+			return
+		}
+		s.down()
+		select {
+		case <-time.After(pause):
+		case <-s.keeper.wake:
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// down says that the engine cannot be reached.
+func (s *session) down() {
+	if s.keeper.up.Swap(false) {
+		s.sink.Up(false)
+	}
+}
+
+// errUnfit is the error of a look at a stream that does not work for this driver.
+var errUnfit = errors.New("the stream is used for something else")
+
+// look makes sure that the stream is there, that it is as it should be, and that it answers. It
+// returns an error if it has to look again.
+func (s *session) look() error {
+	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
+	defer cancel()
+	seen := s.newest.Load() // before the look: the stream must not be behind
+	stream, err := s.stream.Stream(ctx, s.options.Prefix)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return s.create(ctx)
+	case err != nil:
+		return err
+	}
+	info := stream.CachedInfo()
+	config := info.Config
+	switch {
+	case !s.fits(config):
+		return fmt.Errorf("%w: %s", errUnfit, s.options.Prefix)
+	case info.State.LastSeq < seen:
+		return s.raise(ctx, stream, seen)
+	case config.MaxMsgsPerSubject >= 0 && config.MaxMsgsPerSubject < int64(s.options.Records):
+		config.MaxMsgsPerSubject = int64(s.options.Records)
+		if _, err := s.stream.UpdateStream(ctx, config); err != nil {
+			return err
+		}
+	}
+	return s.probe(ctx)
+}
+
+// config returns the configuration of a new stream.
+func (s *session) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              s.options.Prefix,
+		Subjects:          []string{s.subject("p.>")},
+		RePublish:         &jetstream.RePublish{Source: s.subject("p.>"), Destination: s.subject("r.>")},
+		MaxMsgsPerSubject: int64(s.options.Records),
+		AllowDirect:       true,
+		Replicas:          s.options.Replicas,
+		FirstSeq:          s.fresh(),
+	}
+}
+
+// fits reports whether the stream works for this driver.
+func (s *session) fits(c jetstream.StreamConfig) bool {
+	want := s.config()
+	return c.AllowDirect && c.RePublish != nil && *c.RePublish == *want.RePublish &&
+		slices.Equal(c.Subjects, want.Subjects)
+}
+
+// fresh returns a sequence that no message has had. Streams never store a million messages in a
+// second for long, so the time is always ahead of their sequences.
+func (s *session) fresh() uint64 {
+	return max(uint64(time.Now().UnixMicro()), s.newest.Load()+1)
+}
+
+// create makes the stream. The next look has to find it, because another node may have been faster.
+func (s *session) create(ctx context.Context) error {
+	if _, err := s.stream.CreateStream(ctx, s.config()); err != nil {
+		return err
+	}
+	return s.probe(ctx)
+}
+
+// errForgotten is the error of a look at a stream that has lost its memory.
+var errForgotten = errors.New("the stream has lost its memory")
+
+// raise makes a stream that has lost its memory go on with a sequence that no message has had, if
+// it is found so again after a pause. A server that has lost its disk, or a stream in memory,
+// begins once more with the first sequence. Some records may have sequences twice by now, so all
+// are removed.
+func (s *session) raise(ctx context.Context, stream jetstream.Stream, seen uint64) error {
+	select {
+	case <-time.After(maxPause):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.State.LastSeq < seen {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSequence(s.fresh())); err != nil {
+			return err
+		}
+	}
+	return errForgotten
+}

@@ -1,0 +1,107 @@
+package broadcastnats
+
+import (
+	"bytes"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// place is a place of which every number takes more than one byte.
+var place = cluster.Place{Epoch: 1 << 62, Seq: 1000, Mark: 1 << 50}
+
+func TestARecordIsDecodedAsItWasEncoded(t *testing.T) {
+	for _, batch := range [][][]byte{
+		nil, {{}}, {[]byte("a")}, {[]byte("a"), {}, bytes.Repeat([]byte("b"), 1000)},
+	} {
+		data := encode(place, batch, "id-1")
+		got := decode(data, place.Mark+7)
+		want := cluster.Record{
+			Place: cluster.Place{
+				Epoch: place.Epoch, Seq: place.Seq + uint64(len(batch)), Mark: place.Mark + 7,
+			},
+			Prev: place.Mark, ID: "id-1", Batch: batch,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v instead of %+v", got, want)
+		}
+		for i := range data {
+			if got := decode(data[:i], 7); !reflect.DeepEqual(got, foreign) {
+				t.Errorf("of %d of %d bytes: %+v", i, len(data), got)
+			}
+		}
+		if got := decode(append(data, 0), 7); !reflect.DeepEqual(got, foreign) {
+			t.Errorf("of a byte more: %+v", got)
+		}
+	}
+}
+
+// foreign is the record for a message at mark 7 that is none.
+var foreign = cluster.Record{Place: cluster.Place{Epoch: 1, Mark: 7}}
+
+func TestWhatIsNoRecordCountsAsTheOldestEpoch(t *testing.T) {
+	for what, data := range map[string][]byte{
+		"nothing":         nil,
+		"text":            []byte("hello"),
+		"a later version": append([]byte{version + 1}, encode(place, nil, "id")[1:]...),
+		"an epoch of 0":   encode(cluster.Place{Seq: 1, Mark: 1}, nil, "id"),
+		"a number too large": encode(
+			cluster.Place{Epoch: 1, Seq: 1<<64 - 1, Mark: 1}, [][]byte{{}}, "id",
+		),
+	} {
+		if got := decode(data, 7); !reflect.DeepEqual(got, foreign) {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(encode(place, nil, ""))
+	f.Add(encode(place, [][]byte{[]byte("message"), {}}, "id-1"))
+	f.Add([]byte{version, 1, 1, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xf})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := decode(data, 7)
+		if reflect.DeepEqual(r, foreign) {
+			return
+		}
+		after := cluster.Place{Epoch: r.Epoch, Seq: r.Seq - uint64(len(r.Batch)), Mark: r.Prev}
+		again := decode(encode(after, r.Batch, r.ID), 7)
+		if !reflect.DeepEqual(again, r) {
+			t.Errorf("%+v becomes %+v", r, again)
+		}
+	})
+}
+
+func TestTokensTellNamesApartAndFitIntoASubject(t *testing.T) {
+	tokens := make(map[string]string)
+	long := strings.Repeat("x", longestName)
+	for _, name := range []string{
+		"", "a", "A", "a.b", "*", ">", " ", "\x00", "\xff", long, long + "x", long + "y",
+		strings.Repeat("x", 1<<20), string(encoding.AppendEncode(nil, []byte("a"))),
+	} {
+		k := token(name)
+		if other, ok := tokens[k]; ok {
+			t.Errorf("%q and %q have the token %s", name, other, k)
+		}
+		tokens[k] = name
+		if strings.ContainsAny(k, ".*> \t\r\n") || len(k) > 2*longestName {
+			t.Errorf("the token of %q is %q", name, k)
+		}
+	}
+}
+
+func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+	for _, o := range []Options{
+		{Prefix: "a.b"}, {Prefix: "a b"}, {Prefix: "*"}, {Prefix: ">"}, {Replicas: -1}, {Records: -1},
+	} {
+		if e, err := New(o); err == nil {
+			t.Errorf("New(%+v) returned %+v", o, e)
+		}
+	}
+	e, err := New(Options{})
+	if err != nil || e.options.Prefix != "broadcast" || e.options.Replicas != 1 || e.options.Records != 1000 {
+		t.Errorf("New without options: %+v, %v", e, err)
+	}
+}

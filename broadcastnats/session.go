@@ -1,0 +1,240 @@
+package broadcastnats
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// A session is the connection of one node. It implements [cluster.Session].
+//
+// It has two goroutines: one hands over what the node is subscribed to, and one keeps the stream.
+// Close waits for both. No lock is held while another one is taken.
+type session struct {
+	options Options
+	sink    cluster.Sink
+	conn    *nats.Conn
+	stream  jetstream.JetStream
+	calls   calls
+	keeper  keeper
+
+	ctx    context.Context // done when the session is closed
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	// incoming are the messages that the client has received for the subscriptions of the node.
+	incoming chan *nats.Msg
+
+	// newest is the largest mark that the node has seen. Written by whoever sees one, and read by the
+	// keeper before it looks at the stream, which must then have it or a later one.
+	newest atomic.Uint64
+
+	mu      sync.Mutex
+	follows map[string]*nats.Subscription // by chat
+	chats   map[*nats.Subscription]string // the reverse
+}
+
+func newSession(e *Engine, sink cluster.Sink) *session {
+	s := &session{
+		options:  e.options,
+		sink:     sink,
+		incoming: make(chan *nats.Msg, e.buffer),
+		follows:  make(map[string]*nats.Subscription),
+		chats:    make(map[*nats.Subscription]string),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.keeper.wake = make(chan struct{}, 1)
+	s.calls.waiting = make(map[uint64]*call)
+	return s
+}
+
+// subscribe makes the subscriptions that do not belong to a chat.
+func (s *session) subscribe() (err error) {
+	if s.stream, err = jetstream.New(s.conn); err != nil {
+		return err
+	}
+	s.calls.conn, s.calls.inbox = s.conn, s.conn.NewInbox()+"."
+	answers, err := s.conn.Subscribe(s.calls.inbox+"*", s.calls.answer)
+	if err != nil {
+		return err
+	}
+	if err := answers.SetPendingLimits(-1, -1); err != nil { // there are as many as were asked for
+		return err
+	}
+	for _, event := range []string{"LEADER_ELECTED", "DELETED"} {
+		advisory := "$JS.EVENT.ADVISORY.STREAM." + event + "." + s.options.Prefix
+		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.keeper.tell(doubt) }); err != nil {
+			return err
+		}
+	}
+	_, err = s.conn.ChanSubscribe(s.subject("a"), s.incoming)
+	return err
+}
+
+// start starts the goroutines.
+func (s *session) start() {
+	s.keeper.tell(cut)
+	s.tasks.Go(s.handOver)
+	s.tasks.Go(s.keep)
+}
+
+// Close implements [cluster.Session].
+func (s *session) Close(context.Context) error {
+	s.close()
+	return nil
+}
+
+func (s *session) close() {
+	s.cancel()
+	s.tasks.Wait()
+	if s.conn != nil {
+		s.conn.Close()
+		s.calls.lose()
+	}
+}
+
+// disconnected is called when the connection is lost.
+func (s *session) disconnected() {
+	s.keeper.tell(cut)
+	s.calls.lose()
+}
+
+// subject returns a subject below the prefix.
+func (s *session) subject(kind string) string { return s.options.Prefix + "." + kind }
+
+// stored, handed return the subject to which records of a chat are appended, and the one at which
+// they are handed over.
+func (s *session) stored(chat string) string { return s.options.Prefix + ".p." + token(chat) }
+func (s *session) handed(chat string) string { return s.options.Prefix + ".r." + token(chat) }
+
+// Follow implements [cluster.Session].
+func (s *session) Follow(ctx context.Context, chats ...string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var begun []string
+	for _, chat := range chats {
+		isNew, err := s.follow(chat)
+		if isNew {
+			begun = append(begun, chat)
+		}
+		if err != nil {
+			s.Unfollow(begun...)
+			return sendError(err)
+		}
+	}
+	if err := s.probe(ctx); err != nil {
+		s.suspect(err)
+		s.Unfollow(begun...)
+		return err
+	}
+	return nil
+}
+
+// follow subscribes to a chat, if that is new.
+func (s *session) follow(chat string) (isNew bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.follows[chat] != nil {
+		return false, nil
+	}
+	sub, err := s.conn.ChanSubscribe(s.handed(chat), s.incoming)
+	if err != nil {
+		return false, err
+	}
+	s.follows[chat], s.chats[sub] = sub, chat
+	return true, nil
+}
+
+// Unfollow implements [cluster.Session].
+func (s *session) Unfollow(chats ...string) {
+	for _, chat := range chats {
+		s.mu.Lock()
+		sub := s.follows[chat]
+		delete(s.follows, chat)
+		delete(s.chats, sub)
+		s.mu.Unlock()
+		if sub != nil {
+			_ = sub.Unsubscribe() // fails only if the connection is closed
+		}
+	}
+}
+
+// Send implements [cluster.Session].
+func (s *session) Send(chat string, data []byte) error {
+	subject := s.subject("a")
+	if chat != "" {
+		subject = s.handed(chat)
+	}
+	if err := s.conn.Publish(subject, data); err != nil {
+		return sendError(err)
+	}
+	return nil
+}
+
+// handOver hands over what comes in, until the session is closed.
+//
+// The client drops what does not fit into incoming. After that, incoming is full until something is
+// taken from it, so whoever takes from it sees that. When there is room again, the node is told.
+func (s *session) handOver() {
+	full := cap(s.incoming) - 1
+	dropped := false
+	for {
+		select {
+		case m := <-s.incoming:
+			dropped = dropped || len(s.incoming) >= full
+			s.hand(m)
+		case <-s.ctx.Done():
+			return
+		}
+		if dropped && len(s.incoming) <= full/2 {
+			dropped = false
+			s.keeper.tell(drop)
+		}
+	}
+}
+
+// hand hands over a message.
+func (s *session) hand(m *nats.Msg) {
+	s.mu.Lock()
+	chat, ok := s.chats[m.Sub]
+	s.mu.Unlock()
+	switch mark := markOf(m); {
+	case !ok && m.Subject == s.subject("a"):
+		s.sink.Sent("", m.Data)
+	case !ok:
+		// not followed any more
+	case mark == 0:
+		s.sink.Sent(chat, m.Data)
+	default:
+		s.see(mark)
+		s.sink.Stored(chat, decode(m.Data, mark))
+	}
+}
+
+// see notes a mark.
+func (s *session) see(mark uint64) {
+	for old := s.newest.Load(); old < mark; old = s.newest.Load() {
+		if s.newest.CompareAndSwap(old, mark) {
+			return
+		}
+	}
+}
+
+// sequenceHeader has the place of a stored message in the stream.
+const sequenceHeader = "Nats-Sequence"
+
+// markOf returns the mark of a stored message, and 0 if it was not stored.
+func markOf(m *nats.Msg) uint64 {
+	mark, err := strconv.ParseUint(m.Header.Get(sequenceHeader), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return mark
+}
