@@ -100,9 +100,10 @@ func (s *suite) must(what string, err error) {
 // chat returns the name of a chat of this run.
 func (s *suite) chat(name string) string { return s.prefix + name }
 
-// context returns the context of one call.
+// context returns the context of one call. It ends early enough for another call: an engine that
+// is losing its memory may not answer.
 func (s *suite) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), s.Settle)
+	return context.WithTimeout(context.Background(), s.Settle/4)
 }
 
 // eventually waits until ok returns true.
