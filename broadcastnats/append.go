@@ -1,6 +1,7 @@
 package broadcastnats
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +43,19 @@ func (s *session) publish(
 	if err != nil {
 		return 0, err
 	}
+	if mark, ok := s.accepted(answers[0].Data); ok {
+		return mark, nil
+	}
 	return acknowledged(answers[0].Data)
+}
+
+// accepted returns the sequence in the usual answer of the stream. Decoding JSON would cost a tenth
+// of the CPU time of a message.
+func (s *session) accepted(data []byte) (mark uint64, ok bool) {
+	digits, ok := bytes.CutPrefix(data, s.acknowledgement)
+	digits, closed := bytes.CutSuffix(digits, []byte{'}'})
+	mark, err := strconv.ParseUint(string(digits), 10, 64)
+	return mark, ok && closed && err == nil && mark > 0
 }
 
 // An acknowledgement is the answer of the stream.

@@ -12,8 +12,8 @@ import (
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
-// errLost is the error of a call that had no answer when the connection was lost.
-var errLost = errors.New("connection lost")
+// errLost is the error of a call whose answer may be lost.
+var errLost = errors.New("connection or leader lost")
 
 // errNobody is the error of a call for which the server knows nobody who could answer it.
 var errNobody = fmt.Errorf("%w: nobody answers for the stream", cluster.ErrAway)
@@ -121,7 +121,7 @@ func (c *calls) answer(m *nats.Msg) {
 	}
 }
 
-// lose ends all calls, because the connection on which they were made is lost.
+// lose ends all calls, because their answers may be lost.
 func (c *calls) lose() {
 	c.mu.Lock()
 	lost := c.waiting

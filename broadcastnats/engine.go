@@ -127,7 +127,7 @@ func (s *session) connect() (err error) {
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.disconnected() }),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.lost(cut) }),
 		nats.ReconnectHandler(func(*nats.Conn) { s.keeper.tell(cut) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	)

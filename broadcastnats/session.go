@@ -2,6 +2,7 @@ package broadcastnats
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ type session struct {
 	stream  jetstream.JetStream
 	calls   calls
 	keeper  keeper
+
+	acknowledgement []byte // what an answer of the stream begins with, if it has stored a record
 
 	ctx    context.Context // done when the session is closed
 	cancel context.CancelFunc
@@ -48,6 +51,7 @@ func newSession(e *Engine, sink cluster.Sink) *session {
 		follows:  make(map[string]*nats.Subscription),
 		chats:    make(map[*nats.Subscription]string),
 	}
+	s.acknowledgement = fmt.Appendf(nil, `{"stream":%q,"seq":`, e.options.Prefix)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.keeper.wake = make(chan struct{}, 1)
 	s.calls.waiting = make(map[uint64]*call)
@@ -69,7 +73,7 @@ func (s *session) subscribe() (err error) {
 	}
 	for _, event := range []string{"LEADER_ELECTED", "DELETED"} {
 		advisory := "$JS.EVENT.ADVISORY.STREAM." + event + "." + s.options.Prefix
-		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.keeper.tell(doubt) }); err != nil {
+		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.lost(doubt) }); err != nil {
 			return err
 		}
 	}
@@ -99,9 +103,10 @@ func (s *session) close() {
 	}
 }
 
-// disconnected is called when the connection is lost.
-func (s *session) disconnected() {
-	s.keeper.tell(cut)
+// lost is called when the connection, or the leader of the stream, is lost. Answers on their way
+// may be lost with it.
+func (s *session) lost(r reason) {
+	s.keeper.tell(r)
 	s.calls.lose()
 }
 
