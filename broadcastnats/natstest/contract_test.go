@@ -1,9 +1,10 @@
 package natstest
 
 import (
-	"context"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
@@ -11,12 +12,13 @@ import (
 	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
 )
 
-// proxied returns what enginetest needs to cut drivers off a server at an address.
-func proxied(t *testing.T, address string, o broadcastnats.Options) enginetest.Config {
+// proxied returns what enginetest needs to cut drivers off servers at the addresses. Each driver
+// uses the next of them.
+func proxied(t *testing.T, o broadcastnats.Options, addresses ...string) enginetest.Config {
 	proxies := make(map[cluster.Engine]*proxy)
 	return enginetest.Config{
 		New: func() cluster.Engine {
-			p := newProxy(t, address)
+			p := newProxy(t, addresses[len(proxies)%len(addresses)])
 			o.URL = p.url()
 			e := newEngine(t, o)
 			proxies[e] = p
@@ -36,24 +38,38 @@ func TestTheDriverKeepsTheContract(t *testing.T) {
 	for name, records := range map[string]int{"one record": 1, "five records": 5, "many records": 1000} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, options(t))
-			config := proxied(t, s.Addr().String(), broadcastnats.Options{Records: records})
+			config := proxied(t, broadcastnats.Options{Records: records}, s.Addr().String())
 			if records == 1000 {
 				config.Keep = 0
 			}
 			js := admin(t, s.ClientURL())
-			for what, forget := range map[string]func(){
-				"purge": func() {
-					stream, err := js.Stream(context.Background(), "broadcast")
-					require.NoError(t, err)
-					require.NoError(t, stream.Purge(context.Background()))
-				},
-				"delete": func() {
-					require.NoError(t, js.DeleteStream(context.Background(), "broadcast"))
-				},
-			} {
-				config.Forget = forget
+			for what, forget := range forgets {
+				config.Forget = func() { forget(t, js) }
 				t.Run(what, func(t *testing.T) { enginetest.Run(t, config) })
 			}
 		})
+	}
+}
+
+// forgets are the ways in which somebody makes the stream lose its memory.
+var forgets = map[string]func(*testing.T, jetstream.JetStream){
+	"purge": func(t *testing.T, js jetstream.JetStream) {
+		stream, err := js.Stream(t.Context(), "broadcast")
+		require.NoError(t, err)
+		require.NoError(t, stream.Purge(t.Context()))
+	},
+	"delete": func(t *testing.T, js jetstream.JetStream) {
+		require.NoError(t, js.DeleteStream(t.Context(), "broadcast"))
+	},
+}
+
+func TestTheDriverKeepsTheContractWithThreeReplicas(t *testing.T) {
+	members := startMembers(t)
+	o := broadcastnats.Options{Records: 5, Replicas: 3, Connect: []nats.Option{nats.IgnoreDiscoveredServers()}}
+	config := proxied(t, o, addresses(members)...)
+	js := admin(t, urls(members))
+	for what, forget := range forgets {
+		config.Forget = func() { forget(t, js) }
+		t.Run(what, func(t *testing.T) { enginetest.Run(t, config) })
 	}
 }

@@ -72,9 +72,10 @@ type proxy struct {
 	target   string
 	tasks    sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool // open, on both sides
-	cut   bool
+	mu     sync.Mutex
+	conns  map[net.Conn]bool // open, on both sides
+	cut    bool
+	silent bool
 }
 
 // newProxy returns a proxy in front of an address, which the test stops.
@@ -136,6 +137,9 @@ func (p *proxy) copy(to, from net.Conn) {
 		if err != nil {
 			return
 		}
+		if p.isSilent() {
+			continue
+		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return
 		}
@@ -167,4 +171,23 @@ func (p *proxy) setCut(cut bool) {
 			_ = c.Close()
 		}
 	}
+}
+
+// setSilent makes the proxy drop all data, so that neither side notices anything else, or forward
+// it again. Connections of which it has dropped some are of no use any more.
+func (p *proxy) setSilent(silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = silent
+	for c := range p.conns {
+		if !silent {
+			_ = c.Close()
+		}
+	}
+}
+
+func (p *proxy) isSilent() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.silent
 }
