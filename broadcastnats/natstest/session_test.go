@@ -1,0 +1,267 @@
+package natstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/broadcastnats"
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// A sink is the sink of one session.
+type sink struct {
+	gate sync.Mutex // held by a test that delays what is handed over
+
+	mu      sync.Mutex
+	ups     int // calls of Up(true)
+	up      bool
+	records []cluster.Record
+	sent    int
+}
+
+func (s *sink) Stored(_ string, r cluster.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records = append(s.records, r)
+}
+
+func (s *sink) Sent(string, []byte) {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent++
+}
+
+func (s *sink) Up(up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.up = up; up {
+		s.ups++
+	}
+}
+
+// get returns something of the sink.
+func get[T any](s *sink, what func() T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return what()
+}
+
+// open opens a session, which the test closes, and waits until it is up.
+func open(t *testing.T, o broadcastnats.Options) (cluster.Session, *sink) {
+	t.Helper()
+	s := new(sink)
+	session, err := newEngine(t, o).Open(t.Context(), s)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	eventually(t, "up", func() bool { return get(s, func() bool { return s.up }) })
+	return session, s
+}
+
+func TestANodeIsToldWhenMessagesWereDropped(t *testing.T) {
+	s := startServer(t, options(t))
+	o := broadcastnats.Options{URL: s.ClientURL()}
+	slow, told := open(t, o)
+	other, _ := open(t, o)
+	require.NoError(t, slow.Follow(t.Context(), "c"))
+	before := get(told, func() int { return told.ups })
+	const many = 20_000 // more than the driver and the client keep
+	told.gate.Lock()
+	for i := range many {
+		require.NoError(t, other.Send("c", []byte("x")))
+		if i%1000 == 0 {
+			_, err := other.Heads(t.Context(), "c") // so that the server gets them all
+			require.NoError(t, err)
+		}
+	}
+	_, err := slow.Heads(t.Context(), "c") // the client has got them all
+	require.NoError(t, err)
+	told.gate.Unlock()
+	eventually(t, "Up(true)", func() bool { return get(told, func() int { return told.ups }) > before })
+	require.Less(t, get(told, func() int { return told.sent }), many)
+	_, err = slow.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	require.NoError(t, err)
+	eventually(t, "what is stored after that", func() bool {
+		return get(told, func() int { return len(told.records) }) == 1
+	})
+}
+
+func TestOpenReturnsEarly(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	e := newEngine(t, broadcastnats.Options{URL: "nats://" + silent.Addr().String()})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := silent.Accept()
+		if err == nil {
+			defer c.Close()
+			cancel() // while the client waits for the server to begin
+			_, _ = c.Read(make([]byte, 1))
+		}
+	}()
+	_, err = e.Open(ctx, new(sink))
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = e.Open(ctx, new(sink))
+	require.ErrorIs(t, err, context.Canceled)
+
+	require.NoError(t, silent.Close())
+	_, err = e.Open(t.Context(), new(sink))
+	require.ErrorIs(t, err, nats.ErrNoServers)
+}
+
+func TestAStreamThatIsUsedForSomethingElseIsRefused(t *testing.T) {
+	s := startServer(t, options(t))
+	js := admin(t, s.ClientURL())
+	republish := &jetstream.RePublish{Source: "broadcast.p.>", Destination: "broadcast.r.>"}
+	for what, c := range map[string]jetstream.StreamConfig{
+		"other subjects":  {Subjects: []string{"x.>"}, AllowDirect: true},
+		"not republished": {Subjects: []string{"broadcast.p.>"}, AllowDirect: true},
+		"no direct gets":  {Subjects: []string{"broadcast.p.>"}, RePublish: republish},
+	} {
+		c.Name = "broadcast"
+		_, err := js.CreateStream(t.Context(), c)
+		require.NoError(t, err)
+		_, err = newEngine(t, broadcastnats.Options{URL: s.ClientURL()}).Open(t.Context(), new(sink))
+		require.ErrorContains(t, err, "used for something else", what)
+		require.NoError(t, js.DeleteStream(t.Context(), "broadcast"))
+	}
+}
+
+func TestTheStreamKeepsTheMostThatANodeWants(t *testing.T) {
+	s := startServer(t, options(t))
+	js := admin(t, s.ClientURL())
+	want := int64(0)
+	for _, records := range []int{5, 3, 20} {
+		want = max(want, int64(records))
+		open(t, broadcastnats.Options{URL: s.ClientURL(), Records: records})
+		stream, err := js.Stream(t.Context(), "broadcast")
+		require.NoError(t, err)
+		require.Equal(t, want, stream.CachedInfo().Config.MaxMsgsPerSubject)
+	}
+}
+
+func TestRecordsThatAreTooLargeAreRefused(t *testing.T) {
+	o := options(t)
+	o.MaxPayload = 10_000
+	s := startServer(t, o)
+	session, _ := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	large := [][]byte{make([]byte, 10_000)}
+	_, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, large, "1")
+	require.ErrorIs(t, err, cluster.ErrRefused, "by the client")
+
+	js := admin(t, s.ClientURL())
+	stream, err := js.Stream(t.Context(), "broadcast")
+	require.NoError(t, err)
+	c := stream.CachedInfo().Config
+	c.MaxMsgSize = 1000
+	_, err = js.UpdateStream(t.Context(), c)
+	require.NoError(t, err)
+	large[0] = large[0][:2000]
+	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, large, "1")
+	require.ErrorIs(t, err, cluster.ErrRefused, "by the server")
+	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	require.NoError(t, err)
+}
+
+func TestWithoutAStreamTheEngineIsAway(t *testing.T) {
+	o := options(t)
+	o.JetStream = false
+	s := startServer(t, o)
+	told := new(sink)
+	session, err := newEngine(t, broadcastnats.Options{URL: s.ClientURL()}).Open(t.Context(), told)
+	require.NoError(t, err)
+	defer session.Close(context.Background())
+	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	require.ErrorIs(t, err, cluster.ErrAway)
+	_, err = session.Heads(t.Context(), "c")
+	require.ErrorIs(t, err, cluster.ErrAway)
+	require.ErrorIs(t, session.Follow(t.Context(), "c"), cluster.ErrAway)
+	require.NoError(t, s.EnableJetStream(&server.JetStreamConfig{StoreDir: t.TempDir()}))
+	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
+	require.NoError(t, session.Follow(t.Context(), "c"))
+	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	require.NoError(t, err)
+	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 1 })
+}
+
+func TestWhatOthersStoreBeginsTheOldestEpoch(t *testing.T) {
+	s := startServer(t, options(t))
+	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	require.NoError(t, session.Follow(t.Context(), "c"))
+	r, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 9}, nil, "1")
+	require.NoError(t, err)
+	js := admin(t, s.ClientURL())
+	stream, err := js.Stream(t.Context(), "broadcast")
+	require.NoError(t, err)
+	info, err := stream.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+	require.NoError(t, err)
+	for subject := range info.State.Subjects {
+		_, err = js.Publish(t.Context(), subject, []byte("hello"))
+		require.NoError(t, err)
+	}
+	want := cluster.Place{Epoch: 1, Mark: r.Mark + 1}
+	heads, err := session.Heads(t.Context(), "c")
+	require.NoError(t, err)
+	require.Equal(t, []cluster.Place{want}, heads)
+	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
+	require.Equal(t, cluster.Record{Place: want}, told.records[1])
+	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 10, Mark: want.Mark}, nil, "2")
+	require.NoError(t, err, "the next epoch")
+}
+
+// The newest records of many chats may be more than the server sends in one answer.
+func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
+	s := startServer(t, options(t))
+	session, _ := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	large := [][]byte{[]byte(strings.Repeat("x", 500_000))}
+	var names []string
+	var want []cluster.Place
+	for i := range 40 {
+		names = append(names, fmt.Sprint("chat", i))
+		place, err := session.Append(t.Context(), names[i], cluster.Place{Epoch: 1}, large, "1")
+		require.NoError(t, err)
+		want = append(want, place)
+	}
+	heads, err := session.Heads(t.Context(), names...)
+	require.NoError(t, err)
+	require.Equal(t, want, heads)
+}
+
+func TestCallsInFlightEndWithTheConnection(t *testing.T) {
+	s := startServer(t, options(t))
+	p := newProxy(t, s.Addr().String())
+	session, told := open(t, broadcastnats.Options{URL: p.url()})
+	p.setSilent(true) // requests get lost
+	results := make(chan error, 2)
+	go func() {
+		_, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+		results <- err
+	}()
+	go func() {
+		_, err := session.Heads(t.Context(), "c")
+		results <- err
+	}()
+	for range 2 {
+		select {
+		case err := <-results:
+			require.Error(t, err)
+			require.False(t, errors.Is(err, cluster.ErrConflict))
+		case <-time.After(settle):
+			require.FailNow(t, "a call goes on")
+		}
+	}
+	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
+}
