@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -24,13 +25,40 @@ func (s *session) Append(
 	if !s.keeper.up.Load() {
 		return cluster.Place{}, cluster.ErrAway
 	}
-	mark, err := s.publish(ctx, s.stored(chat), after.Mark, encode(after, batch, id))
+	mark, err := s.store(ctx, s.stored(chat), after.Mark, encode(after, batch, id))
 	if err != nil {
 		s.suspect(err)
 		return cluster.Place{}, err
 	}
 	s.see(mark)
 	return cluster.Place{Epoch: after.Epoch, Seq: after.Seq + uint64(len(batch)), Mark: mark}, nil
+}
+
+// errBusy is the error of the leader while another message is on its way to the same subject. It
+// does not know yet whether that one will be stored, or has not noticed yet that it was.
+var errBusy = fmt.Errorf("%w: another record is on its way", cluster.ErrAway)
+
+// Pauses after errBusy.
+const (
+	minBusy = time.Millisecond
+	maxBusy = 50 * time.Millisecond
+)
+
+// store is publish, as often as necessary to know whether the condition holds.
+func (s *session) store(
+	ctx context.Context, subject string, after uint64, data []byte,
+) (mark uint64, err error) {
+	for pause := minBusy; ; pause = min(2*pause, maxBusy) {
+		mark, err := s.publish(ctx, subject, after, data)
+		if !errors.Is(err, errBusy) {
+			return mark, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return 0, err
+		}
+	}
 }
 
 // publish stores a message, if the last one of the subject has the mark after.
@@ -87,8 +115,10 @@ var errServer = errors.New("error of the server")
 // kindOf returns what an error of the server means.
 func kindOf(code int) error {
 	switch code {
-	case 10071, 10164: // wrong last sequence
+	case 10071: // wrong last sequence
 		return cluster.ErrConflict
+	case 10164: // wrong last sequence, of a subject that has a message on its way
+		return errBusy
 	case 10054, 10097, 10109: // message or header too large, stream sealed
 		return cluster.ErrRefused
 	case 10002, 10008, 10023, 10028, 10039, 10047, 10076, 10118, 10167: // resources, not available

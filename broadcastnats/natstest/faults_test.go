@@ -96,7 +96,9 @@ func TestNothingIsLostWhenServersOfAClusterStop(t *testing.T) {
 	}
 	for what, stop := range stop {
 		for _, isLeader := range []bool{true, false} {
-			t.Log(what, isLeader)
+			if testing.Short() && isLeader != (what == "shutdown") {
+				continue // it takes some 8 s each
+			}
 			m := leader(t, members)
 			if !isLeader {
 				m = members[(slices.Index(members, m)+1)%len(members)]
@@ -154,7 +156,11 @@ func TestSequencesAreNotUsedAgainWhenAServerLosesItsDisk(t *testing.T) {
 	members := startMembers(t)
 	w := startWorld(t, broadcastnats.Options{Records: all, Replicas: 1}, addresses(members)...)
 	js := admin(t, urls(members))
-	for range 2 {
+	rounds := 2
+	if testing.Short() {
+		rounds = 1
+	}
+	for range rounds {
 		before := state(t, js)
 		m := leader(t, members)
 		m.stop()

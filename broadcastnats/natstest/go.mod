@@ -29,3 +29,5 @@ replace (
 	github.com/fbd86cad/broadcast => ../../
 	github.com/fbd86cad/broadcast/broadcastnats => ../
 )
+
+tool github.com/nats-io/nats-server/v2
