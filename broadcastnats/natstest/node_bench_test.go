@@ -1,3 +1,5 @@
+//go:build unix
+
 package natstest
 
 import (
@@ -142,4 +144,26 @@ func cpu() time.Duration {
 		panic(err)
 	}
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkJoin is the time until a node is ready for 10 000 chats that exist.
+func BenchmarkJoin(b *testing.B) {
+	const chats = 10_000
+	s := startServer(b, options(b))
+	o := broadcastnats.Options{URL: s.ClientURL()}
+	for i := range b.N + 1 {
+		begin := time.Now()
+		n := cluster.Start(newEngine(b, o), cluster.Config{})
+		var ready sync.WaitGroup
+		ready.Add(chats)
+		for c := range chats {
+			n.Join(fmt.Sprint("chat", c), &counting{ready: &ready, fed: new(atomic.Int64)}, true)
+		}
+		ready.Wait()
+		if i == 0 {
+			b.Logf("10 000 new chats: %v", time.Since(begin))
+			b.ResetTimer()
+		}
+		n.Close(context.Background())
+	}
 }
