@@ -94,6 +94,7 @@ func (s *session) restore(r reason) {
 		select {
 		case <-time.After(pause):
 		case <-s.keeper.wake:
+			s.keeper.take() // the next look is for that too
 		case <-s.ctx.Done():
 		}
 	}

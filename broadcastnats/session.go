@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -88,8 +89,16 @@ func (s *session) start() {
 	s.tasks.Go(s.keep)
 }
 
+// flushTimeout is how long Close waits until the server has what was sent.
+const flushTimeout = time.Second
+
 // Close implements [cluster.Session].
-func (s *session) Close(context.Context) error {
+func (s *session) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if s.conn.IsConnected() {
+		_ = s.conn.FlushWithContext(ctx) // what was sent may be lost
+	}
 	s.close()
 	return nil
 }

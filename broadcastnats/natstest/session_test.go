@@ -98,6 +98,19 @@ func TestANodeIsToldWhenMessagesWereDropped(t *testing.T) {
 	})
 }
 
+func TestWhatWasSentBeforeCloseArrives(t *testing.T) {
+	s := startServer(t, options(t))
+	o := broadcastnats.Options{URL: s.ClientURL()}
+	_, told := open(t, o)
+	for i := range 50 {
+		session, err := newEngine(t, o).Open(t.Context(), new(sink))
+		require.NoError(t, err)
+		require.NoError(t, session.Send("", []byte("bye")))
+		require.NoError(t, session.Close(t.Context()))
+		eventually(t, "what was sent", func() bool { return get(told, func() int { return told.sent }) == i+1 })
+	}
+}
+
 func TestOpenReturnsEarly(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
