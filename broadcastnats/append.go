@@ -25,12 +25,15 @@ func (s *session) Append(
 	if !s.keeper.up.Load() {
 		return cluster.Place{}, cluster.ErrAway
 	}
+	before := s.newest.Load()
 	mark, err := s.store(ctx, s.stored(chat), after.Mark, encode(after, batch, id))
+	if err == nil {
+		err = s.check(before, mark)
+	}
 	if err != nil {
 		s.suspect(err)
 		return cluster.Place{}, err
 	}
-	s.see(mark)
 	return cluster.Place{Epoch: after.Epoch, Seq: after.Seq + uint64(len(batch)), Mark: mark}, nil
 }
 

@@ -20,9 +20,15 @@
 //
 // # What survives what
 //
-//	a node dies                            every record that it has appended
-//	a node loses its connection            everything: it reads what it has missed
-//	a server dies, with one replica        everything that the server had written to its disk
-//	a server dies, with three replicas     everything; appends wait for another leader
-//	the stream is purged, deleted or lost  nothing: chats begin anew, and their readers are told
+//	a node dies                         everything that it has appended
+//	a node loses its connection         everything: it reads what it has missed
+//	a server dies, one replica          everything
+//	a server dies, three replicas       everything; appends wait for another leader
+//	a machine dies, three replicas      everything
+//	a machine dies, one replica         nothing, if the newest records were not on its disk yet
+//	the stream is lost, or made empty   nothing
+//
+// Where nothing survives, the order of each chat begins anew, in an epoch of its own, and readers
+// are told. This also holds if only the newest records are lost: a node removes the others, because
+// their order cannot go on.
 package broadcastnats

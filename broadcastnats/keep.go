@@ -112,6 +112,10 @@ var errUnfit = errors.New("the stream is used for something else")
 
 // look makes sure that the stream is there, that it is as it should be, and that it answers. It
 // returns an error if it has to look again.
+//
+// A stream that lost its memory may have begun once more with its first sequence: one in memory, or
+// of a server that has lost its disk. Some records may have sequences twice by then, so all of them
+// are removed, and the stream goes on with a sequence that none has had.
 func (s *session) look() error {
 	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
 	defer cancel()
@@ -128,8 +132,10 @@ func (s *session) look() error {
 	switch {
 	case !s.fits(config):
 		return fmt.Errorf("%w: %s", errUnfit, s.options.Prefix)
-	case info.State.LastSeq < seen:
-		return s.raise(ctx, stream, seen)
+	case info.State.LastSeq < seen || info.State.FirstSeq <= s.forgotten.Load():
+		if err := stream.Purge(ctx, jetstream.WithPurgeSequence(s.fresh())); err != nil {
+			return err
+		}
 	case config.MaxMsgsPerSubject >= 0 && config.MaxMsgsPerSubject < int64(s.options.Records):
 		config.MaxMsgsPerSubject = int64(s.options.Records)
 		if _, err := s.stream.UpdateStream(ctx, config); err != nil {
@@ -159,6 +165,21 @@ func (s *session) fits(c jetstream.StreamConfig) bool {
 		slices.Equal(c.Subjects, want.Subjects)
 }
 
+// errForgotten is the error of an append to a stream that turns out to have lost its memory.
+var errForgotten = errors.New("the stream has lost its memory")
+
+// check notes that a record was stored at a mark, after the node had seen the mark before. It
+// returns an error if that proves that the stream has lost its memory.
+func (s *session) check(before, mark uint64) error {
+	if mark > before {
+		s.see(mark)
+		return nil
+	}
+	raise(&s.forgotten, before)
+	s.keeper.tell(doubt)
+	return errForgotten
+}
+
 // fresh returns a sequence that no message has had. Streams never store a million messages in a
 // second for long, so the time is always ahead of their sequences.
 func (s *session) fresh() uint64 {
@@ -171,29 +192,4 @@ func (s *session) create(ctx context.Context) error {
 		return err
 	}
 	return s.probe(ctx)
-}
-
-// errForgotten is the error of a look at a stream that has lost its memory.
-var errForgotten = errors.New("the stream has lost its memory")
-
-// raise makes a stream that has lost its memory go on with a sequence that no message has had, if
-// it is found so again after a pause. A server that has lost its disk, or a stream in memory,
-// begins once more with the first sequence. Some records may have sequences twice by now, so all
-// are removed.
-func (s *session) raise(ctx context.Context, stream jetstream.Stream, seen uint64) error {
-	select {
-	case <-time.After(maxPause):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return err
-	}
-	if info.State.LastSeq < seen {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSequence(s.fresh())); err != nil {
-			return err
-		}
-	}
-	return errForgotten
 }

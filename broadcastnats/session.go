@@ -39,6 +39,10 @@ type session struct {
 	// keeper before it looks at the stream, which must then have it or a later one.
 	newest atomic.Uint64
 
+	// forgotten is a mark that the stream had forgotten when it stored a record before it. Written by
+	// whoever finds that out, and read by the keeper, for which newer records prove nothing then.
+	forgotten atomic.Uint64
+
 	mu      sync.Mutex
 	follows map[string]*nats.Subscription // by chat
 	chats   map[*nats.Subscription]string // the reverse
@@ -233,9 +237,12 @@ func (s *session) hand(m *nats.Msg) {
 }
 
 // see notes a mark.
-func (s *session) see(mark uint64) {
-	for old := s.newest.Load(); old < mark; old = s.newest.Load() {
-		if s.newest.CompareAndSwap(old, mark) {
+func (s *session) see(mark uint64) { raise(&s.newest, mark) }
+
+// raise stores a number, unless a larger one is stored.
+func raise(to *atomic.Uint64, n uint64) {
+	for old := to.Load(); old < n; old = to.Load() {
+		if to.CompareAndSwap(old, n) {
 			return
 		}
 	}

@@ -156,6 +156,7 @@ func TestAStreamThatIsUsedForSomethingElseIsRefused(t *testing.T) {
 func TestTheStreamKeepsTheMostThatANodeWants(t *testing.T) {
 	s := startServer(t, options(t))
 	js := admin(t, s.ClientURL())
+	begin := time.Now()
 	want := int64(0)
 	for _, records := range []int{5, 3, 20} {
 		want = max(want, int64(records))
@@ -163,6 +164,7 @@ func TestTheStreamKeepsTheMostThatANodeWants(t *testing.T) {
 		stream, err := js.Stream(t.Context(), "broadcast")
 		require.NoError(t, err)
 		require.Equal(t, want, stream.CachedInfo().Config.MaxMsgsPerSubject)
+		require.GreaterOrEqual(t, stream.CachedInfo().State.FirstSeq, uint64(begin.UnixMicro()))
 	}
 }
 
