@@ -74,10 +74,15 @@ func (s *session) publish(
 	if err != nil {
 		return 0, err
 	}
-	if mark, ok := s.accepted(answers[0].Data); ok {
+	return s.result(answers[0].Data)
+}
+
+// result returns what an answer of the stream says.
+func (s *session) result(answer []byte) (mark uint64, err error) {
+	if mark, ok := s.accepted(answer); ok {
 		return mark, nil
 	}
-	return acknowledged(answers[0].Data)
+	return acknowledged(answer)
 }
 
 // accepted returns the sequence in the usual answer of the stream. Decoding JSON would cost a tenth
@@ -98,7 +103,7 @@ type acknowledgement struct {
 	} `json:"error"`
 }
 
-// acknowledged returns what the answer of the stream says.
+// acknowledged returns what any answer of the stream says.
 func acknowledged(data []byte) (mark uint64, err error) {
 	var a acknowledgement
 	switch err := json.Unmarshal(data, &a); {

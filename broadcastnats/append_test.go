@@ -1,0 +1,106 @@
+package broadcastnats
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+func testSession(t *testing.T) *session {
+	t.Helper()
+	e, err := New(Options{Prefix: "name"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSession(e, nil)
+}
+
+func TestAnAcknowledgementSaysWhetherTheRecordWasStored(t *testing.T) {
+	s := testSession(t)
+	for answer, want := range map[string]uint64{
+		`{"stream":"name","seq":17}`:                   17,
+		`{"stream":"name", "seq":17}`:                  17,
+		`{"stream":"name","domain":"d","seq":17}`:      17,
+		`{"stream":"name","seq":17,"duplicate":true}`:  17,
+		`{"stream":"name","seq":18446744073709551615}`: 1<<64 - 1,
+		`{"seq":17,"stream":"name"}`:                   17,
+		`{"stream":"name","seq":18446744073709551616}`: 0,
+		`{"stream":"name","seq":}`:                     0,
+		`{"stream":"name","seq":1`:                     0,
+		`{"stream":"name","seq":0}`:                    0,
+		`{"stream":"name"}`:                            0,
+		`{"error":{"code":500,"err_code":1},"seq":0}`:  0,
+		`{"error":{"code":500,"err_code":1},"seq":17}`: 0,
+		``: 0,
+	} {
+		mark, err := s.result([]byte(answer))
+		if mark != want || (err == nil) != (want > 0) {
+			t.Errorf("%s: %d, %v", answer, mark, err)
+		}
+		if kind := kindOfError(err); kind != nil {
+			t.Errorf("%s: %v", answer, kind)
+		}
+	}
+}
+
+// kindOfError returns the error of package cluster that err is, if any.
+func kindOfError(err error) error {
+	for _, kind := range []error{cluster.ErrConflict, cluster.ErrAway, cluster.ErrRefused} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return nil
+}
+
+func TestErrorsOfTheServerSayWhetherTheRecordMayBeStored(t *testing.T) {
+	for code, want := range map[string]error{
+		"10071": cluster.ErrConflict,
+		"10054": cluster.ErrRefused,
+		"10023": cluster.ErrAway,
+		"10164": cluster.ErrAway,
+		"10077": nil, // the message may be stored on other servers
+		"12345": nil,
+	} {
+		_, err := testSession(t).result([]byte(`{"error":{"code":400,"err_code":` + code + `,"description":"why"}}`))
+		if err == nil || kindOfError(err) != want {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
+
+func TestAMarkBelowOneSeenBeforeProvesThatMemoryWasLost(t *testing.T) {
+	s := testSession(t)
+	if err := s.check(0, 100); err != nil || s.newest.Load() != 100 {
+		t.Fatalf("the first mark: %v, newest %d", err, s.newest.Load())
+	}
+	if err := s.check(100, 101); err != nil || s.keeper.take() != none {
+		t.Fatalf("the next mark: %v", err)
+	}
+	for _, mark := range []uint64{50, 101} {
+		err := s.check(101, mark)
+		if !errors.Is(err, errForgotten) || kindOfError(err) != nil || s.keeper.take() != doubt {
+			t.Errorf("mark %d after 101: %v", mark, err)
+		}
+		if s.newest.Load() != 101 || s.forgotten.Load() != 101 {
+			t.Errorf("newest %d, forgotten %d", s.newest.Load(), s.forgotten.Load())
+		}
+	}
+}
+
+func TestReasonsIncludeSmallerOnes(t *testing.T) {
+	k := &testSession(t).keeper
+	for _, r := range []reason{drop, cut, doubt} {
+		k.tell(r)
+	}
+	if r := k.take(); r != cut {
+		t.Errorf("%d", r)
+	}
+	if r := k.take(); r != none {
+		t.Errorf("%d", r)
+	}
+	if len(k.wake) != 1 {
+		t.Error("nobody is woken")
+	}
+}
