@@ -7,17 +7,11 @@ import (
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
-func testSession(t *testing.T) *session {
-	t.Helper()
-	e, err := New(Options{Prefix: "name"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newSession(e, nil)
-}
+// testSession returns a session without a connection.
+func testSession() *session { return newSession(Options{Prefix: "name"}, nil) }
 
 func TestAnAcknowledgementSaysWhetherTheRecordWasStored(t *testing.T) {
-	s := testSession(t)
+	s := testSession()
 	for answer, want := range map[string]uint64{
 		`{"stream":"name","seq":17}`:                   17,
 		`{"stream":"name", "seq":17}`:                  17,
@@ -63,7 +57,7 @@ func TestErrorsOfTheServerSayWhetherTheRecordMayBeStored(t *testing.T) {
 		"10077": nil, // the message may be stored on other servers
 		"12345": nil,
 	} {
-		_, err := testSession(t).result([]byte(`{"error":{"code":400,"err_code":` + code + `,"description":"why"}}`))
+		_, err := testSession().result([]byte(`{"error":{"code":400,"err_code":` + code + `,"description":"why"}}`))
 		if err == nil || kindOfError(err) != want {
 			t.Errorf("%s: %v", code, err)
 		}
@@ -71,7 +65,7 @@ func TestErrorsOfTheServerSayWhetherTheRecordMayBeStored(t *testing.T) {
 }
 
 func TestAMarkBelowOneSeenBeforeProvesThatMemoryWasLost(t *testing.T) {
-	s := testSession(t)
+	s := testSession()
 	if err := s.check(0, 100); err != nil || s.newest.Load() != 100 {
 		t.Fatalf("the first mark: %v, newest %d", err, s.newest.Load())
 	}
@@ -90,7 +84,7 @@ func TestAMarkBelowOneSeenBeforeProvesThatMemoryWasLost(t *testing.T) {
 }
 
 func TestReasonsIncludeSmallerOnes(t *testing.T) {
-	k := &testSession(t).keeper
+	k := &testSession().keeper
 	for _, r := range []reason{drop, cut, doubt} {
 		k.tell(r)
 	}

@@ -43,13 +43,7 @@ const (
 )
 
 // An Engine opens sessions. Make one with [New].
-type Engine struct {
-	options Options
-	buffer  int // messages that wait to be handed over
-}
-
-// buffer is how many messages may wait to be handed over. Those that do not fit are read again.
-const buffer = 8 << 10
+type Engine struct{ options Options }
 
 // New returns an Engine, or a [broadcast.ErrInvalid]. It does not connect to a server.
 func New(o Options) (*Engine, error) {
@@ -73,7 +67,7 @@ func New(o Options) (*Engine, error) {
 	case o.Records < 0:
 		return nil, fmt.Errorf("%w: Records is negative", broadcast.ErrInvalid)
 	}
-	return &Engine{o, buffer}, nil
+	return &Engine{o}, nil
 }
 
 // Times of a connection. A server that does not answer for two pings is considered gone.
@@ -91,7 +85,7 @@ func (e *Engine) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := newSession(e, sink)
+	s := newSession(e.options, sink)
 	opened := context.AfterFunc(ctx, s.cancel)
 	err := s.connect()
 	if err == nil {

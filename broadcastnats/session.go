@@ -17,7 +17,7 @@ import (
 // A session is the connection of one node. It implements [cluster.Session].
 //
 // It has two goroutines: one hands over what the node is subscribed to, and one keeps the stream.
-// Close waits for both. No lock is held while another one is taken.
+// Close waits for both. Its locks are held one at a time, and before those of the client.
 type session struct {
 	options Options
 	sink    cluster.Sink
@@ -48,15 +48,18 @@ type session struct {
 	chats   map[*nats.Subscription]string // the reverse
 }
 
-func newSession(e *Engine, sink cluster.Sink) *session {
+// buffer is how many messages may wait to be handed over. Those that do not fit are read again.
+const buffer = 8 << 10
+
+func newSession(o Options, sink cluster.Sink) *session {
 	s := &session{
-		options:  e.options,
+		options:  o,
 		sink:     sink,
-		incoming: make(chan *nats.Msg, e.buffer),
+		incoming: make(chan *nats.Msg, buffer),
 		follows:  make(map[string]*nats.Subscription),
 		chats:    make(map[*nats.Subscription]string),
 	}
-	s.acknowledgement = fmt.Appendf(nil, `{"stream":%q,"seq":`, e.options.Prefix)
+	s.acknowledgement = fmt.Appendf(nil, `{"stream":%q,"seq":`, o.Prefix)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.keeper.wake = make(chan struct{}, 1)
 	s.calls.waiting = make(map[uint64]*call)
