@@ -45,16 +45,17 @@ var checks = []check{
 	{"marks grow, and each record names the one before", func(s *suite) {
 		n, c := s.open(), s.chat("c")
 		r, other := n.append(c, epoch, "0", "first"), epoch
+		all := []cluster.Record{r}
 		for i := range 50 {
 			next := n.append(c, r.Place, fmt.Sprint(i+1), "message")
 			if next.Mark <= r.Mark {
 				s.fail("mark %d after %d", next.Mark, r.Mark)
 			}
 			other = n.append(s.chat("other"), other, fmt.Sprint(i), "x").Place
-			r = next
+			r, all = next, append(all, next)
 		}
 		want := r.Mark
-		for _, r := range slices.Backward(n.read(c, cluster.Place{}, 1000, r.Place)) {
+		for _, r := range slices.Backward(n.readKept(c, cluster.Place{}, all)) {
 			if r.Mark != want {
 				s.fail("a record after mark %d is missing", r.Mark)
 			}
@@ -220,12 +221,7 @@ var checks = []check{
 		for what, place := range map[string]cluster.Place{
 			"Read": {}, "Read after a place that is gone": all[0].Place,
 		} {
-			var got []cluster.Record
-			s.eventually("trimming", func() bool {
-				got = n.read(c, place, len(all), after)
-				return len(got) == s.Keep
-			})
-			s.same(what, got, s.kept(all))
+			s.same(what, n.readKept(c, place, all), s.kept(all))
 		}
 	}},
 	{"calls end with their contexts", func(s *suite) {

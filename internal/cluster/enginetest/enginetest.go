@@ -267,6 +267,17 @@ func (n *node) read(chat string, after cluster.Place, max int, last cluster.Plac
 	return all
 }
 
+// readKept reads the records of a chat after a place that is older than those that the engine
+// keeps, until as many are found. There may be more before, if one answer is out of date, and the
+// next one is not.
+func (n *node) readKept(chat string, after cluster.Place, all []cluster.Record) (kept []cluster.Record) {
+	n.eventually("trimming", func() bool {
+		kept = n.read(chat, after, len(all), all[len(all)-1].Place)
+		return len(kept) == len(n.kept(all))
+	})
+	return kept
+}
+
 // same fails the check if two lists of records differ.
 func (s *suite) same(what string, got, want []cluster.Record) {
 	if len(got) != len(want) {
