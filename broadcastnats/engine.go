@@ -122,7 +122,7 @@ func (s *session) connect() (err error) {
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.lost(cut) }),
-		nats.ReconnectHandler(func(*nats.Conn) { s.keeper.tell(cut) }),
+		nats.ReconnectHandler(func(*nats.Conn) { s.keeper.tell(drop) }), // it is looking already
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	)
 	if s.conn, err = nats.Connect(s.options.URL, options...); err != nil {
