@@ -230,6 +230,22 @@ func (n *node) try(
 	return n.session.Append(ctx, chat, after, batch, id)
 }
 
+// begin appends the first record of a chat. It returns its place, also if an earlier call has
+// stored it, and the zero Place if that is not known.
+func (n *node) begin(chat string, after cluster.Place, id string) cluster.Place {
+	place, err := n.try(chat, after, id)
+	if err == nil {
+		return place
+	}
+	ctx, cancel := n.context()
+	defer cancel()
+	records, err := n.session.Read(ctx, chat, cluster.Place{}, 1)
+	if err != nil || len(records) == 0 || records[0].ID != id {
+		return cluster.Place{}
+	}
+	return records[0].Place
+}
+
 // follow follows chats, which must succeed.
 func (n *node) follow(chats ...string) {
 	ctx, cancel := n.context()
