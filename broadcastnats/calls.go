@@ -37,7 +37,8 @@ type calls struct {
 	waiting map[uint64]*call
 }
 
-// call is one request. Guarded by the lock of calls until done is closed, and not changed after.
+// call is one request. Guarded by the lock of calls while it is waiting. Whoever removes it from
+// there, because it has ended, closes done.
 type call struct {
 	many    bool // a message with a status follows the answers
 	answers []*nats.Msg
@@ -121,14 +122,30 @@ func (c *calls) answer(m *nats.Msg) {
 	}
 }
 
-// lose ends all calls, because their answers may be lost.
-func (c *calls) lose() {
+// asked returns the number of calls so far.
+func (c *calls) asked() uint64 {
 	c.mu.Lock()
-	lost := c.waiting
-	c.waiting = make(map[uint64]*call)
-	c.mu.Unlock()
-	for _, k := range lost {
+	defer c.mu.Unlock()
+	return c.number
+}
+
+// lose ends the first calls, up to a number of them, because their answers may be lost.
+func (c *calls) lose(first uint64) {
+	for _, k := range c.removeFirst(first) {
 		k.err = errLost
 		close(k.done)
 	}
+}
+
+// removeFirst removes the first calls, up to a number of them, and returns them.
+func (c *calls) removeFirst(first uint64) (removed []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for number, k := range c.waiting {
+		if number <= first {
+			delete(c.waiting, number)
+			removed = append(removed, k)
+		}
+	}
+	return removed
 }

@@ -121,7 +121,7 @@ func (s *session) connect() (err error) {
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.lost(cut) }),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.disconnected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { s.keeper.tell(drop) }), // it is looking already
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	)

@@ -84,8 +84,10 @@ func (s *session) restore(r reason) {
 	if r == cut {
 		s.down()
 	}
+	asked := s.calls.asked()
 	for pause := minPause; s.ctx.Err() == nil; pause = min(2*pause, maxPause) {
 		if s.look() == nil {
+			s.calls.lose(asked) // the stream has answered since, but not to these
 			s.keeper.up.Store(true)
 			s.sink.Up(true)
 			return

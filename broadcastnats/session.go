@@ -81,7 +81,7 @@ func (s *session) subscribe() (err error) {
 	}
 	for _, event := range []string{"LEADER_ELECTED", "DELETED"} {
 		advisory := "$JS.EVENT.ADVISORY.STREAM." + event + "." + s.options.Prefix
-		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.lost(doubt) }); err != nil {
+		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.keeper.tell(doubt) }); err != nil {
 			return err
 		}
 	}
@@ -115,15 +115,14 @@ func (s *session) close() {
 	s.tasks.Wait()
 	if s.conn != nil {
 		s.conn.Close()
-		s.calls.lose()
+		s.calls.lose(s.calls.asked())
 	}
 }
 
-// lost is called when the connection, or the leader of the stream, is lost. Answers on their way
-// may be lost with it.
-func (s *session) lost(r reason) {
-	s.keeper.tell(r)
-	s.calls.lose()
+// disconnected is called when the connection is lost. Answers on their way may be lost with it.
+func (s *session) disconnected() {
+	s.keeper.tell(cut)
+	s.calls.lose(s.calls.asked())
 }
 
 // subject returns a subject below the prefix.
