@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -188,9 +189,30 @@ func (s *session) fresh() uint64 {
 	return max(uint64(time.Now().UnixMicro()), s.newest.Load()+1)
 }
 
-// create makes the stream. The next look has to find it, because another node may have been faster.
+// Pause before a stream is made, with as much jitter.
+const (
+	createPause  = 100 * time.Millisecond
+	createJitter = 400 * time.Millisecond
+)
+
+// create makes the stream, unless another node has done so after a pause. The next look has to find
+// it, because another node may have been faster.
+//
+// The pause is because of servers that are not part of a cluster. One that is asked three times at
+// once, and fails the first time because it is still deleting the old stream, makes two streams of
+// the same name for the other two (seen with 2.15.3). One of them cannot be found any more, but
+// stores and hands over each record too.
 func (s *session) create(ctx context.Context) error {
-	if _, err := s.stream.CreateStream(ctx, s.config()); err != nil {
+	select {
+	case <-time.After(createPause + rand.N(createJitter)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_, err := s.stream.Stream(ctx, s.options.Prefix)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = s.stream.CreateStream(ctx, s.config())
+	}
+	if err != nil {
 		return err
 	}
 	return s.probe(ctx)
