@@ -70,11 +70,13 @@ func New(o Options) (*Engine, error) {
 	return &Engine{o}, nil
 }
 
-// Times of a connection. A server that does not answer for two pings is considered gone.
+// Times of a connection. A server that does not answer for two pings, or takes no data for as long,
+// is considered gone.
 const (
 	dialTimeout   = 2 * time.Second
 	pingInterval  = time.Second
 	pings         = 2
+	writeTimeout  = pings * pingInterval
 	reconnectWait = 100 * time.Millisecond // after all servers have been tried; with as much jitter
 )
 
@@ -151,5 +153,20 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 		d.stop()
 	}
 	d.stop = context.AfterFunc(d.ctx, func() { _ = c.Close() }) // it is not needed any more
-	return c, nil
+	return connection{c}, nil
+}
+
+// A connection ends when the server does not take what is written to it. The client holds its lock
+// until then, so that every call waits. It loses what could not be written, which must not go
+// unnoticed.
+type connection struct{ net.Conn }
+
+func (c connection) Write(data []byte) (n int, err error) {
+	if err = c.SetWriteDeadline(time.Now().Add(writeTimeout)); err == nil {
+		n, err = c.Conn.Write(data)
+	}
+	if err != nil {
+		_ = c.Close()
+	}
+	return n, err
 }

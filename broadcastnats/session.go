@@ -103,6 +103,8 @@ const flushTimeout = time.Second
 func (s *session) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
+	stop := context.AfterFunc(ctx, s.cancel) // ends a write, for which these calls wait too
+	defer stop()
 	if s.conn.IsConnected() {
 		_ = s.conn.FlushWithContext(ctx) // what was sent may be lost
 	}

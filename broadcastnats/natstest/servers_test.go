@@ -76,6 +76,7 @@ type proxy struct {
 	conns  map[net.Conn]bool // open, on both sides
 	cut    bool
 	silent bool
+	full   chan struct{} // closed when data may flow again; nil while it does
 }
 
 // newProxy returns a proxy in front of an address, which the test stops.
@@ -87,6 +88,7 @@ func newProxy(t testing.TB, target string) *proxy {
 	p.tasks.Go(p.accept)
 	t.Cleanup(func() {
 		_ = listener.Close()
+		p.setFull(false)
 		p.setCut(true)
 		p.tasks.Wait()
 	})
@@ -133,6 +135,7 @@ func (p *proxy) forward(client net.Conn) {
 func (p *proxy) copy(to, from net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
+		p.awaitFlow()
 		n, err := from.Read(buffer)
 		if err != nil {
 			return
@@ -190,4 +193,27 @@ func (p *proxy) isSilent() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.silent
+}
+
+// setFull makes the proxy take no more data, as a server that has stopped does, or forward it again.
+func (p *proxy) setFull(full bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case full && p.full == nil:
+		p.full = make(chan struct{})
+	case !full && p.full != nil:
+		close(p.full)
+		p.full = nil
+	}
+}
+
+// awaitFlow waits while the proxy takes no data.
+func (p *proxy) awaitFlow() {
+	p.mu.Lock()
+	full := p.full
+	p.mu.Unlock()
+	if full != nil {
+		<-full
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -279,4 +280,66 @@ func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 		}
 	}
 	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
+}
+
+// fill sends until a call blocks or fails, because the proxy takes no more data. It returns what the
+// last call will return.
+func fill(t *testing.T, session cluster.Session, p *proxy) <-chan error {
+	t.Helper()
+	p.setFull(true)
+	result := make(chan error, 1)
+	var sent atomic.Int64
+	go func() {
+		data := make([]byte, 100_000)
+		for {
+			if err := session.Send("c", data); err != nil {
+				result <- err
+				return
+			}
+			sent.Add(1)
+		}
+	}()
+	before, polls := int64(0), 0
+	eventually(t, "full", func() bool {
+		now := sent.Load()
+		if polls++; now != before {
+			before, polls = now, 0
+		}
+		return polls > 100
+	})
+	return result
+}
+
+func TestCallsReturnWhenTheServerTakesNoMoreData(t *testing.T) {
+	s := startServer(t, options(t))
+	p := newProxy(t, s.Addr().String())
+	session, told := open(t, broadcastnats.Options{URL: p.url()})
+	sent := fill(t, session, p)
+	select {
+	case err := <-sent:
+		require.Error(t, err)
+	case <-time.After(settle):
+		require.FailNow(t, "Send goes on")
+	}
+	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
+	p.setFull(false)
+	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
+}
+
+func TestCloseReturnsWhenTheServerTakesNoMoreData(t *testing.T) {
+	s := startServer(t, options(t))
+	p := newProxy(t, s.Addr().String())
+	session, _ := open(t, broadcastnats.Options{URL: p.url()})
+	sent := fill(t, session, p)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = session.Close(t.Context())
+	}()
+	select {
+	case <-closed:
+		require.Error(t, <-sent)
+	case <-time.After(settle):
+		require.FailNow(t, "Close goes on")
+	}
 }
