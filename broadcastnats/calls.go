@@ -104,7 +104,10 @@ func (c *calls) answer(m *nats.Msg) {
 	if k == nil {
 		return // nobody waits for it any more
 	}
-	status := m.Header.Get(statusHeader)
+	status := header(m, statusHeader)
+	if status != "" && markOf(m) > 0 {
+		status = "" // somebody has stored it with the message
+	}
 	switch status {
 	case "":
 		k.answers = append(k.answers, m)
@@ -114,7 +117,7 @@ func (c *calls) answer(m *nats.Msg) {
 	case statusNoAnswers:
 		k.err = errNobody
 	default:
-		k.err = fmt.Errorf("status %s: %s", status, m.Header.Get("Description"))
+		k.err = fmt.Errorf("status %s: %s", status, header(m, "Description"))
 	}
 	if status != "" || !k.many {
 		delete(c.waiting, number)

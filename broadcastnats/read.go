@@ -45,13 +45,13 @@ func (s *session) get(ctx context.Context, r getRequest) (found []*nats.Msg, lef
 	}
 	var last uint64
 	for _, a := range answers {
-		if a.Header.Get("Nats-Last-Sequence") != strconv.FormatUint(last, 10) {
+		if header(a, "Nats-Last-Sequence") != strconv.FormatUint(last, 10) {
 			return nil, 0, errGap
 		}
 		last = markOf(a)
 	}
 	end := len(answers) - 1
-	left, err = strconv.Atoi(answers[end].Header.Get("Nats-Num-Pending"))
+	left, err = strconv.Atoi(header(answers[end], "Nats-Num-Pending"))
 	return answers[:end], left, err
 }
 
@@ -81,7 +81,7 @@ func (s *session) heads(ctx context.Context, chats []string, heads []cluster.Pla
 			return err
 		}
 		for _, m := range found {
-			subject := m.Header.Get("Nats-Subject")
+			subject := header(m, "Nats-Subject")
 			if i, ok := indexes[subject]; ok {
 				heads[i] = s.record(m).Place
 				delete(indexes, subject)

@@ -255,9 +255,19 @@ func raise(to *atomic.Uint64, n uint64) {
 // sequenceHeader has the place of a stored message in the stream.
 const sequenceHeader = "Nats-Sequence"
 
+// header returns the last value of a header. The server adds its own after those that somebody has
+// stored with a message, which may have the same names.
+func header(m *nats.Msg, name string) string {
+	values := m.Header[name]
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
 // markOf returns the mark of a stored message, and 0 if it was not stored.
 func markOf(m *nats.Msg) uint64 {
-	mark, err := strconv.ParseUint(m.Header.Get(sequenceHeader), 10, 64)
+	mark, err := strconv.ParseUint(header(m, sequenceHeader), 10, 64)
 	if err != nil {
 		return 0
 	}

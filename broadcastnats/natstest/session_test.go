@@ -238,6 +238,46 @@ func TestWhatOthersStoreBeginsTheOldestEpoch(t *testing.T) {
 	require.NoError(t, err, "the next epoch")
 }
 
+// A message that somebody has copied out of the stream, and then into it, still has headers of the
+// server, and gets them once more.
+func TestHeadersOfACopiedMessageMeanNothing(t *testing.T) {
+	s := startServer(t, options(t))
+	o := broadcastnats.Options{URL: s.ClientURL()}
+	session, told := open(t, o)
+	require.NoError(t, session.Follow(t.Context(), "c"))
+	first, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	require.NoError(t, err)
+	js := admin(t, s.ClientURL())
+	stream, err := js.Stream(t.Context(), "broadcast")
+	require.NoError(t, err)
+	stored, err := stream.GetMsg(t.Context(), first.Mark)
+	require.NoError(t, err)
+	c := nats.NewMsg(stored.Subject)
+	for key, value := range map[string]string{
+		"Nats-Sequence": "9000000000000000000", "Nats-Last-Sequence": "8000000000000000000",
+		"Nats-Subject": "x", "Nats-Num-Pending": "7", "Status": "503",
+	} {
+		c.Header.Set(key, value)
+	}
+	_, err = js.PublishMsg(t.Context(), c)
+	require.NoError(t, err)
+	want := cluster.Record{Place: cluster.Place{Epoch: 1, Mark: first.Mark + 1}}
+	heads, err := session.Heads(t.Context(), "c")
+	require.NoError(t, err)
+	require.Equal(t, []cluster.Place{want.Place}, heads)
+	records, err := session.Read(t.Context(), "c", first, 10)
+	require.NoError(t, err)
+	require.Equal(t, []cluster.Record{want}, records)
+	eventually(t, "two records", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
+	require.Equal(t, want, told.records[1])
+	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 2, Mark: want.Mark}, nil, "2")
+	require.NoError(t, err)
+	open(t, o)
+	records, err = session.Read(t.Context(), "c", cluster.Place{}, 10)
+	require.NoError(t, err)
+	require.Len(t, records, 3, "nobody has removed them")
+}
+
 // The newest records of many chats may be more than the server sends in one answer.
 func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
 	s := startServer(t, options(t))
