@@ -120,6 +120,7 @@ func (s *session) connect() (err error) {
 	options = append(options, s.options.Connect...)
 	options = append(
 		options,
+		func(o *nats.Options) error { o.AllowReconnect = true; return nil },
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent

@@ -296,6 +296,17 @@ func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
 	require.Equal(t, want, heads)
 }
 
+func TestOptionsCannotKeepTheConnectionFromComingBack(t *testing.T) {
+	s := startServer(t, options(t))
+	p := newProxy(t, s.Addr().String())
+	o := broadcastnats.Options{URL: p.url(), Connect: []nats.Option{nats.NoReconnect(), nats.MaxReconnects(1)}}
+	_, told := open(t, o)
+	p.setCut(true)
+	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
+	p.setCut(false)
+	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
+}
+
 func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 	s := startServer(t, options(t))
 	p := newProxy(t, s.Addr().String())
