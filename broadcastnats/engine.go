@@ -111,7 +111,6 @@ func (s *session) connect() (err error) {
 	options := []nats.Option{
 		nats.Name("broadcast"),
 		nats.Timeout(dialTimeout),
-		nats.SetCustomDialer(&dialer{ctx: s.ctx}),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pings),
 		nats.ReconnectWait(reconnectWait),
@@ -120,7 +119,11 @@ func (s *session) connect() (err error) {
 	options = append(options, s.options.Connect...)
 	options = append(
 		options,
-		func(o *nats.Options) error { o.AllowReconnect = true; return nil },
+		func(o *nats.Options) error {
+			o.AllowReconnect = true
+			o.CustomDialer = &dialer{ctx: s.ctx, custom: o.CustomDialer}
+			return nil
+		},
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent
@@ -136,7 +139,8 @@ func (s *session) connect() (err error) {
 
 // A dialer dials servers for a session until its context is done, which also ends a handshake.
 type dialer struct {
-	ctx context.Context
+	ctx    context.Context
+	custom nats.CustomDialer // from the options; nil if there is none
 
 	mu   sync.Mutex
 	stop func() bool // of what closes the last connection
@@ -144,7 +148,7 @@ type dialer struct {
 
 // Dial implements [nats.CustomDialer].
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(d.ctx, network, address)
+	c, err := d.dial(network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +159,19 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	}
 	d.stop = context.AfterFunc(d.ctx, func() { _ = c.Close() }) // it is not needed any more
 	return connection{c}, nil
+}
+
+func (d *dialer) dial(network, address string) (net.Conn, error) {
+	if d.custom != nil {
+		return d.custom.Dial(network, address)
+	}
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(d.ctx, network, address)
+}
+
+// SkipTLSHandshake is for the client, which asks a custom dialer.
+func (d *dialer) SkipTLSHandshake() bool {
+	custom, ok := d.custom.(interface{ SkipTLSHandshake() bool })
+	return ok && custom.SkipTLSHandshake()
 }
 
 // A connection ends when the server does not take what is written to it. The client holds its lock

@@ -364,7 +364,8 @@ func fill(t *testing.T, session cluster.Session, p *proxy) <-chan error {
 func TestCallsReturnWhenTheServerTakesNoMoreData(t *testing.T) {
 	s := startServer(t, options(t))
 	p := newProxy(t, s.Addr().String())
-	session, told := open(t, broadcastnats.Options{URL: p.url()})
+	custom := nats.SetCustomDialer(new(net.Dialer))
+	session, told := open(t, broadcastnats.Options{URL: p.url(), Connect: []nats.Option{custom}})
 	sent := fill(t, session, p)
 	select {
 	case err := <-sent:
