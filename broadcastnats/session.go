@@ -17,7 +17,7 @@ import (
 // A session is the connection of one node. It implements [cluster.Session].
 //
 // It has two goroutines: one hands over what the node is subscribed to, and one keeps the stream.
-// Close waits for both. Its locks are held one at a time, and before those of the client.
+// Close waits for both. Its locks are held one at a time, and none during a call of the client.
 type session struct {
 	options Options
 	sink    cluster.Sink
@@ -159,19 +159,37 @@ func (s *session) Follow(ctx context.Context, chats ...string) error {
 	return nil
 }
 
-// follow subscribes to a chat, if that is new.
+// follow subscribes to a chat, if that is new. No lock is held meanwhile, because the client may
+// have to write to the connection.
 func (s *session) follow(chat string) (isNew bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.follows[chat] != nil {
+	if s.isFollowed(chat) {
 		return false, nil
 	}
 	sub, err := s.conn.ChanSubscribe(s.handed(chat), s.incoming)
 	if err != nil {
 		return false, err
 	}
+	if isNew = s.begin(chat, sub); !isNew {
+		_ = sub.Unsubscribe() // fails only if the connection is closed
+	}
+	return isNew, nil
+}
+
+func (s *session) isFollowed(chat string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.follows[chat] != nil
+}
+
+// begin notes the subscription of a chat. It returns false if another call was faster.
+func (s *session) begin(chat string, sub *nats.Subscription) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.follows[chat] != nil {
+		return false
+	}
 	s.follows[chat], s.chats[sub] = sub, chat
-	return true, nil
+	return true
 }
 
 // Unfollow implements [cluster.Session].

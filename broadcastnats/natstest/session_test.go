@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
@@ -305,6 +306,32 @@ func TestOptionsCannotKeepTheConnectionFromComingBack(t *testing.T) {
 	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
 	p.setCut(false)
 	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
+}
+
+func TestAChatHasOneSubscriptionHoweverOftenItIsFollowed(t *testing.T) {
+	s := startServer(t, options(t))
+	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	subscriptions := func() uint32 {
+		connections, err := s.Connz(nil)
+		require.NoError(t, err)
+		return connections.Conns[0].NumSubs
+	}
+	before := subscriptions()
+	for round := range 20 {
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() { assert.NoError(t, session.Follow(t.Context(), "c")) })
+		}
+		calls.Wait()
+		require.Equal(t, before+1, subscriptions())
+		require.NoError(t, session.Send("c", nil))
+		eventually(t, "what was sent", func() bool { return get(told, func() int { return told.sent }) > round })
+		session.Unfollow("c")
+		_, err := session.Heads(t.Context(), "c") // the server has got everything before
+		require.NoError(t, err)
+		require.Equal(t, before, subscriptions())
+		require.Equal(t, round+1, get(told, func() int { return told.sent }))
+	}
 }
 
 func TestCallsInFlightEndWithTheConnection(t *testing.T) {
