@@ -129,7 +129,7 @@ func kindOf(code int) error {
 		return errBusy
 	case 10054, 10097, 10109: // message or header too large, stream sealed
 		return cluster.ErrRefused
-	case 10002, 10008, 10023, 10028, 10039, 10047, 10076, 10118, 10167: // resources, not available
+	case 10002, 10008, 10023, 10028, 10039, 10047, 10076, 10118: // resources, not available
 		return cluster.ErrAway
 	}
 	return errServer

@@ -18,11 +18,15 @@ var errLost = errors.New("connection or leader lost")
 // errNobody is the error of a call for which the server knows nobody who could answer it.
 var errNobody = fmt.Errorf("%w: nobody answers for the stream", cluster.ErrAway)
 
+// errTooMany is the error of a call for which the server has no room: it has dropped the request.
+var errTooMany = fmt.Errorf("%w: the server has too many requests", cluster.ErrAway)
+
 // Status of an answer, in its header.
 const (
 	statusHeader    = "Status"
 	statusEnd       = "204"
 	statusNotFound  = "404"
+	statusTooMany   = "429"
 	statusNoAnswers = "503"
 )
 
@@ -114,6 +118,8 @@ func (c *calls) answer(m *nats.Msg) {
 	case statusNotFound:
 	case statusEnd:
 		k.answers = append(k.answers, m)
+	case statusTooMany:
+		k.err = errTooMany
 	case statusNoAnswers:
 		k.err = errNobody
 	default:

@@ -308,6 +308,34 @@ func TestOptionsCannotKeepTheConnectionFromComingBack(t *testing.T) {
 	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
 }
 
+func TestWhatTheServerHasNoRoomForIsNotStored(t *testing.T) {
+	o := options(t)
+	o.StreamMaxBufferedMsgs = 1
+	s := startServer(t, o)
+	session, _ := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	names := make([]string, 500)
+	errs := make([]error, len(names))
+	var calls sync.WaitGroup
+	for i := range names {
+		names[i] = fmt.Sprint("chat", i)
+		calls.Go(func() {
+			_, errs[i] = session.Append(t.Context(), names[i], cluster.Place{Epoch: 1}, nil, "1")
+		})
+	}
+	calls.Wait()
+	heads, err := session.Heads(t.Context(), names...)
+	require.NoError(t, err)
+	refused := 0
+	for i, err := range errs {
+		if err != nil {
+			refused++
+			require.ErrorIs(t, err, cluster.ErrAway)
+		}
+		require.Equal(t, err == nil, heads[i].Mark > 0, names[i])
+	}
+	require.Positive(t, refused)
+}
+
 func TestAChatHasOneSubscriptionHoweverOftenItIsFollowed(t *testing.T) {
 	s := startServer(t, options(t))
 	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
