@@ -88,13 +88,24 @@ func TestReasonsIncludeSmallerOnes(t *testing.T) {
 	for _, r := range []reason{drop, cut, doubt} {
 		k.tell(r)
 	}
+	if len(k.wake) != 1 {
+		t.Error("nobody is woken")
+	}
 	if r := k.take(); r != cut {
 		t.Errorf("%d", r)
 	}
 	if r := k.take(); r != none {
 		t.Errorf("%d", r)
 	}
-	if len(k.wake) != 1 {
-		t.Error("nobody is woken")
+}
+
+// Two reasons at once would else be a look for each: the second one without a reason, and with Up.
+func TestWhoeverTakesAReasonIsNotWokenForItAgain(t *testing.T) {
+	k := &testSession().keeper
+	k.tell(cut)
+	<-k.wake // the keeper is about to take the reason
+	k.tell(cut)
+	if r := k.take(); r != cut || len(k.wake) != 0 {
+		t.Errorf("reason %d, %d tokens", r, len(k.wake))
 	}
 }

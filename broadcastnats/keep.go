@@ -47,10 +47,14 @@ func (k *keeper) tell(r reason) {
 	}
 }
 
-// take takes the reason.
+// take takes the reason, and the token.
 func (k *keeper) take() reason {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	select {
+	case <-k.wake:
+	default:
+	}
 	r := k.reason
 	k.reason = none
 	return r
