@@ -23,7 +23,8 @@ type Options struct {
 	// Prefix is the name of the stream, and what all subjects begin with. "": broadcast.
 	Prefix string
 
-	// Replicas is how many servers keep the stream. It counts for the node that makes it. 0: one.
+	// Replicas is how many servers keep the stream, at most 5. It counts for the node that makes it.
+	// 0: one.
 	Replicas int
 
 	// Records is how many records of each chat the stream keeps, at least. A record has the messages
@@ -40,6 +41,12 @@ const (
 	defaultPrefix   = "broadcast"
 	defaultReplicas = 1
 	defaultRecords  = 1000
+)
+
+// What the servers allow.
+const (
+	mostPrefix   = 255
+	mostReplicas = 5
 )
 
 // An Engine opens sessions. Make one with [New].
@@ -60,10 +67,10 @@ func New(o Options) (*Engine, error) {
 		o.Records = defaultRecords
 	}
 	switch {
-	case strings.ContainsAny(o.Prefix, " \t\r\n\f.*>/\\\x00"):
+	case len(o.Prefix) > mostPrefix, strings.ContainsAny(o.Prefix, " \t\r\n\f.*>/\\\x00"):
 		return nil, fmt.Errorf("%w: Prefix %q is not the name of a stream", broadcast.ErrInvalid, o.Prefix)
-	case o.Replicas < 0:
-		return nil, fmt.Errorf("%w: Replicas is negative", broadcast.ErrInvalid)
+	case o.Replicas < 0 || o.Replicas > mostReplicas:
+		return nil, fmt.Errorf("%w: Replicas is %d, not 0 to 5", broadcast.ErrInvalid, o.Replicas)
 	case o.Records < 0:
 		return nil, fmt.Errorf("%w: Records is negative", broadcast.ErrInvalid)
 	}

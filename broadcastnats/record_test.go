@@ -94,7 +94,14 @@ func TestTokensTellNamesApartAndFitIntoASubject(t *testing.T) {
 
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	for _, o := range []Options{
-		{Prefix: "a.b"}, {Prefix: "a b"}, {Prefix: "*"}, {Prefix: ">"}, {Replicas: -1}, {Records: -1},
+		{Prefix: "a.b"},
+		{Prefix: "a b"},
+		{Prefix: "*"},
+		{Prefix: ">"},
+		{Replicas: -1},
+		{Replicas: 6},
+		{Records: -1},
+		{Prefix: strings.Repeat("x", 256)},
 	} {
 		if e, err := New(o); err == nil {
 			t.Errorf("New(%+v) returned %+v", o, e)
