@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -110,6 +111,39 @@ func TestNothingIsLostWhenServersOfAClusterStop(t *testing.T) {
 			w.progress()
 		}
 	}
+	w.checkAll()
+}
+
+// The leader alone still answers, but stores nothing until one of the others is back. So nodes that
+// reconnect meanwhile are up, and what they have appended before is stored after that.
+func TestNothingIsLostWhenNodesReconnectToALeaderThatIsAlone(t *testing.T) {
+	members := startMembers(t)
+	o := broadcastnats.Options{Records: all, Replicas: 3, Connect: []nats.Option{nats.IgnoreDiscoveredServers()}}
+	w := startWorld(t, o, addresses(members)...)
+	js := admin(t, urls(members))
+	alone := leader(t, members)
+	reached := w.nodes[slices.Index(members, alone)] // each node uses another server
+	for _, m := range members {
+		if m != alone {
+			m.stop()
+		}
+	}
+	before := reached.Stats()
+	reached.proxy.setCut(true)
+	eventually(t, "down", func() bool { return !reached.Stats().Up })
+	reached.proxy.setCut(false)
+	eventually(t, "up, unless the leader gave up first", func() bool {
+		leads := alone.server.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, "broadcast")
+		return reached.Stats().Up || !leads
+	})
+	eventually(t, "publishers left in doubt", func() bool { return reached.Stats().Uncertain > before.Uncertain })
+	for _, m := range members {
+		if m != alone {
+			m.start()
+		}
+	}
+	awaitReplicas(t, js)
+	w.progress()
 	w.checkAll()
 }
 

@@ -2,12 +2,9 @@ package natstest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,30 +108,6 @@ func TestWhatWasSentBeforeCloseArrives(t *testing.T) {
 		require.NoError(t, session.Close(t.Context()))
 		eventually(t, "what was sent", func() bool { return get(told, func() int { return told.sent }) == i+1 })
 	}
-}
-
-func TestOpenReturnsEarly(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer silent.Close()
-	e := newEngine(t, broadcastnats.Options{URL: "nats://" + silent.Addr().String()})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		c, err := silent.Accept()
-		if err == nil {
-			defer c.Close()
-			cancel() // while the client waits for the server to begin
-			_, _ = c.Read(make([]byte, 1))
-		}
-	}()
-	_, err = e.Open(ctx, new(sink))
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = e.Open(ctx, new(sink))
-	require.ErrorIs(t, err, context.Canceled)
-
-	require.NoError(t, silent.Close())
-	_, err = e.Open(t.Context(), new(sink))
-	require.ErrorIs(t, err, nats.ErrNoServers)
 }
 
 func TestAStreamThatIsUsedForSomethingElseIsRefused(t *testing.T) {
@@ -297,17 +270,6 @@ func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
 	require.Equal(t, want, heads)
 }
 
-func TestOptionsCannotKeepTheConnectionFromComingBack(t *testing.T) {
-	s := startServer(t, options(t))
-	p := newProxy(t, s.Addr().String())
-	o := broadcastnats.Options{URL: p.url(), Connect: []nats.Option{nats.NoReconnect(), nats.MaxReconnects(1)}}
-	_, told := open(t, o)
-	p.setCut(true)
-	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
-	p.setCut(false)
-	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
-}
-
 func TestWhatTheServerHasNoRoomForIsNotStored(t *testing.T) {
 	o := options(t)
 	o.StreamMaxBufferedMsgs = 1
@@ -359,94 +321,5 @@ func TestAChatHasOneSubscriptionHoweverOftenItIsFollowed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, before, subscriptions())
 		require.Equal(t, round+1, get(told, func() int { return told.sent }))
-	}
-}
-
-func TestCallsInFlightEndWithTheConnection(t *testing.T) {
-	s := startServer(t, options(t))
-	p := newProxy(t, s.Addr().String())
-	session, told := open(t, broadcastnats.Options{URL: p.url()})
-	p.setSilent(true) // requests get lost
-	results := make(chan error, 2)
-	go func() {
-		_, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
-		results <- err
-	}()
-	go func() {
-		_, err := session.Heads(t.Context(), "c")
-		results <- err
-	}()
-	for range 2 {
-		select {
-		case err := <-results:
-			require.Error(t, err)
-			require.False(t, errors.Is(err, cluster.ErrConflict))
-		case <-time.After(settle):
-			require.FailNow(t, "a call goes on")
-		}
-	}
-	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
-}
-
-// fill sends until a call blocks or fails, because the proxy takes no more data. It returns what the
-// last call will return.
-func fill(t *testing.T, session cluster.Session, p *proxy) <-chan error {
-	t.Helper()
-	p.setFull(true)
-	result := make(chan error, 1)
-	var sent atomic.Int64
-	go func() {
-		data := make([]byte, 100_000)
-		for {
-			if err := session.Send("c", data); err != nil {
-				result <- err
-				return
-			}
-			sent.Add(1)
-		}
-	}()
-	before, polls := int64(0), 0
-	eventually(t, "full", func() bool {
-		now := sent.Load()
-		if polls++; now != before {
-			before, polls = now, 0
-		}
-		return polls > 100
-	})
-	return result
-}
-
-func TestCallsReturnWhenTheServerTakesNoMoreData(t *testing.T) {
-	s := startServer(t, options(t))
-	p := newProxy(t, s.Addr().String())
-	custom := nats.SetCustomDialer(new(net.Dialer))
-	session, told := open(t, broadcastnats.Options{URL: p.url(), Connect: []nats.Option{custom}})
-	sent := fill(t, session, p)
-	select {
-	case err := <-sent:
-		require.Error(t, err)
-	case <-time.After(settle):
-		require.FailNow(t, "Send goes on")
-	}
-	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
-	p.setFull(false)
-	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
-}
-
-func TestCloseReturnsWhenTheServerTakesNoMoreData(t *testing.T) {
-	s := startServer(t, options(t))
-	p := newProxy(t, s.Addr().String())
-	session, _ := open(t, broadcastnats.Options{URL: p.url()})
-	sent := fill(t, session, p)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = session.Close(t.Context())
-	}()
-	select {
-	case <-closed:
-		require.Error(t, <-sent)
-	case <-time.After(settle):
-		require.FailNow(t, "Close goes on")
 	}
 }
