@@ -135,7 +135,7 @@ func kindOf(code int) error {
 	return errServer
 }
 
-// impossible is a condition that never holds.
+// impossible is a condition that never holds, because no stream reaches such a sequence.
 const impossible = 1 << 62
 
 // probe returns when the leader of the stream has answered. It then also knows what the session had

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
@@ -80,6 +82,21 @@ func TestAMarkBelowOneSeenBeforeProvesThatMemoryWasLost(t *testing.T) {
 		if s.newest.Load() != 101 || s.forgotten.Load() != 101 {
 			t.Errorf("newest %d, forgotten %d", s.newest.Load(), s.forgotten.Load())
 		}
+	}
+}
+
+func TestAMessageWithAnImpossibleMarkIsNoRecord(t *testing.T) {
+	for value, want := range map[string]uint64{
+		"": 0, "x": 0, "0": 0, "17": 17,
+		"4611686018427387903": impossible - 1, "4611686018427387904": 0, "18446744073709551615": 0,
+	} {
+		m := &nats.Msg{Header: nats.Header{sequenceHeader: {"5", value}}}
+		if mark := markOf(m); mark != want {
+			t.Errorf("%s: %d", value, mark)
+		}
+	}
+	if mark := markOf(new(nats.Msg)); mark != 0 {
+		t.Errorf("no header: %d", mark)
 	}
 }
 

@@ -283,10 +283,11 @@ func header(m *nats.Msg, name string) string {
 	return values[len(values)-1]
 }
 
-// markOf returns the mark of a stored message, and 0 if it was not stored.
+// markOf returns the mark of a stored message, and 0 if it was not stored. Whoever may send to nodes
+// can make up a header, but not a mark for which there is none that is larger.
 func markOf(m *nats.Msg) uint64 {
 	mark, err := strconv.ParseUint(header(m, sequenceHeader), 10, 64)
-	if err != nil {
+	if err != nil || mark >= impossible {
 		return 0
 	}
 	return mark
