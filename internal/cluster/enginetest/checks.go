@@ -373,16 +373,12 @@ var checks = []check{
 		if _, err := n.try(c, after, "x", "x"); err == nil {
 			s.fail("Append after a record that was forgotten returned nil")
 		}
-		var r cluster.Place
-		s.eventually("Append as the first record", func() bool {
-			r = n.begin(c, cluster.Place{Epoch: epoch.Epoch + 1}, "y")
-			return r != cluster.Place{}
-		})
+		r := n.insist(c, cluster.Place{Epoch: epoch.Epoch + 1}, "y")
 		for i := range 20 {
 			if marks[r.Mark] {
 				s.fail("mark %d was used twice", r.Mark)
 			}
-			r = n.append(c, r, fmt.Sprint("z", i), "x").Place
+			r = n.insist(c, r, fmt.Sprint("z", i), "x")
 		}
 	}},
 }

@@ -230,20 +230,24 @@ func (n *node) try(
 	return n.session.Append(ctx, chat, after, batch, id)
 }
 
-// begin appends the first record of a chat. It returns its place, also if an earlier call has
-// stored it, and the zero Place if that is not known.
-func (n *node) begin(chat string, after cluster.Place, id string) cluster.Place {
-	place, err := n.try(chat, after, id)
-	if err == nil {
-		return place
-	}
-	ctx, cancel := n.context()
-	defer cancel()
-	records, err := n.session.Read(ctx, chat, cluster.Place{}, 1)
-	if err != nil || len(records) == 0 || records[0].ID != id {
-		return cluster.Place{}
-	}
-	return records[0].Place
+// insist appends a record while the engine may not be steady yet: again until it is stored, or is
+// found to have been stored by an earlier call. It returns its place.
+func (n *node) insist(chat string, after cluster.Place, id string, messages ...string) (p cluster.Place) {
+	n.eventually("Append", func() bool {
+		var err error
+		if p, err = n.try(chat, after, id, messages...); err == nil {
+			return true
+		}
+		ctx, cancel := n.context()
+		defer cancel()
+		records, err := n.session.Read(ctx, chat, after, 1)
+		if err != nil || len(records) == 0 || records[0].ID != id {
+			return false
+		}
+		p = records[0].Place
+		return true
+	})
+	return p
 }
 
 // follow follows chats, which must succeed.
