@@ -89,7 +89,8 @@ const (
 
 // Open connects to a server and returns a session of type cluster.Session, of an internal package.
 // It returns an error when ctx is done, when no server can be reached, and when the stream is used
-// for something else. It does not wait for the stream: the session says when it is there.
+// for something else. It waits for two seconds at most until the stream answers; if it has not by
+// then, the session says when it does.
 func (e *Engine) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -25,8 +25,8 @@ type Session interface {
 	// be none, get the numbers after after.Seq in after.Epoch. It returns the place of the record.
 	//
 	// ErrConflict, ErrAway and ErrRefused, also wrapped, mean that this call has not stored the
-	// record and never will. After any other error it may be stored, now or later, but not after
-	// the session has reconnected.
+	// record and never will. After any other error it may be stored, now or later, even after the
+	// session has reconnected.
 	Append(
 		ctx context.Context, chat string, after Place, batch [][]byte, id string,
 	) (Place, error)
