@@ -35,6 +35,7 @@ type model struct {
 
 	contextAt time.Duration // when the last context was made
 
+	stalls  *stallLog
 	logging bool
 	log     []string // what was done
 }
@@ -226,7 +227,7 @@ func (m *model) sync() {
 	synctest.Wait()
 	for _, s := range m.subs {
 		if s.ref.err == nil && s.Err() == broadcast.ErrStalled {
-			s.ref.stallsAt = time.Duration(s.endedAt.Load())
+			s.ref.stallsAt, s.ref.stallPlace = time.Duration(s.endedAt.Load()), m.stalls.placeOf(s.ref)
 		}
 	}
 	m.ref.advance(m.now())

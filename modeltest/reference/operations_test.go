@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
@@ -38,7 +39,7 @@ func newModel(o args, logging bool) *model {
 		// another wait ended its subscription.
 		ref.grace = grace*time.Millisecond + 5*tenth + 7*time.Microsecond
 	}
-	m := &model{began: time.Now(), ref: ref, logging: logging}
+	m := &model{began: time.Now(), ref: ref, logging: logging, stalls: &stallLog{place: make(map[string]int)}}
 	m.strategy = choose(modelStrategies, o[newStrategy])
 	if o[9]%2 > 0 {
 		ref.own = map[string]refSettings{"b": {
@@ -72,7 +73,7 @@ func newModel(o args, logging bool) *model {
 				broadcast.WithBuffer(own.buffer),
 			}
 		}),
-		broadcast.WithLogger(slog.New(deafHandler{})),
+		broadcast.WithLogger(slog.New(m.stalls)),
 	)
 	if err != nil {
 		m.fail("New: %v", err)
@@ -84,11 +85,45 @@ func newModel(o args, logging bool) *model {
 	return m
 }
 
-// deafHandler is enabled and does nothing.
-type deafHandler struct{ slog.Handler }
+// stallLog is a handler that notes in which order subscriptions stalled, which cannot be told from
+// the time if several did in one visit of the cleaner.
+type stallLog struct {
+	slog.Handler
 
-func (deafHandler) Enabled(context.Context, slog.Level) bool  { return true }
-func (deafHandler) Handle(context.Context, slog.Record) error { return nil }
+	mu    sync.Mutex
+	n     int            // that stalled so far
+	place map[string]int // of the last one of a device, by chat/device, from 1
+}
+
+func (*stallLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *stallLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message != "broadcast: subscription stalled" {
+		return nil
+	}
+	var chat, device string
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "chat":
+			chat = a.Value.String()
+		case "device":
+			device = a.Value.String()
+		}
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n++
+	l.place[chat+"/"+device] = l.n
+	return nil
+}
+
+// placeOf returns the place of a subscription that has stalled.
+func (l *stallLog) placeOf(s *refSub) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.place[s.chat.name+"/"+s.device]
+}
 
 // modelContext is a context for the real call and what it does to the call of the reference.
 type modelContext struct {

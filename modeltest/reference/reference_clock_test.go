@@ -158,9 +158,12 @@ func (b *refBroker) leave(c *refChat) {
 	}
 }
 
-// stall ends the subscriptions of a chat that were seen to stall now.
+// stall ends the subscriptions of a chat that were seen to stall now, in the order in which they
+// were: it depends on when the cleaner first saw that something waits for each.
 func (b *refBroker) stall(c *refChat) {
-	for _, s := range slices.Clone(c.readers) {
+	readers := slices.Clone(c.readers)
+	slices.SortStableFunc(readers, func(a, b *refSub) int { return cmp.Compare(a.stallPlace, b.stallPlace) })
+	for _, s := range readers {
 		if s.stallsAt > b.now {
 			continue
 		}

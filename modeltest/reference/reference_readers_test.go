@@ -39,7 +39,9 @@ type refSub struct {
 	failed   error         // how its sampler failed
 	err      error         // why it ended
 	endedAt  time.Duration
-	stallsAt time.Duration // when the real one was seen to stall; never if it was not
+
+	stallsAt   time.Duration // when the real one was seen to stall; never if it was not
+	stallPlace int           // among all that were
 }
 
 // refStrategy is a Sampling or, if pick is set, a sampler.
