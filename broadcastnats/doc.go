@@ -10,7 +10,7 @@
 //	republished to        <prefix>.r.>   what nodes are handed: core NATS, without consumers
 //	messages per subject  Options.Records; a node that wants to keep more raises it
 //	direct gets           allowed
-//	limits of age, size   none: a chat whose last record is gone begins anew
+//	other limits          none: a chat whose last record is gone begins anew
 //	first sequence        the time in microseconds, so that no sequence is ever used again
 //
 // A stream that somebody else has made may differ in all that is not in this table. Nodes send each

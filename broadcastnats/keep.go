@@ -165,10 +165,12 @@ func (s *session) config() jetstream.StreamConfig {
 	}
 }
 
-// fits reports whether the stream works for this driver.
+// fits reports whether the stream works for this driver. It may drop a record only because the chat
+// has newer ones.
 func (s *session) fits(c jetstream.StreamConfig) bool {
 	want := s.config()
-	return c.AllowDirect && c.RePublish != nil && *c.RePublish == *want.RePublish &&
+	limited := c.MaxAge > 0 || c.MaxBytes > 0 || c.MaxMsgs > 0 || c.Retention != want.Retention
+	return !limited && c.AllowDirect && c.RePublish != nil && *c.RePublish == *want.RePublish &&
 		slices.Equal(c.Subjects, want.Subjects)
 }
 

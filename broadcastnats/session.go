@@ -283,8 +283,8 @@ func header(m *nats.Msg, name string) string {
 	return values[len(values)-1]
 }
 
-// markOf returns the mark of a stored message, and 0 if it was not stored. Whoever may send to nodes
-// can make up a header, but not a mark for which there is none that is larger.
+// markOf returns the mark of a stored message, and 0 if it was not stored. A header that somebody
+// has made up counts as none if no mark could be larger.
 func markOf(m *nats.Msg) uint64 {
 	mark, err := strconv.ParseUint(header(m, sequenceHeader), 10, 64)
 	if err != nil || mark >= impossible {

@@ -76,8 +76,8 @@ func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 	eventually(t, "down", func() bool { return !get(told, func() bool { return told.up }) })
 }
 
-// fill sends until a call blocks or fails, because the proxy takes no more data. It returns what the
-// last call will return.
+// fill sends until a call blocks or fails, because the proxy takes no more data. It returns what
+// the last call will return.
 func fill(t *testing.T, session cluster.Session, p *proxy) <-chan error {
 	t.Helper()
 	p.setFull(true)

@@ -36,9 +36,13 @@ func TestNothingIsLostWhenTheServerDropsItsClients(t *testing.T) {
 	for range 6 {
 		connections, err := s.Connz(nil)
 		require.NoError(t, err)
+		dropped := 0
 		for _, c := range connections.Conns {
-			require.NoError(t, s.DisconnectClientByID(c.Cid))
+			if s.DisconnectClientByID(c.Cid) == nil { // else it has just gone by itself
+				dropped++
+			}
 		}
+		require.Positive(t, dropped)
 		w.progress()
 	}
 	w.checkAll()

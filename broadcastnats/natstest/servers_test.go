@@ -195,7 +195,8 @@ func (p *proxy) isSilent() bool {
 	return p.silent
 }
 
-// setFull makes the proxy take no more data, as a server that has stopped does, or forward it again.
+// setFull makes the proxy take no more data, as a server that has stopped does, or forward it
+// again.
 func (p *proxy) setFull(full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -114,12 +114,19 @@ func TestAStreamThatIsUsedForSomethingElseIsRefused(t *testing.T) {
 	s := startServer(t, options(t))
 	js := admin(t, s.ClientURL())
 	republish := &jetstream.RePublish{Source: "broadcast.p.>", Destination: "broadcast.r.>"}
-	for what, c := range map[string]jetstream.StreamConfig{
-		"other subjects":  {Subjects: []string{"x.>"}, AllowDirect: true},
-		"not republished": {Subjects: []string{"broadcast.p.>"}, AllowDirect: true},
-		"no direct gets":  {Subjects: []string{"broadcast.p.>"}, RePublish: republish},
+	for what, change := range map[string]func(c *jetstream.StreamConfig){
+		"other subjects":  func(c *jetstream.StreamConfig) { c.Subjects, c.RePublish = []string{"x.>"}, nil },
+		"not republished": func(c *jetstream.StreamConfig) { c.RePublish = nil },
+		"no direct gets":  func(c *jetstream.StreamConfig) { c.AllowDirect = false },
+		"an age":          func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"a size":          func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 },
+		"a number":        func(c *jetstream.StreamConfig) { c.MaxMsgs = 1000 },
+		"a queue":         func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy },
 	} {
-		c.Name = "broadcast"
+		c := jetstream.StreamConfig{
+			Name: "broadcast", Subjects: []string{"broadcast.p.>"}, RePublish: republish, AllowDirect: true,
+		}
+		change(&c)
 		_, err := js.CreateStream(t.Context(), c)
 		require.NoError(t, err)
 		_, err = newEngine(t, broadcastnats.Options{URL: s.ClientURL()}).Open(t.Context(), new(sink))

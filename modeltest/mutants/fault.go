@@ -40,7 +40,8 @@ var table embed.FS
 // allFaults reads the table: the files in the folder faults, in their order. An entry is
 //
 //	fault: what is wrong, in words
-//	test: the test that must go red, with a folder before its name if it is not the root; -race in front if only that detects it;
+//	test: the test that must go red, with a folder before its name if it is not the root;
+//	      -race in front if only that detects it;
 //	      of other modules than the library's only broadcastws and modeltest/laws
 //	@@ the file; more such hunks for more edits
 //	 a line that stays
