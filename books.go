@@ -40,12 +40,16 @@ func (s *Subscriber[T]) statsLocked() SubscriberStats {
 	_, head := s.headLocked()
 	position := s.at.Position()
 	lost := s.lost(head) // already missed, though the reader has not noticed yet
+	numbers, tail := s.numbers.Load(), s.tailLocked()
+	holes := numbers.Lost(tail)
 	stats := SubscriberStats{
 		Delivered: position - s.joined - s.missed,
-		Missed:    s.missed + lost,
-		Joined:    s.joined,
-		Head:      head,
+		Missed:    s.missed + lost + holes,
 	}
+	if !s.renumbered && numbers.Resets(tail) == 0 {
+		stats.Joined = numbers.Number(s.joined)
+	}
+	stats.Head = stats.Joined + head - s.joined + holes
 	rest := head - position - lost
 	if s.gone() {
 		stats.Discarded = rest

@@ -50,7 +50,7 @@ type pump[T any] struct {
 
 	// Guarded by the chat's lock.
 	grown bool   // the limit was raised by the message that is offered
-	late  uint64 // Seq of a message that the goroutine applying the strategy must settle, or 0
+	late  uint64 // index of a message that the goroutine applying the strategy must settle, or 0
 
 	// ended is set when the goroutine has ended the subscription itself, and must run the end hooks
 	// when it leaves. Used by the goroutine alone.
@@ -105,7 +105,7 @@ func (p *pump[T]) run() {
 	s := p.s
 	spot := s.spot() // before the first peek, because withdrawLocked wakes the spot
 	for s.end.Load() == nil {
-		d, ok := p.peek()
+		d, index, ok := p.peek()
 		if !ok {
 			if woken := s.parkForMessage(); woken != nil {
 				select {
@@ -117,7 +117,7 @@ func (p *pump[T]) run() {
 		}
 		select {
 		case p.out <- d:
-			p.settle(d)
+			p.settle(d.Kind, index)
 		case <-spot.Woken():
 		case <-p.done:
 		}
@@ -163,8 +163,8 @@ func (p *pump[T]) tracker() *background.Tracker {
 
 // settle counts a message that was received as taken, after waiting for a strategy that is being
 // applied. While it waits for a sampler, Close does not wait for the goroutine.
-func (p *pump[T]) settle(d Delivery[T]) {
-	for !p.settleReceived(d) {
+func (p *pump[T]) settle(kind Kind, index uint64) {
+	for !p.settleReceived(kind, index) {
 		woken := p.s.parkForMessage()
 		if woken == nil {
 			continue
@@ -181,11 +181,11 @@ func (p *pump[T]) settle(d Delivery[T]) {
 
 // peek returns the next message without taking it. While a strategy may drop what it finds, the
 // goroutine parks first, so that the next message wakes it.
-func (p *pump[T]) peek() (d Delivery[T], ok bool) {
+func (p *pump[T]) peek() (d Delivery[T], index uint64, ok bool) {
 	s := p.s
 	v, ok := s.enter()
 	if !ok {
-		return d, false
+		return d, 0, false
 	}
 	defer p.exit(&v)
 	v.tracker = p.tracker()
@@ -195,7 +195,7 @@ func (p *pump[T]) peek() (d Delivery[T], ok bool) {
 		s.spot().Park()
 	}
 	if !s.sampleLocked(&v.verdict) {
-		return d, false
+		return d, 0, false
 	}
 	p.makeRoomLocked()
 	if !s.at.Load().Slow() { // keep out a second goroutine that reads by mistake
@@ -203,15 +203,15 @@ func (p *pump[T]) peek() (d Delivery[T], ok bool) {
 		defer s.at.Clear(flow.Slow)
 	}
 	if s.end.Load() != nil {
-		return d, false
+		return d, 0, false
 	}
-	ok = s.peekLocked(&d)
-	return d, ok
+	index, ok = s.peekLocked(&d)
+	return d, index, ok
 }
 
 // settleReceived is settle in a single visit. It returns false if it must be called again, because
 // the strategy is being applied.
-func (p *pump[T]) settleReceived(d Delivery[T]) bool {
+func (p *pump[T]) settleReceived(kind Kind, index uint64) bool {
 	s := p.s
 	v, ok := s.enter()
 	if !ok {
@@ -219,18 +219,18 @@ func (p *pump[T]) settleReceived(d Delivery[T]) bool {
 	}
 	defer p.exit(&v)
 	v.tracker = p.tracker()
-	sampled := d.Kind != Published || s.sampleLocked(&v.verdict)
+	sampled := kind != Published || s.sampleLocked(&v.verdict)
 	s.at.Set(flow.Slow) // progressLocked clears it if possible
 	switch {
-	case d.Kind != Published:
-		s.settleLocked(&d)
-	case d.Seq <= s.lastLocked(): // a second goroutine has read it by mistake
+	case kind != Published:
+		s.settleLocked(kind, index)
+	case index <= s.lastLocked(): // a second goroutine has read it by mistake
 	case s.busy.Load(): // implies that nothing can be taken any more
-		p.late = d.Seq
+		p.late = index
 	case sampled && !s.gone():
-		s.settleLocked(&d)
+		s.settleLocked(kind, index)
 	default:
-		s.settleGoneLocked(d.Seq)
+		s.settleGoneLocked(index)
 	}
 	s.progressLocked()
 	return true

@@ -8,6 +8,7 @@ import (
 	"github.com/fbd86cad/broadcast/internal/background"
 	"github.com/fbd86cad/broadcast/internal/chunks"
 	"github.com/fbd86cad/broadcast/internal/flow"
+	"github.com/fbd86cad/broadcast/internal/numbering"
 	"github.com/fbd86cad/broadcast/internal/parking"
 	"github.com/fbd86cad/broadcast/internal/presence"
 	"github.com/fbd86cad/broadcast/internal/seglog"
@@ -45,8 +46,8 @@ type chat[T any] struct {
 	log    seglog.Log[T] // appended to under gate; readers load the head without
 	parked parking.Lot   // readers that wait for a message, but for those that follow presence
 
-	name  string // never changes
-	epoch uint64 // identifies the log; random, so that a new chat of the same name has another one
+	name    string          // never changes
+	numbers numbering.Table // of the messages in the log
 
 	readers   smallmap.Map[string, *Subscriber[T]] // the open ones by device; nil during a leave grace
 	anonymous *chunks.List[*Subscriber[T]]         // those without a device; nil if there are none
@@ -77,7 +78,7 @@ func newChat[T any](sh *shared[T], name string, config *chatConfig) *chat[T] {
 		shared:   sh,
 		config:   config,
 		name:     name,
-		epoch:    max(rand.Uint64(), 1),
+		numbers:  numbering.Plain(max(rand.Uint64(), 1)), // a later chat of this name has another epoch
 		log:      seglog.New[T](uint64(config.historySize)),
 		gate:     flow.NewGate(),
 		sampleAt: flow.Never,
@@ -89,7 +90,7 @@ func newChat[T any](sh *shared[T], name string, config *chatConfig) *chat[T] {
 // errForgotten means that the chat was forgotten between its look-up and the lock.
 var errForgotten = errors.New("chat was forgotten")
 
-// Head returns the Seq of the last message. It is a method of [flow.Log].
+// Head returns the index of the last message. It is a method of [flow.Log].
 func (c *chat[T]) Head() uint64 { return c.log.Head() }
 
 // Refusal returns why the chat refuses messages, or nil. It is a method of [flow.Log]: the caller
@@ -174,7 +175,12 @@ func (c *chat[T]) position() (Position, error) {
 	if c.openCountLocked() == 0 {
 		c.startIdleLocked()
 	}
-	return Position{c.epoch, c.log.Head()}, nil
+	return c.positionIn(c.numbers.Tail(), c.log.Head()), nil
+}
+
+// positionIn returns the position after a message of a span.
+func (c *chat[T]) positionIn(numbers *numbering.Span, index uint64) Position {
+	return Position{c.numbers.Epoch(numbers), numbers.Number(index)}
 }
 
 // last returns the last message if the history keeps it.
@@ -186,5 +192,8 @@ func (c *chat[T]) last() (d Delivery[T], ok bool) {
 		return d, false
 	}
 	message := *c.log.Find(head).At(head)
-	return Delivery[T]{Chat: c.name, epoch: c.epoch, Seq: head, Message: message}, true
+	numbers := c.numbers.At(head)
+	return Delivery[T]{
+		Chat: c.name, epoch: c.numbers.Epoch(numbers), Seq: numbers.Number(head), Message: message,
+	}, true
 }

@@ -5,14 +5,16 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/internal/flow"
+	"github.com/fbd86cad/broadcast/internal/numbering"
 	"github.com/fbd86cad/broadcast/internal/seglog"
 )
 
 // ending describes how a subscription ended. The fields of the first group never change.
 type ending[T any] struct {
 	reason  error
-	head    uint64 // the chat's head at the end; later messages do not concern the subscription
-	hadDone bool   // Subscriber.done had been made, and has to be closed
+	head    uint64          // the chat's head at the end; later messages do not concern the subscription
+	numbers *numbering.Span // of the next message at the end
+	hadDone bool            // Subscriber.done had been made, and has to be closed
 
 	// gone is set when nothing can be taken any more: at the end, or later by Close. It is stored
 	// under the chat's lock and loaded without.
@@ -54,7 +56,9 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	}
 	c.shared.background.Enter()
 	s.at.Set(flow.Slow) // from here on the position does not change
-	e := &ending[T]{reason: reason, head: c.log.Head(), hadDone: s.done != nil}
+	e := &ending[T]{
+		reason: reason, head: c.log.Head(), numbers: c.numbers.Tail(), hadDone: s.done != nil,
+	}
 	e.gone.Store(!readable)
 	if readable && e.head > s.at.Position() {
 		e.rest = c.restLocked(s, e.head)

@@ -171,7 +171,8 @@ func ReleaseTaken[T any](b *Broker[T], chat string) {
 // SettlesLikeChan returns what the goroutine behind Chan, which LooksLikeChan has put in place,
 // would do with what was received.
 func SettlesLikeChan[T any](s *Subscriber[T]) (settle func(Delivery[T]) bool) {
-	return s.pump.Load().settleReceived
+	p := s.pump.Load()
+	return func(d Delivery[T]) bool { return p.settleReceived(d.Kind, d.Seq) }
 }
 
 // LooksLikeChan puts a goroutine behind Chan in place that does nothing. It returns what that would
@@ -180,7 +181,11 @@ func LooksLikeChan[T any](s *Subscriber[T]) (look func() (Delivery[T], bool), wo
 	p := &pump[T]{s: s, settled: make(chan struct{})}
 	close(p.settled)
 	s.pump.Store(p)
-	return p.peek, func() bool {
+	look = func() (d Delivery[T], ok bool) {
+		d, _, ok = p.peek()
+		return d, ok
+	}
+	return look, func() bool {
 		select {
 		case <-s.spot().Woken():
 			return true

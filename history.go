@@ -13,7 +13,7 @@ import (
 // The messages themselves are in the log, which keeps a window of them. The history only knows
 // which of them have expired.
 type history struct {
-	expired uint64 // messages up to this Seq are too old
+	expired uint64 // messages up to this index are too old
 
 	// times are when the messages of the history were accepted, as the time since the broker
 	// began; nil without an age.
@@ -28,11 +28,11 @@ func newHistory(config *chatConfig) (h history) {
 	return h
 }
 
-// keptLocked returns the Seq after which the history keeps messages, and expires those that are too
+// keptLocked returns the index after which the history keeps messages, and expires those that are too
 // old.
 func (c *chat[T]) keptLocked(now time.Time) uint64 {
 	h, head := &c.history, c.log.Head()
-	kept := max(head-min(head, uint64(c.config.historySize)), h.expired)
+	kept := max(head-min(head, uint64(c.config.historySize)), h.expired, c.numbers.Oldest())
 	oldest := now.Sub(c.shared.began) - c.config.historyAge
 	if h.times == nil || kept == head || h.at(kept+1) >= oldest {
 		return kept
@@ -98,18 +98,22 @@ func (c *chat[T]) startLocked(s *Subscriber[T], config *subscriptionConfig) {
 	head := c.log.Head()
 	start := head
 	s.joined = head
-	resumes := resume.epoch == c.epoch && resume.seq <= head
-	switch {
-	case resumes:
-		start = max(resume.seq, c.keptLocked(time.Now()))
-		s.joined = resume.seq
-		s.recovered = start == resume.seq
+	tail := c.numbers.Tail()
+	numbers := tail
+	switch at, index, ok := c.numbers.Find(resume.epoch, resume.seq, head); {
+	case ok:
+		start = max(index, c.keptLocked(time.Now()))
+		s.joined = index
+		s.recovered = start == index && at.Lost(tail) == 0 && at.Resets(tail) == 0
+		numbers = at
 	case replay != noReplay:
 		wanted := head - min(head, uint64(replay))
 		start = max(wanted, c.keptLocked(time.Now()))
 		s.joined = start
 		s.recovered = start == wanted && resume == Position{}
+		numbers = c.numbers.At(start + 1)
 	}
+	s.numbers.Store(numbers)
 	s.gap = start - s.joined
 	s.missed = s.gap
 	s.at.Start(start, head, uint64(config.buffer), s.sampling == Block)

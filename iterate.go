@@ -141,11 +141,11 @@ func (s *Subscriber[T]) stride(ctx context.Context, yield func(T) bool) afterStr
 }
 
 // strideSlots returns the slots of the messages to yield in one stride: if a publisher waits for
-// the reader to become half empty, not more than that takes. It returns nil if there are none, or
-// another goroutine has set the reader's segment to nil.
+// the reader to become half empty, not more than that takes. It returns nil if there are none, if a
+// mark comes first, or if another goroutine has set the reader's segment to nil.
 func (s *Subscriber[T]) strideSlots(w flow.Word, head uint64) []T {
 	pending := head - w.Position()
-	n := min(pending, uint64(s.step))
+	n := s.numbers.Load().Left(w.Position(), min(pending, uint64(s.step)))
 	if w.Awaited() {
 		n = min(n, excess(pending, s.at.Room()/2))
 	}

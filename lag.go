@@ -16,7 +16,7 @@ import (
 type lag[T any] struct {
 	queue    queue[T]        // nil: the reader takes from the log alone
 	applied  uint64          // messages up to it are in queue, taken, missed, or being sampled
-	last     uint64          // Seq of the message taken last, or that preceded the subscription
+	last     uint64          // index of the message taken last, or that preceded the subscription
 	held     uint64          // how many messages the log holds for a reader that is off the list
 	snapshot *seglog.View[T] // what a reader in state Frozen still has of the log
 }
@@ -39,7 +39,7 @@ func newQueue[T any](s Sampling) queue[T] {
 // picked reports whether the strategy has selected what the reader may take.
 func (l *lag[T]) picked() bool { return l != nil && l.queue != nil }
 
-// oldest returns the Seq of the next message from the queue or, if that is empty, from the log.
+// oldest returns the index of the next message from the queue or, if that is empty, from the log.
 func (l *lag[T]) oldest() uint64 {
 	if l.queue.Len() == 0 {
 		return l.applied + 1

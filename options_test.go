@@ -109,7 +109,7 @@ var badShared = map[string]broadcast.SharedOption{
 	"buffer 1048577":     broadcast.WithBuffer(1<<20 + 1),
 	"buffer 2147483647":  broadcast.WithBuffer(math.MaxInt32),
 	"Sampling(5)":        broadcast.WithSampling(5),
-	"Sampling(-1)":       broadcast.WithSampling(-1),
+	"Sampling(255)":      broadcast.WithSampling(255),
 	"stall timeout -1ns": broadcast.WithStallTimeout(-1),
 	"patience -1s":       broadcast.WithPatience(-time.Second),
 	"publish timeout 5s is not longer than patience 5s":     broadcast.WithPatience(5 * time.Second),

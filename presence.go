@@ -8,7 +8,7 @@ import (
 )
 
 // Kind says what a [Delivery] is about. All kinds but Published occur only with [WithPresence].
-type Kind int
+type Kind uint8
 
 const (
 	// Published is a message.
@@ -70,13 +70,16 @@ func (s *Subscriber[T]) nextEventLocked() (presence.Event, bool) {
 	if !s.follower.Behind() || s.chat.endedLocked() {
 		return presence.Event{}, false
 	}
-	return s.follower.Next(s.lastLocked(), s.nextSeqLocked())
+	return s.follower.Next(s.lastLocked(), s.nextLocked())
 }
 
-// eventDelivery turns a presence event into a delivery.
+// eventDelivery turns a presence event into a delivery. Its position is not behind a mark that no
+// message has shown to the reader: if it resumes there, a message will.
 func (s *Subscriber[T]) eventDelivery(e presence.Event) Delivery[T] {
+	numbers := s.numbers.Load()
 	return Delivery[T]{
-		Chat: s.chat.name, Seq: e.Seq, Kind: kinds[e.Kind], Device: e.Device, epoch: s.chat.epoch,
+		Chat: s.chat.name, Seq: numbers.Within(e.Seq), Kind: kinds[e.Kind], Device: e.Device,
+		epoch: s.chat.numbers.Epoch(numbers),
 	}
 }
 

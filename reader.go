@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"github.com/fbd86cad/broadcast/internal/flow"
+	"github.com/fbd86cad/broadcast/internal/numbering"
 	"github.com/fbd86cad/broadcast/internal/seglog"
 )
 
@@ -11,12 +12,20 @@ import (
 // valid reports whether the subscriber was made by Subscribe.
 func (s *Subscriber[T]) valid() bool { return s != nil && s.chat != nil }
 
-// headLocked returns the last Seq that concerns the subscription, and its ending if it has ended.
+// headLocked returns the index of the last message that concerns the subscription, and its ending if it has ended.
 func (s *Subscriber[T]) headLocked() (*ending[T], uint64) {
 	if e := s.end.Load(); e != nil {
 		return e, e.head
 	}
 	return nil, s.chat.log.Head()
+}
+
+// tailLocked returns the span of the message after the last one that concerns the subscription.
+func (s *Subscriber[T]) tailLocked() *numbering.Span {
+	if e := s.end.Load(); e != nil {
+		return e.numbers
+	}
+	return s.chat.numbers.Tail()
 }
 
 // gone reports whether the subscription has ended and left nothing to read.
@@ -35,7 +44,7 @@ func (s *Subscriber[T]) nothingLeft() error {
 	return e.reason
 }
 
-// lastLocked returns the Seq of the message that was taken last.
+// lastLocked returns the index of the message that was taken last.
 func (s *Subscriber[T]) lastLocked() uint64 {
 	if s.lag.picked() {
 		return s.lag.last
@@ -43,9 +52,9 @@ func (s *Subscriber[T]) lastLocked() uint64 {
 	return s.at.Position() - s.gap
 }
 
-// nextSeqLocked returns the Seq of the message that an open reader takes next; the message may not
+// nextLocked returns the index of the message that an open reader takes next; the message may not
 // exist yet.
-func (s *Subscriber[T]) nextSeqLocked() uint64 {
+func (s *Subscriber[T]) nextLocked() uint64 {
 	if s.lag.picked() {
 		return s.lag.oldest()
 	}

@@ -15,7 +15,7 @@ import (
 
 // Sampling is the strategy of a subscription: what happens to a message that does not fit into its
 // full buffer, after publishers have waited for the reader (see [WithPatience]).
-type Sampling int
+type Sampling uint8
 
 const (
 	// DropOldest drops the oldest message in the buffer: the newest stay. It is the default, and

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/internal/flow"
+	"github.com/fbd86cad/broadcast/internal/numbering"
 	"github.com/fbd86cad/broadcast/internal/presence"
 	"github.com/fbd86cad/broadcast/internal/seglog"
 	"github.com/fbd86cad/broadcast/internal/until"
@@ -18,6 +19,10 @@ type Delivery[T any] struct {
 	Chat   string
 	Seq    uint64 // number of the message in its chat, from 1; of an event: of the message before it
 	Missed uint64 // number of messages just before this one that the subscription lost
+
+	// Reset says that the numbers began anew just before this message, and that an unknown number of
+	// messages was lost besides Missed. It happens only with an engine that has lost its memory.
+	Reset bool
 
 	Kind   Kind   // Published; with WithPresence also Joined, Left, or Resync
 	Device string // the device that joined or left; empty for messages
@@ -68,35 +73,40 @@ type Subscriber[T any] struct {
 	// goroutine has settled what it sent.
 	pump atomic.Pointer[pump[T]]
 
+	// numbers is the span of the message taken last, or in which the subscription began. It is stored
+	// under the chat's lock; the reader loads it without. Others store it only after the end.
+	numbers atomic.Pointer[numbering.Span]
+
 	// ahead is how many messages Messages has yielded and not yet reported in the cursor. Only the
 	// reading goroutine uses it.
 	ahead uint8
 	step  uint8 // how many messages Messages yields before it reports them, at most
 
 	recovered bool // Resume or Replay was complete; set before Subscribe returns
+	sampling  Sampling
 
 	// busy is set while the strategy is being applied, which happens without the chat's lock. The
 	// goroutine that applies it stores busy under the lock, and owns lag.queue meanwhile. A reader
 	// that is about to wait for it loads busy without the lock.
 	busy atomic.Bool
 
-	device   string // empty if it is anonymous
-	joined   uint64 // the position where it began; set before Subscribe returns
-	sampling Sampling
-	sampler  func(Backlog[T], T) int // with customSampler, else nil
+	device  string                  // empty if it is anonymous
+	sampler func(Backlog[T], T) int // with customSampler, else nil
 
 	// Guarded by the chat's lock.
-	gap       uint64                        // the part of missed that the next delivery reports
-	lag       *lag[T]                       // its backlog; nil while it keeps up
-	unproven  bool                          // joined without patience, and has not read yet
-	statsMark bool                          // see chat.statsMark
-	givenUp   bool                          // publishers gave up waiting for it; see visit.returned
-	index     int32                         // in chat.anonymous, if it is there
-	since     time.Duration                 // see chat.recordStuckLocked
-	missed    uint64                        // how many of the messages up to its position it missed
-	stall     *stallWatch[T]                // nil without a stall timeout
-	done      chan struct{}                 // nil until Done is called
-	until     *until.Member[*Subscriber[T]] // nil without Until, and after the end
+	joined     uint64                        // the index where it began, minus what it lost in holes
+	gap        uint64                        // the part of missed that the next delivery reports
+	lag        *lag[T]                       // its backlog; nil while it keeps up
+	unproven   bool                          // joined without patience, and has not read yet
+	statsMark  bool                          // see chat.statsMark
+	givenUp    bool                          // publishers gave up waiting for it; see visit.returned
+	renumbered bool                          // has passed a reset
+	index      int32                         // in chat.anonymous, if it is there
+	since      time.Duration                 // see chat.recordStuckLocked
+	missed     uint64                        // how many messages up to its position it missed
+	stall      *stallWatch[T]                // nil without a stall timeout
+	done       chan struct{}                 // nil until Done is called
+	until      *until.Member[*Subscriber[T]] // nil without Until, and after the end
 }
 
 // Chat returns the name of the chat.
@@ -245,7 +255,7 @@ func (s *Subscriber[T]) Position() Position {
 	c := s.chat
 	c.gate.Lock()
 	defer c.gate.Unlock()
-	return Position{c.epoch, s.lastLocked()}
+	return c.positionIn(s.numbers.Load(), s.lastLocked())
 }
 
 // Recovered reports whether the subscription began where [Resume] or [Replay] asked, with no

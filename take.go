@@ -24,12 +24,18 @@ func (s *Subscriber[T]) take(d *Delivery[T]) (ok bool, err error) {
 		if position == head {
 			return false, nil
 		}
+		numbers := s.numbers.Load()
+		if numbers.Left(position, 1) == 0 { // a mark is before the message
+			return s.takeSlow(d)
+		}
 		segment := s.segmentOf(position + 1)
 		if segment == nil || !s.advance(w, 1, head) {
 			continue // an end, a strategy, or a second reader intervened
 		}
-		d.Chat, d.epoch, d.Seq, d.Missed = s.chat.name, s.chat.epoch, position+1, 0
-		d.Kind, d.Device, d.Message = Published, "", *segment.At(position + 1)
+		d.Chat, d.epoch = s.chat.name, s.chat.numbers.Epoch(numbers)
+		d.Seq = numbers.Number(position + 1)
+		d.Missed, d.Reset, d.Kind, d.Device = 0, false, Published, ""
+		d.Message = *segment.At(position + 1)
 		return true, nil
 	}
 }
@@ -67,11 +73,14 @@ func (s *Subscriber[T]) copyRun(into []Delivery[T]) (w flow.Word, head uint64, n
 		return w, head, 0
 	}
 	slots := segment.From(w.Position() + 1)
-	n = int(min(uint64(len(into)), uint64(len(slots)), head-w.Position()))
+	numbers, left := s.numbers.Load(), min(uint64(len(into)), uint64(len(slots)), head-w.Position())
+	n = int(numbers.Left(w.Position(), left))
+	epoch, seq := s.chat.numbers.Epoch(numbers), numbers.Number(w.Position()+1)
 	for i := range slots[:n] {
 		d := &into[i]
-		d.Chat, d.epoch, d.Seq, d.Missed = s.chat.name, s.chat.epoch, w.Position()+1+uint64(i), 0
-		d.Kind, d.Device, d.Message = Published, "", slots[i]
+		d.Chat, d.epoch, d.Seq = s.chat.name, epoch, seq+uint64(i)
+		d.Missed, d.Reset, d.Kind, d.Device = 0, false, Published, ""
+		d.Message = slots[i]
 	}
 	return w, head, n
 }
@@ -107,8 +116,9 @@ func (s *Subscriber[T]) takeSlow(d *Delivery[T]) (ok bool, err error) {
 	if reason := s.nothingLeft(); reason != nil {
 		return false, reason
 	}
-	if ok = s.peekLocked(d); ok {
-		s.settleLocked(d)
+	index, ok := s.peekLocked(d)
+	if ok {
+		s.settleLocked(d.Kind, index)
 	}
 	s.progressLocked()
 	return ok, nil

@@ -75,52 +75,74 @@ func (v *visit[T]) logReturn() {
 	}
 }
 
-// peekLocked returns what the reader takes next, or false if there is nothing. The strategy must
-// have been applied.
-func (s *Subscriber[T]) peekLocked(d *Delivery[T]) bool {
+// peekLocked returns what the reader takes next, and the index of the message, or false if there is
+// nothing. The strategy must have been applied.
+func (s *Subscriber[T]) peekLocked(d *Delivery[T]) (index uint64, ok bool) {
 	e, head := s.headLocked()
 	if e == nil {
 		if event, ok := s.nextEventLocked(); ok {
 			*d = s.eventDelivery(event)
-			return true
+			return 0, true
 		}
 	}
 	if head == s.at.Position() {
-		return false
+		return 0, false
 	}
-	d.Chat, d.epoch, d.Kind, d.Device = s.chat.name, s.chat.epoch, Published, ""
-	if l := s.lag; l.picked() {
-		if l.queue.Len() > 0 {
-			d.Seq, d.Message = l.queue.Oldest()
-		} else {
-			d.Seq, d.Message = l.applied+1, *s.slotLocked(l.applied + 1)
-		}
-		d.Missed = d.Seq - l.last - 1
-		return true
+	switch l := s.lag; {
+	case !l.picked():
+		// A reader that is behind by more than its buffer skips what it lost.
+		index = s.at.Position() + s.lost(head) + 1
+		d.Message = *s.slotLocked(index)
+	case l.queue.Len() > 0:
+		index, d.Message = l.queue.Oldest()
+	default:
+		index = l.applied + 1
+		d.Message = *s.slotLocked(index)
 	}
-	lost := s.lost(head) // a reader that is behind by more than its buffer skips what it lost
-	d.Seq, d.Missed = s.at.Position()+lost+1, s.gap+lost
-	d.Message = *s.slotLocked(d.Seq)
-	return true
+	last := s.numbers.Load()
+	numbers := last.At(index)
+	d.Chat, d.epoch, d.Seq = s.chat.name, s.chat.numbers.Epoch(numbers), numbers.Number(index)
+	d.Missed = index - s.lastLocked() - 1 + last.Lost(numbers)
+	d.Reset = last.Resets(numbers) > 0
+	d.Kind, d.Device = Published, ""
+	return index, true
 }
 
 // settleLocked counts what peekLocked has returned as taken. If the strategy has dropped that
 // message in the meantime, it counts as delivered after all, not as missed.
-func (s *Subscriber[T]) settleLocked(d *Delivery[T]) {
-	switch l := s.lag; {
-	case d.Kind != Published:
+func (s *Subscriber[T]) settleLocked(kind Kind, index uint64) {
+	if kind != Published {
 		s.follower.Settle()
-	case s.settleCutLocked(d.Seq):
+		return
+	}
+	s.passMarksLocked(index)
+	switch l := s.lag; {
+	case s.settleCutLocked(index):
 	case !l.picked():
-		s.missed += d.Seq - s.at.Position() - 1
+		s.missed += index - s.at.Position() - 1
 		s.gap = 0
-		s.at.MoveTo(d.Seq)
-	case l.oldest() != d.Seq:
-		l.last = d.Seq
+		s.at.MoveTo(index)
+	case l.oldest() != index:
+		l.last = index
 		s.missed--
 	default:
 		s.settleOldestLocked()
 	}
+}
+
+// passMarksLocked passes the marks before a message that the reader takes. What is lost in holes
+// was never in the log: it counts as missed, and as if the reader had joined that much earlier.
+func (s *Subscriber[T]) passMarksLocked(index uint64) {
+	last := s.numbers.Load()
+	numbers := last.At(index)
+	if numbers == last {
+		return
+	}
+	lost := last.Lost(numbers)
+	s.missed += lost
+	s.joined -= lost
+	s.renumbered = s.renumbered || last.Resets(numbers) > 0
+	s.numbers.Store(numbers)
 }
 
 // settleOldestLocked counts the oldest message that the strategy has kept as taken.
@@ -186,30 +208,31 @@ func (s *Subscriber[T]) settleLateLocked() {
 
 // settleCutLocked settles a message that was received from Chan after chat.fitLocked had dropped it
 // and later ones. Otherwise it returns false and does nothing.
-func (s *Subscriber[T]) settleCutLocked(seq uint64) bool {
-	if s.lag.picked() || seq > s.at.Position() {
+func (s *Subscriber[T]) settleCutLocked(index uint64) bool {
+	if s.lag.picked() || index > s.at.Position() {
 		return false
 	}
 	s.missed--
-	s.gap = s.at.Position() - seq
+	s.gap = s.at.Position() - index
 	return true
 }
 
 // settleGoneLocked is settleLocked for a subscription of which nothing can be taken any more. It
 // only updates the counters.
-func (s *Subscriber[T]) settleGoneLocked(seq uint64) {
-	if s.settleCutLocked(seq) {
+func (s *Subscriber[T]) settleGoneLocked(index uint64) {
+	s.passMarksLocked(index)
+	if s.settleCutLocked(index) {
 		return
 	}
 	if !s.picks() {
-		s.missed += seq - s.at.Position() - 1
+		s.missed += index - s.at.Position() - 1
 		s.gap = 0
-		s.at.MoveTo(seq)
+		s.at.MoveTo(index)
 		return
 	}
 	_, head := s.headLocked()
 	s.settleLostLocked(head)
-	if l := s.lag; l.picked() && l.oldest() != seq {
+	if l := s.lag; l.picked() && l.oldest() != index {
 		s.missed-- // the strategy had dropped it
 	} else {
 		s.at.MoveTo(s.at.Position() + 1)
