@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/internal/background"
+	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/registry"
 )
 
@@ -49,6 +50,12 @@ func New[T any](opts ...Option) (*Broker[T], error) {
 	b.agenda = background.NewAgenda(b.config.slack(), b.cleaner.run)
 	b.until.End = b.endUntil
 	b.distributor.Start()
+	b.codec = codecOf[T](&config)
+	if config.engine != nil {
+		b.node = cluster.Start(config.engine, cluster.Config{
+			Timeout: config.publishTimeout, Refuse: config.away == AwayRefuse,
+		})
+	}
 	return b, nil
 }
 
@@ -113,6 +120,12 @@ func (b *Broker[T]) publish(ctx context.Context, name string, msg *T) error {
 			if err := ctx.Err(); err != nil {
 				return b.reject(err)
 			}
+		}
+		if b.node != nil {
+			if err := b.publishToEngine(ctx, name, msg); err != nil {
+				return b.reject(err)
+			}
+			return nil
 		}
 		if !ok {
 			config, err := b.configToPublish(name)
@@ -261,6 +274,14 @@ func (b *Broker[T]) join(
 		if err != nil {
 			return nil, err
 		}
+		switch err := b.awaitOrder(s.chat, config); {
+		case err == errForgotten && b.state.Load() == stateOpen:
+			continue
+		case err == errForgotten:
+			return nil, ErrBrokerClosed
+		case err != nil:
+			return nil, err
+		}
 		if ended, err = s.chat.join(s, config); err != errForgotten {
 			return ended, err
 		}
@@ -284,6 +305,18 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 	return b.chatWith(name, config)
 }
 
+// readyChat is chatOf for a chat of which the position or a message is asked for.
+func (b *Broker[T]) readyChat(ctx context.Context, name string) (c *chat[T], err error) {
+	for {
+		if c, err = b.chatOf(name); err != nil {
+			return nil, err
+		}
+		if err = b.awaitFeed(ctx, c, Position{}); err != errForgotten {
+			return c, err
+		}
+	}
+}
+
 // chatWith is chatOf with the configuration that the chat gets if it is created.
 func (b *Broker[T]) chatWith(name string, config *chatConfig) (*chat[T], error) {
 	if c, ok := b.chats.Load(name); ok {
@@ -301,6 +334,7 @@ func (b *Broker[T]) chatWith(name string, config *chatConfig) (*chat[T], error) 
 		return nil, limitError("chats", limit)
 	}
 	c := newChat(&b.shared, name, config)
+	c.joinNode()
 	c.startIdleLocked() // if Publish creates the chat, it may never get a subscriber
 	b.chats.InsertLocked(name, c)
 	return c, nil
@@ -358,7 +392,7 @@ func (b *Broker[T]) Head(ctx context.Context, chat string) (Position, error) {
 		return Position{}, err
 	}
 	for {
-		c, err := b.chatOf(chat)
+		c, err := b.readyChat(ctx, chat)
 		if err != nil {
 			return Position{}, err
 		}
@@ -379,11 +413,14 @@ func (b *Broker[T]) Last(ctx context.Context, chat string) (d Delivery[T], ok bo
 		return d, false, err
 	}
 	c, ok := b.chats.Load(chat)
-	if !ok {
-		return d, false, nil
+	if b.node != nil {
+		c, err = b.readyChat(ctx, chat)
+		ok = err == nil
 	}
-	d, ok = c.last()
-	return d, ok, nil
+	if ok {
+		d, ok = c.last()
+	}
+	return d, ok, err
 }
 
 // check returns an error if a call about a chat cannot proceed.

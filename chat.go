@@ -59,6 +59,8 @@ type chat[T any] struct {
 	releaseAt time.Duration
 	triedAt   uint64
 
+	feed *feed[T] // nil without an engine; set before anybody else knows the chat
+
 	lagging *laggards[T] // nil if there never were any
 	ended   books        // totals of the subscriptions that ended
 
@@ -130,6 +132,7 @@ func (c *chat[T]) join(
 	}
 	c.startLocked(s, config)
 	old := c.addLocked(s)
+	c.feed.arriveLocked(s.device)
 	s.unproven = old != nil && old.heldUpPublishersLocked()
 	s.statsMark = c.statsMark
 	c.shared.count(1)
@@ -176,11 +179,6 @@ func (c *chat[T]) position() (Position, error) {
 		c.startIdleLocked()
 	}
 	return c.positionIn(c.numbers.Tail(), c.log.Head()), nil
-}
-
-// positionIn returns the position after a message of a span.
-func (c *chat[T]) positionIn(numbers *numbering.Span, index uint64) Position {
-	return Position{c.numbers.Epoch(numbers), numbers.Number(index)}
 }
 
 // last returns the last message if the history keeps it.

@@ -28,6 +28,9 @@ func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) erro
 	if err := b.check(ctx, chat); err != nil {
 		return err
 	}
+	if b.node != nil {
+		return errEndChat
+	}
 	end := ErrEnded
 	if reason != nil {
 		end = fmt.Errorf("%w: %w", ErrEnded, reason)
@@ -65,6 +68,9 @@ func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) erro
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err
+	}
+	if b.node != nil {
+		return errForget
 	}
 	c, ok := b.chats.Load(chat)
 	if !ok {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
 // Defaults of the options.
@@ -27,7 +29,10 @@ type brokerConfig struct {
 	publishTimeout time.Duration
 	cleanInterval  time.Duration
 	maxChats       int
-	logger         *slog.Logger // nil: nothing is logged
+	logger         *slog.Logger   // nil: nothing is logged
+	engine         cluster.Engine // nil: messages stay in the process
+	codec          any            // codec[T]; nil without WithCodec
+	away           Away
 	problems       []error
 }
 
@@ -103,6 +108,7 @@ func brokerConfigOf[T any](opts []Option) (brokerConfig, error) {
 		o.applyBroker(&c)
 	}
 	c.problems = append(c.problems, checkChat[T](&c, &c.chat)...)
+	c.problems = append(c.problems, checkCodec[T](c.codec)...)
 	return c, invalid(c.problems)
 }
 
@@ -166,6 +172,17 @@ func checkSampler[T any](sampler any) []error {
 	}
 	if _, ok := sampler.(func(Backlog[T], T) int); !ok {
 		return []error{fmt.Errorf("sampler %T is not for messages of type %v", sampler, typeName[T]())}
+	}
+	return nil
+}
+
+// checkCodec returns an error if the codec is for another message type.
+func checkCodec[T any](c any) []error {
+	if c == nil {
+		return nil
+	}
+	if _, ok := c.(codec[T]); !ok {
+		return []error{fmt.Errorf("codec is not for messages of type %v", typeName[T]())}
 	}
 	return nil
 }

@@ -116,6 +116,9 @@ func (b *Broker[T]) tearDown() {
 			_ = b.forget(c, nil)
 			all = append(all, ended...)
 		}
+		if b.node != nil {
+			b.node.Close(canceled())
+		}
 		b.agenda.Stop()
 		b.distributor.Stop()
 		b.background.Wait()
@@ -125,6 +128,13 @@ func (b *Broker[T]) tearDown() {
 	// For each caller, also the later ones: if the first one hangs in a method of a context, the
 	// other contexts have yet to be stopped.
 	b.runEndHooks(all...)
+}
+
+// canceled returns a context that is done.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
 
 // drain makes the chat refuse messages, and its readers end when they have taken their last one. It
@@ -213,6 +223,7 @@ func (b *Broker[T]) forget(c *chat[T], needed func() bool) error {
 		return ErrInUse
 	}
 	c.forgotten = true
+	c.leaveNodeLocked()
 	c.dropHistoryLocked()
 	b.chats.DeleteLocked(c.name)
 	b.totals.forget(chatTotals{c.ended, c.gate.TakeWaits(), c.log.Head()}, c.seen)

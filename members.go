@@ -22,7 +22,7 @@ var yield = runtime.Gosched
 
 // openCountLocked returns the number of open subscriptions.
 func (c *chat[T]) openCountLocked() int {
-	return c.readers.Len() - c.presence.Absent() + c.anonymousCountLocked()
+	return c.readers.Len() - c.presence.Absent() - c.feed.awayLocked() + c.anonymousCountLocked()
 }
 
 // addLocked adds an open subscription. It returns the one that its device had, if any.

@@ -33,6 +33,49 @@ type SharedOption interface {
 	SubscribeOption
 }
 
+// WithEngine makes the broker share its chats with all brokers that use the same engine, in this
+// process and on other machines. Nothing else in a program changes: messages have one order on all
+// of them, and Seq, Missed, [WithHistory], [Resume] and presence mean the same everywhere.
+//
+// The broker opens the engine in the background; see [Broker.Engine]. A broker ends the connection
+// when it is closed.
+func WithEngine(e Engine) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if e == nil {
+			c.problems = append(c.problems, errors.New("nil engine"))
+			return
+		}
+		c.engine = e
+	})
+}
+
+// WithCodec sets how messages are turned into bytes for the engine, and back. The default is
+// package json. Both functions must be safe for concurrent use and must return: the broker calls
+// unmarshal while it feeds a chat, and Close waits for it. If unmarshal returns an error, or
+// panics, the message is missed: it counts as Missed of the next one.
+func WithCodec[T any](
+	marshal func(msg T) ([]byte, error), unmarshal func(data []byte) (T, error),
+) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if marshal == nil || unmarshal == nil {
+			c.problems = append(c.problems, errors.New("nil function of a codec"))
+			return
+		}
+		c.codec = codec[T]{marshal, unmarshal}
+	})
+}
+
+// WithAway sets what Publish does while the engine cannot be reached. The default is [AwayWait].
+func WithAway(a Away) Option {
+	return brokerOption(func(c *brokerConfig) {
+		if a > AwayRefuse {
+			c.problems = append(c.problems, fmt.Errorf("unknown Away(%d)", a))
+			return
+		}
+		c.away = a
+	})
+}
+
 // WithBuffer sets how many messages a reader may be behind before its strategy acts: 1 to 1<<20,
 // default 256. [Subscriber.Chan] allows one more, the message that it is offering. A buffer
 // allocates nothing in advance: it is a limit on how far the reader may lag in the log of the chat,

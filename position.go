@@ -3,6 +3,8 @@ package broadcast
 import (
 	"strconv"
 	"strings"
+
+	"github.com/fbd86cad/broadcast/internal/numbering"
 )
 
 // A Position is a place in the log of a chat, between two messages: [Resume] continues from there.
@@ -13,6 +15,11 @@ import (
 type Position struct {
 	epoch uint64 // never 0 but in the zero value
 	seq   uint64
+}
+
+// positionIn returns the position after a message of a span.
+func (c *chat[T]) positionIn(numbers *numbering.Span, index uint64) Position {
+	return Position{c.numbers.Epoch(numbers), numbers.Number(index)}
 }
 
 // String returns the position as text of at most 27 letters, digits, and hyphens. It can be used in

@@ -85,14 +85,23 @@ func (s *Subscriber[T]) eventDelivery(e presence.Event) Delivery[T] {
 
 // arrivedLocked records that a device that had no subscription has subscribed.
 func (c *chat[T]) arrivedLocked(device string) {
+	if c.feed.hasLocked(device) {
+		c.feed.away--
+		return
+	}
 	if !c.presence.Return(device) { // else it came back within its grace
 		c.addEventLocked(presence.Joined, device)
 	}
 }
 
-// departedLocked records that a device is no longer subscribed. During its grace it stays among the
-// readers, with a nil subscriber.
+// departedLocked records that a device is no longer subscribed. During its grace, and while another
+// node has it, it stays among the readers, with a nil subscriber.
 func (c *chat[T]) departedLocked(device string) {
+	if c.feed.hasLocked(device) {
+		c.feed.away++
+		c.readers.Set(device, nil)
+		return
+	}
 	grace := c.config.leaveGrace
 	if c.closed != nil || grace == 0 {
 		c.leftLocked(device)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/internal/background"
+	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/parking"
 	"github.com/fbd86cad/broadcast/internal/until"
 )
@@ -20,6 +21,8 @@ type shared[T any] struct {
 	agenda      *background.Agenda[*chat[T]] // chats that the cleaner is to visit
 	until       until.Registry[*Subscriber[T]]
 	background  background.Tracker // what Close waits for: Chan, and ends up to signalEnd
+	node        *cluster.Node      // nil without an engine
+	codec       codec[T]           // for messages in the engine
 
 	// state only grows. It is stored under the registry's lock, and loaded by every call before
 	// anything else.
@@ -52,6 +55,9 @@ func (sh *shared[T]) count(n int64) {
 		close(sh.drained)
 	}
 }
+
+// aside runs user code that nobody waits for, because it may hang.
+func (sh *shared[T]) aside(f func()) { go f() }
 
 // logEvent logs an event. It recovers from a handler that panics.
 func (sh *shared[T]) logEvent(level slog.Level, msg, chat, device string, attrs ...slog.Attr) {

@@ -1,0 +1,167 @@
+package broadcast
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fbd86cad/broadcast/internal/cluster"
+)
+
+// An Engine keeps one order of messages per chat for the brokers of many processes; see
+// [WithEngine].
+type Engine = cluster.Engine
+
+// Away is what Publish does while the engine cannot be reached; see [WithAway].
+type Away uint8
+
+const (
+	// AwayWait makes Publish wait, as it waits for room in a buffer, and return [ErrAway] at the
+	// publish timeout.
+	AwayWait Away = iota
+	// AwayRefuse makes Publish return [ErrAway] at once.
+	AwayRefuse
+)
+
+// Errors of a broker with an engine. They may be wrapped with details.
+var (
+	// ErrAway means that the engine could not be reached in time. A message that was refused with it
+	// is never delivered.
+	ErrAway = errors.New("broadcast: engine is away")
+
+	// ErrUncertain means that it is not known whether a message was accepted: it may appear in the
+	// order of its chat, now or later. It wraps the reason, such as an error of a context. Of all
+	// errors of Publish, only after this one may the message be delivered.
+	ErrUncertain = errors.New("broadcast: not known whether the message was accepted")
+)
+
+// EngineStats holds the counters of a broker's connection with its engine; see [Broker.Engine].
+type EngineStats struct {
+	Up    bool      // the engine can be reached
+	Since time.Time // when that changed, or when the broker was made
+	Peers int       // other brokers that are alive
+
+	Fetched   uint64 // records that were read because the engine had not handed them over
+	Gaps      uint64 // times when a record showed that others had been missed
+	Lost      uint64 // messages that the engine no longer had when they were read
+	Conflicts uint64 // batches that were numbered anew, because another broker was faster
+	Uncertain uint64 // messages that were refused with ErrUncertain
+	Resets    uint64 // times when the engine had lost its memory of a chat
+}
+
+// Engine returns the counters of the connection with the engine. They are all zero without one. It
+// does not block, and the counters are not a snapshot of one moment.
+func (b *Broker[T]) Engine() EngineStats {
+	if !b.valid() || b.node == nil {
+		return EngineStats{}
+	}
+	return EngineStats(b.node.Stats())
+}
+
+// A codec turns messages into bytes for the engine, and back.
+type codec[T any] struct {
+	marshal   func(T) ([]byte, error)
+	unmarshal func([]byte) (T, error)
+}
+
+// codecOf returns the codec of WithCodec, or that of package json.
+func codecOf[T any](config *brokerConfig) codec[T] {
+	if c, ok := config.codec.(codec[T]); ok {
+		return c
+	}
+	return codec[T]{
+		marshal: func(msg T) ([]byte, error) { return json.Marshal(msg) },
+		unmarshal: func(data []byte) (msg T, err error) {
+			err = json.Unmarshal(data, &msg)
+			return msg, err
+		},
+	}
+}
+
+// Errors of calls that an engine cannot serve.
+var (
+	errTryPublish = invalidf("TryPublish with an engine")
+	errEndChat    = invalidf("EndChat with an engine")
+	errForget     = invalidf("Forget with an engine")
+)
+
+// awaitOrder waits until a chat can be subscribed to.
+func (b *Broker[T]) awaitOrder(c *chat[T], config *subscriptionConfig) error {
+	if c.feed == nil {
+		return nil
+	}
+	ctx := context.Background()
+	if config.until != nil {
+		ctx = config.until
+	}
+	return b.awaitFeed(ctx, c, config.resume)
+}
+
+// awaitFeed is chat.awaitOrder, at most for the publish timeout.
+func (b *Broker[T]) awaitFeed(ctx context.Context, c *chat[T], resume Position) error {
+	if timeout := b.config.publishTimeout; timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, ErrAway)
+		defer cancel()
+	}
+	err := c.awaitOrder(ctx, resume)
+	if err != nil && context.Cause(ctx) == ErrAway {
+		return ErrAway
+	}
+	return err
+}
+
+// publishToEngine publishes a message in the order that the engine keeps.
+func (b *Broker[T]) publishToEngine(ctx context.Context, chat string, msg *T) error {
+	if ctx == noWait {
+		return errTryPublish
+	}
+	data, err := b.encode(msg)
+	if err != nil {
+		return err
+	}
+	return engineError(b.node.Publish(ctx, chat, data))
+}
+
+// encode encodes a message. The message is rejected if the codec does not return.
+func (b *Broker[T]) encode(msg *T) (data []byte, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			b.totals.rejected.Add(1)
+		}
+	}()
+	data, err = b.codec.marshal(*msg)
+	returned = true
+	if err != nil {
+		return nil, fmt.Errorf("%w: message cannot be encoded: %w", ErrInvalid, err)
+	}
+	return data, nil
+}
+
+// engineError translates an error of the node.
+func engineError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, cluster.ErrUncertain):
+		return fmt.Errorf("%w: %w", ErrUncertain, reasonOf(err))
+	case errors.Is(err, cluster.ErrRefused):
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return reasonOf(err)
+}
+
+// reasonOf translates the reason in an error of the node.
+func reasonOf(err error) error {
+	for from, to := range map[error]error{
+		cluster.ErrAway: ErrAway, cluster.ErrTimeout: ErrOverloaded, cluster.ErrClosed: ErrBrokerClosed,
+	} {
+		if errors.Is(err, from) {
+			return to
+		}
+	}
+	return err
+}

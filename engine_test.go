@@ -1,0 +1,94 @@
+package broadcast_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
+	"github.com/stretchr/testify/require"
+)
+
+// nodes returns brokers of one engine.
+func nodes(t *testing.T, e *memengine.Engine, n int, opts ...broadcast.Option) []*broadcast.Broker[string] {
+	t.Helper()
+	all := make([]*broadcast.Broker[string], n)
+	for i := range all {
+		b, err := broadcast.New[string](append([]broadcast.Option{broadcast.WithEngine(e.Client())}, opts...)...)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		all[i] = b
+	}
+	return all
+}
+
+func TestBrokersOfOneEngineHaveOneOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 1000)
+		brokers := nodes(t, e, 3, broadcast.WithHistory(100, 0))
+		var readers []*broadcast.Subscriber[string]
+		for i, b := range brokers {
+			s, err := b.Subscribe("room", fmt.Sprint("device", i))
+			require.NoError(t, err)
+			readers = append(readers, s)
+		}
+		for i := range 30 {
+			require.NoError(t, brokers[i%3].Publish(t.Context(), "room", fmt.Sprint(i)))
+		}
+		for _, s := range readers {
+			for i := range 30 {
+				d, err := s.Next(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(i), d.Message)
+				require.EqualValues(t, i+1, d.Seq)
+				require.Zero(t, d.Missed)
+				require.False(t, d.Reset)
+			}
+			require.Equal(t, readers[0].Position(), s.Position())
+		}
+		require.Equal(t, []string{"device0", "device1", "device2"}, brokers[1].Devices("room"))
+	})
+}
+
+func TestAPositionIsValidOnEveryNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 1000)
+		brokers := nodes(t, e, 2, broadcast.WithHistory(100, 0))
+		s, err := brokers[0].Subscribe("room", "ann")
+		require.NoError(t, err)
+		for i := range 10 {
+			require.NoError(t, brokers[0].Publish(t.Context(), "room", fmt.Sprint(i)))
+		}
+		for range 4 {
+			_, err := s.Next(t.Context())
+			require.NoError(t, err)
+		}
+		there, err := brokers[1].Subscribe("room", "ann", broadcast.Resume(s.Position()))
+		require.NoError(t, err)
+		require.True(t, there.Recovered())
+		d, err := there.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "4", d.Message)
+		require.Zero(t, d.Missed)
+		<-s.Done()
+		require.ErrorIs(t, s.Err(), broadcast.ErrReplaced)
+		e.Restart()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for i := range 3 {
+			require.NoError(t, brokers[0].Publish(ctx, "room", fmt.Sprint("new", i)))
+		}
+		for {
+			d, err := there.Next(ctx)
+			require.NoError(t, err)
+			if d.Reset {
+				require.Equal(t, "new0", d.Message)
+				require.EqualValues(t, 1, d.Seq)
+				break
+			}
+		}
+	})
+}
