@@ -103,12 +103,14 @@ type chatTotals struct {
 	books    books // of their subscriptions
 	waits    flow.Waits
 	accepted uint64
+	resets   uint64
 }
 
 func (t *chatTotals) add(o chatTotals) {
 	t.books.add(o.books)
 	t.waits.Add(o.waits)
 	t.accepted += o.accepted
+	t.resets += o.resets
 }
 
 // add adds the counters of a subscription whose chat was forgotten.

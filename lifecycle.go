@@ -226,6 +226,8 @@ func (b *Broker[T]) forget(c *chat[T], needed func() bool) error {
 	c.leaveNodeLocked()
 	c.dropHistoryLocked()
 	b.chats.DeleteLocked(c.name)
-	b.totals.forget(chatTotals{c.ended, c.gate.TakeWaits(), c.log.Head()}, c.seen)
+	b.totals.forget(chatTotals{
+		books: c.ended, waits: c.gate.TakeWaits(), accepted: c.log.Head(), resets: c.numbers.Resets(),
+	}, c.seen)
 	return nil
 }

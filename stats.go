@@ -7,7 +7,8 @@ import "time"
 //
 //	Head - Joined = Delivered + Missed + Pending + Discarded
 //
-// and Head does not change once the subscription has ended.
+// and Head does not change once the subscription has ended. If the numbers have begun anew since the
+// subscription began (see [Delivery].Reset), Joined is 0, and Head counts from there.
 type SubscriberStats struct {
 	Delivered uint64 // messages taken
 	Missed    uint64 // messages dropped by the strategy, or no longer kept when it resumed
@@ -20,6 +21,9 @@ type SubscriberStats struct {
 // Stats holds the counters of a broker. Whenever no call is in progress, Accepted + Rejected is the
 // number of calls of Publish and TryPublish, and Delivered, Missed, Pending and Discarded are the
 // sums over all subscriptions, open and ended.
+//
+// With [WithEngine], Accepted counts the messages that this broker has got from the engine: those
+// of chats that it has in memory, whoever published them.
 type Stats struct {
 	Chats       int // chats in memory, including those without readers that are not forgotten yet
 	Subscribers int // open subscriptions
@@ -35,6 +39,7 @@ type Stats struct {
 	Disconnected uint64 // subscriptions ended by Disconnect
 	Stalled      uint64 // subscriptions ended by the stall timeout
 	ChatsCleaned uint64 // chats forgotten by the cleaner
+	Resets       uint64 // times when the numbers of a chat began anew; see Delivery.Reset
 
 	PublishersWaiting int           // calls of Publish that are waiting for a reader
 	PublishersWaited  uint64        // calls of Publish that have waited, whatever they returned
@@ -52,7 +57,7 @@ type Stats struct {
 type ChatStats struct {
 	Subscribers int // open subscriptions
 
-	Accepted  uint64 // messages accepted: the Seq of the last one
+	Accepted  uint64 // messages accepted; without an engine, the Seq of the last one
 	Delivered uint64 // messages taken, counted once for each subscription
 	Missed    uint64 // messages dropped by strategies, or no longer kept at a resume
 	Pending   uint64 // messages that can still be taken
@@ -61,6 +66,7 @@ type ChatStats struct {
 	Replaced     uint64 // subscriptions ended by a takeover
 	Disconnected uint64 // subscriptions ended by Disconnect
 	Stalled      uint64 // subscriptions ended by the stall timeout
+	Resets       uint64 // times when the numbers began anew; see Delivery.Reset
 
 	PublishersWaiting int           // as in Stats
 	PublishersWaited  uint64        // as in Stats
@@ -105,6 +111,7 @@ func (b *Broker[T]) Stats() Stats {
 		if !c.forgotten {
 			c.seen = call // even if it is forgotten before sumLocked returns
 			all.accepted += c.log.Head()
+			all.resets += c.numbers.Resets()
 			all.waits.Add(c.gate.Waits())
 			all.books.add(c.sumLocked(scratch))
 			stats.Chats++
@@ -114,6 +121,7 @@ func (b *Broker[T]) Stats() Stats {
 	}
 	all.add(t.end())
 	stats.Accepted += all.accepted
+	stats.Resets = all.resets
 	sum, waits := all.books, all.waits
 	stats.Delivered, stats.Missed = sum.delivered, sum.missed
 	stats.Pending, stats.Discarded = sum.pending, sum.discarded
@@ -155,6 +163,7 @@ func (c *chat[T]) stats() (stats ChatStats, ok bool) {
 		Accepted:    c.log.Head(),
 		Delivered:   sum.delivered, Missed: sum.missed, Pending: sum.pending, Discarded: sum.discarded,
 		Replaced: sum.replaced, Disconnected: sum.disconnected, Stalled: sum.stalled,
+		Resets:            c.numbers.Resets(),
 		PublishersWaiting: waits.Waiting, PublishersWaited: waits.Publishers,
 		PublishWait: waits.Time, OutOfPatience: waits.GivenUp,
 	}, true

@@ -27,7 +27,7 @@ type Options[T any] struct {
 
 	// Encode appends a message as clients get it. It is called once for each message, however many
 	// streams watch the chat, and sometimes again, such as for a client that lags far behind. The
-	// delivery has no Missed and no Device. If Encode fails, or its result is not UTF-8, the streams
+	// delivery has no Missed, Reset and Device. If Encode fails, or its result is not UTF-8, the streams
 	// get a [Missed] event in place of the message. nil: JSON of the chat, the message, its Seq and
 	// its Position.
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)

@@ -65,6 +65,10 @@ const (
 	// Missed comes before the message that follows lost ones.
 	Missed = stream.Missed
 
+	// Renumbered comes before a message whose Seq has begun anew, because an engine has lost its
+	// memory; see [broadcast.Delivery]. An unknown number of messages was lost.
+	Renumbered = stream.Renumbered
+
 	// Joined and Left report, with [broadcast.WithPresence], that a device has joined or left.
 	Joined = stream.Joined
 	Left   = stream.Left

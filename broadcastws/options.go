@@ -24,7 +24,7 @@ type Options[T any] struct {
 
 	// Encode appends a message as clients get it. It is called once for each message, however many
 	// sockets watch the chat, and sometimes again, such as for a client that lags far behind. The
-	// delivery has no Missed and no Device. If Encode fails, the sockets get a [Missed] event in place
+	// delivery has no Missed, Reset and Device. If Encode fails, the sockets get a [Missed] event in place
 	// of the message. Unless Binary is set, a result that is not UTF-8 counts as a failure. nil: JSON
 	// of the chat, the message, its Seq and its Position.
 	Encode func(dst []byte, d broadcast.Delivery[T]) ([]byte, error)

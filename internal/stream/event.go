@@ -24,6 +24,10 @@ const (
 	// Missed comes before the message that follows lost ones.
 	Missed Kind = "missed"
 
+	// Renumbered comes before a message whose Seq has begun anew, because an engine has lost its
+	// memory. An unknown number of messages was lost. What the client shows stays true.
+	Renumbered Kind = "renumbered"
+
 	// Joined and Left report, with presence, that a device joined or left.
 	Joined Kind = "joined"
 	Left   Kind = "left"

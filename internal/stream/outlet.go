@@ -182,11 +182,12 @@ func (o *Outlet[T]) follow(ctx context.Context) error {
 	return nil
 }
 
-// finish sends what the chat has accepted so far, and at most a batch more.
+// finish sends as many messages as wait now, and at most a batch more.
 func (o *Outlet[T]) finish() error {
-	for head := o.sub.Stats().Head; ; {
+	stats := o.sub.Stats()
+	for goal := stats.Delivered + stats.Pending; ; {
 		d, ok := o.sub.TryNext()
-		if !ok || d.Seq > head {
+		if !ok || d.Kind == broadcast.Published && o.sub.Stats().Delivered > goal {
 			return cmp.Or(o.sub.Err(), ErrDrained)
 		}
 		if err := o.sendFrom(d); err != nil {
@@ -286,6 +287,9 @@ func (o *Outlet[T]) add(b *Batch, d *broadcast.Delivery[T]) {
 		o.addEvent(b, o.presenceEvent(d))
 		return
 	}
+	if d.Reset {
+		o.addEvent(b, o.event(Renumbered))
+	}
 	at, missed := d.Position(), d.Missed // before the store: a copy just after it takes 10 ns
 	ring := o.frames.ring.Load()
 	if ring == nil {
@@ -363,7 +367,7 @@ func (o *Outlet[T]) encode(dst []byte, d *broadcast.Delivery[T]) (payload []byte
 
 func (c *Core[T]) tryEncode(dst []byte, d *broadcast.Delivery[T]) (payload []byte, err error) {
 	defer RecoverAs(&err)
-	d.Missed = 0 // the clients share the frame
+	d.Missed, d.Reset = 0, false // the clients share the frame
 	payload, err = c.Encode(dst, *d)
 	return payload, cmp.Or(err, c.checkText(payload))
 }
