@@ -76,6 +76,11 @@ func (c *chat) advanceLocked() {
 			c.beginLocked()
 		}
 	case current:
+		if c.place.before(c.seen) { // handed over while the chat was in another epoch
+			c.invalidateLocked()
+			c.askLocked()
+			return
+		}
 		c.readyLocked()
 		c.commitLocked()
 	}

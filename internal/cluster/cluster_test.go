@@ -255,10 +255,11 @@ func TestANodeIsFedWhatTheEngineKeepsAlsoAfterTheDeathOfThePublisher(t *testing.
 	})
 }
 
-// lazy is a driver that holds back the results of Heads until it is told to go on.
+// lazy is a driver that holds back the results of Heads, or of Read, until it is told to go on.
 type lazy struct {
 	*memengine.Client
 	goOn chan struct{} // closed
+	read bool
 }
 
 func (l lazy) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
@@ -268,14 +269,26 @@ func (l lazy) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, err
 
 func (l lazy) Heads(ctx context.Context, chats ...string) ([]cluster.Place, error) {
 	heads, err := l.Client.Heads(ctx, chats...)
-	<-l.goOn
+	if !l.read {
+		<-l.goOn
+	}
 	return heads, err
+}
+
+func (l lazy) Read(
+	ctx context.Context, chat string, after cluster.Place, most int,
+) ([]cluster.Record, error) {
+	records, err := l.Client.Read(ctx, chat, after, most)
+	if l.read {
+		<-l.goOn
+	}
+	return records, err
 }
 
 func TestALogBeginsAfterWhatWasPublishedBeforeItJoined(t *testing.T) {
 	run(t, 1, 0, patient, func(t *testing.T, s *system) {
 		s.publish(0, "1")
-		driver := lazy{s.engine.Client(), make(chan struct{})}
+		driver := lazy{Client: s.engine.Client(), goOn: make(chan struct{})}
 		s.nodes = append(s.nodes, cluster.Start(driver, patient))
 		third := s.begin(1, "3")
 		time.Sleep(soon)
@@ -350,6 +363,21 @@ func TestAGapIsReadAtOnce(t *testing.T) {
 		require.Equal(t, []string{"1", "2", "3"}, l.messages())
 		require.EqualValues(t, 1, s.nodes[0].Stats().Gaps)
 		require.EqualValues(t, 3, s.nodes[0].Stats().Fetched)
+	})
+}
+
+func TestWhatIsHandedOverWhileANewEpochIsReadIsFedAtOnce(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		driver := lazy{s.engine.Client(), make(chan struct{}), true}
+		s.nodes = append(s.nodes, cluster.Start(driver, patient))
+		_, l := s.join(0, false), s.join(1, false)
+		s.engine.Purge("c")
+		time.Sleep(31 * time.Second) // a check has found that, and the epoch is being read
+		s.publish(0, "1")
+		time.Sleep(soon)
+		close(driver.goOn)
+		time.Sleep(soon)
+		require.Equal(t, []string{"1"}, l.messages())
 	})
 }
 
