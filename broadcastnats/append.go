@@ -20,21 +20,28 @@ const conditionHeader = "Nats-Expected-Last-Subject-Sequence"
 
 // Append implements [cluster.Session].
 func (s *session) Append(
-	ctx context.Context, chat string, after cluster.Place, batch [][]byte, id string,
-) (cluster.Place, error) {
-	if !s.keeper.up.Load() {
-		return cluster.Place{}, cluster.ErrAway
+	chat string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+) {
+	a := &appending{
+		session: s, subject: s.stored(chat), after: after, batch: batch, id: id, done: done,
+		busyUntil: time.Now().Add(busyTimeout),
 	}
-	before := s.newest.Load()
-	mark, err := s.store(ctx, s.stored(chat), after.Mark, encode(after, batch, id))
-	if err == nil {
-		err = s.check(before, mark)
-	}
-	if err != nil {
-		s.suspect(err)
-		return cluster.Place{}, err
-	}
-	return cluster.Place{Epoch: after.Epoch, Seq: after.Seq + uint64(len(batch)), Mark: mark}, nil
+	a.send()
+}
+
+// An appending is a call of Append. One goroutine at a time uses it.
+type appending struct {
+	call    call
+	session *session
+	subject string
+	after   cluster.Place
+	batch   [][]byte
+	id      string
+	done    func(cluster.Place, error)
+
+	before    uint64 // the newest mark when it was sent
+	pause     time.Duration
+	busyUntil time.Time
 }
 
 // errBusy is the error of the leader while another message is on its way to the same subject. It
@@ -43,38 +50,70 @@ var errBusy = fmt.Errorf("%w: another record is on its way", cluster.ErrAway)
 
 // Pauses after errBusy.
 const (
-	minBusy = time.Millisecond
-	maxBusy = 50 * time.Millisecond
+	minBusy     = time.Millisecond
+	maxBusy     = 50 * time.Millisecond
+	busyTimeout = time.Second // then the node is told
 )
 
-// store is publish, as often as necessary to know whether the condition holds.
-func (s *session) store(
-	ctx context.Context, subject string, after uint64, data []byte,
-) (mark uint64, err error) {
-	for pause := minBusy; ; pause = min(2*pause, maxBusy) {
-		mark, err := s.publish(ctx, subject, after, data)
-		if !errors.Is(err, errBusy) {
-			return mark, err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return 0, err
-		}
+// send sends the record.
+func (a *appending) send() {
+	s := a.session
+	if !s.keeper.up.Load() {
+		a.done(cluster.Place{}, cluster.ErrAway)
+		return
+	}
+	a.before = s.newest.Load()
+	a.call = call{then: a.answered, append: true}
+	m := conditional(a.subject, a.after.Mark, encode(a.after, a.batch, a.id))
+	if err := s.calls.start(&a.call, m); err != nil {
+		a.end(0, err)
 	}
 }
 
-// publish stores a message, if the last one of the subject has the mark after.
-func (s *session) publish(
-	ctx context.Context, subject string, after uint64, data []byte,
-) (mark uint64, err error) {
-	condition := []string{strconv.FormatUint(after, 10)}
-	m := &nats.Msg{Subject: subject, Header: nats.Header{conditionHeader: condition}, Data: data}
-	answers, err := s.calls.ask(ctx, m, false)
-	if err != nil {
-		return 0, err
+// answered handles the answer. It sends the record as often as necessary to know whether the
+// condition holds.
+func (a *appending) answered() {
+	if a.call.err != nil {
+		a.end(0, a.call.err)
+		return
 	}
-	return s.result(answers[0].Data)
+	mark, err := a.session.result(a.call.answers[0].Data)
+	switch {
+	case err == nil:
+		a.end(mark, a.session.check(a.before, mark))
+	case errors.Is(err, errBusy) && time.Now().Before(a.busyUntil):
+		a.session.calls.tasks.Go(a.sendAgain)
+	default:
+		a.end(0, err)
+	}
+}
+
+// sendAgain sends the record after a pause.
+func (a *appending) sendAgain() {
+	a.pause = min(max(2*a.pause, minBusy), maxBusy)
+	select {
+	case <-time.After(a.pause):
+		a.send()
+	case <-a.session.ctx.Done():
+		a.end(0, errBusy)
+	}
+}
+
+// end tells the node the result.
+func (a *appending) end(mark uint64, err error) {
+	if err != nil {
+		a.session.suspect(err)
+		a.done(cluster.Place{}, err)
+		return
+	}
+	seq := a.after.Seq + uint64(len(a.batch))
+	a.done(cluster.Place{Epoch: a.after.Epoch, Seq: seq, Mark: mark}, nil)
+}
+
+// conditional returns a message that is stored if the last one of the subject has the mark after.
+func conditional(subject string, after uint64, data []byte) *nats.Msg {
+	condition := []string{strconv.FormatUint(after, 10)}
+	return &nats.Msg{Subject: subject, Header: nats.Header{conditionHeader: condition}, Data: data}
 }
 
 // result returns what an answer of the stream says.
@@ -141,7 +180,10 @@ const impossible = 1 << 62
 // probe returns when the leader of the stream has answered. It then also knows what the session had
 // subscribed to before: both go the same way.
 func (s *session) probe(ctx context.Context) error {
-	_, err := s.publish(ctx, s.subject("p.probe"), impossible, nil)
+	answers, err := s.calls.ask(ctx, conditional(s.subject("p.probe"), impossible, nil), false)
+	if err == nil {
+		_, err = s.result(answers[0].Data)
+	}
 	switch {
 	case errors.Is(err, cluster.ErrConflict):
 		return nil

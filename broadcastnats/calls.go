@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -34,20 +35,39 @@ const (
 // one inbox, which has one subscription.
 type calls struct {
 	conn  *nats.Conn
-	inbox string // with a dot at the end
+	inbox string         // with a dot at the end
+	tasks sync.WaitGroup // what handles the end of calls; entered under mu while not closed
 
-	mu      sync.Mutex
-	number  uint64 // of calls so far
-	waiting map[uint64]*call
+	mu        sync.Mutex
+	number    uint64 // of calls so far
+	waiting   map[uint64]*call
+	closed    bool
+	forgotten time.Time // when calls were forgotten last
+	old       uint64    // number of calls by then
 }
 
 // call is one request. Guarded by the lock of calls while it is waiting. Whoever removes it from
-// there, because it has ended, closes done.
+// there, because it has ended, calls then without the lock.
 type call struct {
+	number  uint64
 	many    bool // a message with a status follows the answers
+	append  bool // nobody waits for an answer that comes too late
 	answers []*nats.Msg
 	err     error
-	done    chan struct{}
+	then    func()
+}
+
+// forgetAfter is after how long calls of Append may be forgotten.
+const forgetAfter = 2 * time.Second
+
+// start sends a request. It sets m.Reply. If it returns nil, then is called when the call has
+// ended, perhaps before start has returned.
+func (c *calls) start(k *call, m *nats.Msg) error {
+	m.Reply = c.inbox + strconv.FormatUint(c.add(k, time.Now()), 36)
+	if err := c.conn.PublishMsg(m); err != nil && c.remove(k) {
+		return sendError(err)
+	}
+	return nil
 }
 
 // ask sends a request and returns the answers. It sets m.Reply.
@@ -55,18 +75,16 @@ func (c *calls) ask(ctx context.Context, m *nats.Msg, many bool) ([]*nats.Msg, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	k := &call{many: many, done: make(chan struct{})}
-	number := c.add(k)
-	m.Reply = c.inbox + strconv.FormatUint(number, 36)
-	if err := c.conn.PublishMsg(m); err != nil {
-		c.remove(number)
-		return nil, sendError(err)
+	done := make(chan struct{})
+	k := &call{many: many, then: func() { close(done) }}
+	if err := c.start(k, m); err != nil {
+		return nil, err
 	}
 	select {
-	case <-k.done:
+	case <-done:
 		return k.answers, k.err
 	case <-ctx.Done():
-		c.remove(number)
+		c.remove(k)
 		return nil, ctx.Err()
 	}
 }
@@ -82,18 +100,36 @@ func sendError(err error) error {
 	return err
 }
 
-func (c *calls) add(k *call) uint64 {
+func (c *calls) add(k *call, now time.Time) (number uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgetLocked(now)
 	c.number++
-	c.waiting[c.number] = k
-	return c.number
+	k.number = c.number
+	c.waiting[k.number] = k
+	return k.number
 }
 
-func (c *calls) remove(number uint64) {
+// forgetLocked forgets the calls of Append that were there already when it did so the last time.
+func (c *calls) forgetLocked(now time.Time) {
+	if now.Sub(c.forgotten) < forgetAfter {
+		return
+	}
+	for number, k := range c.waiting {
+		if k.append && number <= c.old {
+			delete(c.waiting, number)
+		}
+	}
+	c.forgotten, c.old = now, c.number
+}
+
+// remove removes a call. It returns false if the call has ended.
+func (c *calls) remove(k *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.waiting, number)
+	_, ok := c.waiting[k.number]
+	delete(c.waiting, k.number)
+	return ok
 }
 
 // answer handles an answer.
@@ -102,11 +138,19 @@ func (c *calls) answer(m *nats.Msg) {
 	if err != nil {
 		return
 	}
+	if k := c.take(number, m); k != nil {
+		k.then()
+		c.tasks.Done()
+	}
+}
+
+// take adds an answer to its call. If that has ended, it enters tasks and returns the call.
+func (c *calls) take(number uint64, m *nats.Msg) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.waiting[number]
-	if k == nil {
-		return // nobody waits for it any more
+	if k == nil || c.closed {
+		return nil // nobody waits for it any more
 	}
 	status := header(m, statusHeader)
 	if status != "" && markOf(m) > 0 {
@@ -125,10 +169,12 @@ func (c *calls) answer(m *nats.Msg) {
 	default:
 		k.err = fmt.Errorf("status %s: %s", status, header(m, "Description"))
 	}
-	if status != "" || !k.many {
-		delete(c.waiting, number)
-		close(k.done)
+	if status == "" && k.many {
+		return nil
 	}
+	delete(c.waiting, number)
+	c.tasks.Add(1)
+	return k
 }
 
 // asked returns the number of calls so far.
@@ -140,21 +186,40 @@ func (c *calls) asked() uint64 {
 
 // lose ends the first calls, up to a number of them, because their answers may be lost.
 func (c *calls) lose(first uint64) {
-	for _, k := range c.removeFirst(first) {
+	lost, ok := c.takeFirst(first)
+	if !ok {
+		return
+	}
+	defer c.tasks.Done()
+	for _, k := range lost {
 		k.err = errLost
-		close(k.done)
+		k.then()
 	}
 }
 
-// removeFirst removes the first calls, up to a number of them, and returns them.
-func (c *calls) removeFirst(first uint64) (removed []*call) {
+// takeFirst removes the first calls, up to a number of them. It enters tasks, and returns false if
+// calls is closed.
+func (c *calls) takeFirst(first uint64) (removed []*call, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false
+	}
 	for number, k := range c.waiting {
 		if number <= first {
 			delete(c.waiting, number)
 			removed = append(removed, k)
 		}
 	}
-	return removed
+	c.tasks.Add(1)
+	return removed, true
+}
+
+// close ends all calls. When it returns, no call of then is running, and none follows.
+func (c *calls) close() {
+	c.lose(c.asked())
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.tasks.Wait()
 }

@@ -117,7 +117,7 @@ func (s *session) close() {
 	s.tasks.Wait()
 	if s.conn != nil {
 		s.conn.Close()
-		s.calls.lose(s.calls.asked())
+		s.calls.close()
 	}
 }
 

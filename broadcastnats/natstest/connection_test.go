@@ -13,6 +13,7 @@ import (
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
 	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
 )
 
 func TestOpenReturnsEarly(t *testing.T) {
@@ -57,7 +58,7 @@ func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 	p.setSilent(true) // requests get lost
 	results := make(chan error, 2)
 	go func() {
-		_, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+		_, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
 		results <- err
 	}()
 	go func() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
 	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
 )
 
 // A sink is the sink of one session.
@@ -90,7 +91,7 @@ func TestANodeIsToldWhenMessagesWereDropped(t *testing.T) {
 	told.gate.Unlock()
 	eventually(t, "Up(true)", func() bool { return get(told, func() int { return told.ups }) > before })
 	require.Less(t, get(told, func() int { return told.sent }), many)
-	_, err = slow.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), slow, "c", cluster.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	eventually(t, "what is stored after that", func() bool {
 		return get(told, func() int { return len(told.records) }) == 1
@@ -156,7 +157,7 @@ func TestRecordsThatAreTooLargeAreRefused(t *testing.T) {
 	s := startServer(t, o)
 	session, _ := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	large := [][]byte{make([]byte, 10_000)}
-	_, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, large, "1")
+	_, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, large, "1")
 	require.ErrorIs(t, err, cluster.ErrRefused, "by the client")
 
 	js := admin(t, s.ClientURL())
@@ -167,9 +168,9 @@ func TestRecordsThatAreTooLargeAreRefused(t *testing.T) {
 	_, err = js.UpdateStream(t.Context(), c)
 	require.NoError(t, err)
 	large[0] = large[0][:2000]
-	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, large, "1")
+	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, large, "1")
 	require.ErrorIs(t, err, cluster.ErrRefused, "by the server")
-	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 }
 
@@ -181,7 +182,7 @@ func TestWithoutAStreamTheEngineIsAway(t *testing.T) {
 	session, err := newEngine(t, broadcastnats.Options{URL: s.ClientURL()}).Open(t.Context(), told)
 	require.NoError(t, err)
 	defer session.Close(context.Background())
-	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
 	require.ErrorIs(t, err, cluster.ErrAway)
 	_, err = session.Heads(t.Context(), "c")
 	require.ErrorIs(t, err, cluster.ErrAway)
@@ -189,7 +190,7 @@ func TestWithoutAStreamTheEngineIsAway(t *testing.T) {
 	require.NoError(t, s.EnableJetStream(&server.JetStreamConfig{StoreDir: t.TempDir()}))
 	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 1 })
 }
@@ -198,7 +199,7 @@ func TestWhatOthersStoreBeginsTheOldestEpoch(t *testing.T) {
 	s := startServer(t, options(t))
 	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	r, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 9}, nil, "1")
+	r, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 9}, nil, "1")
 	require.NoError(t, err)
 	js := admin(t, s.ClientURL())
 	stream, err := js.Stream(t.Context(), "broadcast")
@@ -215,7 +216,7 @@ func TestWhatOthersStoreBeginsTheOldestEpoch(t *testing.T) {
 	require.Equal(t, []cluster.Place{want}, heads)
 	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
 	require.Equal(t, cluster.Record{Place: want}, told.records[1])
-	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 10, Mark: want.Mark}, nil, "2")
+	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 10, Mark: want.Mark}, nil, "2")
 	require.NoError(t, err, "the next epoch")
 }
 
@@ -226,7 +227,7 @@ func TestHeadersOfACopiedMessageMeanNothing(t *testing.T) {
 	o := broadcastnats.Options{URL: s.ClientURL()}
 	session, told := open(t, o)
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	first, err := session.Append(t.Context(), "c", cluster.Place{Epoch: 1}, nil, "1")
+	first, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	js := admin(t, s.ClientURL())
 	stream, err := js.Stream(t.Context(), "broadcast")
@@ -251,7 +252,7 @@ func TestHeadersOfACopiedMessageMeanNothing(t *testing.T) {
 	require.Equal(t, []cluster.Record{want}, records)
 	eventually(t, "two records", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
 	require.Equal(t, want, told.records[1])
-	_, err = session.Append(t.Context(), "c", cluster.Place{Epoch: 2, Mark: want.Mark}, nil, "2")
+	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 2, Mark: want.Mark}, nil, "2")
 	require.NoError(t, err)
 	open(t, o)
 	records, err = session.Read(t.Context(), "c", cluster.Place{}, 10)
@@ -268,7 +269,7 @@ func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
 	var want []cluster.Place
 	for i := range 40 {
 		names = append(names, fmt.Sprint("chat", i))
-		place, err := session.Append(t.Context(), names[i], cluster.Place{Epoch: 1}, large, "1")
+		place, err := enginetest.Append(t.Context(), session, names[i], cluster.Place{Epoch: 1}, large, "1")
 		require.NoError(t, err)
 		want = append(want, place)
 	}
@@ -288,7 +289,7 @@ func TestWhatTheServerHasNoRoomForIsNotStored(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprint("chat", i)
 		calls.Go(func() {
-			_, errs[i] = session.Append(t.Context(), names[i], cluster.Place{Epoch: 1}, nil, "1")
+			_, errs[i] = enginetest.Append(t.Context(), session, names[i], cluster.Place{Epoch: 1}, nil, "1")
 		})
 	}
 	calls.Wait()

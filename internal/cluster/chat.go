@@ -12,8 +12,7 @@ import (
 // publishes, presence.go follows the devices of other nodes, and feed.go feeds the core.
 //
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
-// the new state asks for. Calls of the session run on goroutines of their own, at most one of each
-// method at a time. No lock is held during a call of a session or a Log.
+// the new state asks for. No lock is held during a call of a session or a Log.
 //
 // Lock order in this package: Node.chats, chat.mu, batcher.mu or mail.mu, Node.mu. The locks of the
 // agenda, of the clock and of the tracker are below chat.mu too, and nothing is below them.
@@ -179,6 +178,12 @@ func (c *chat) scheduleLocked() {
 	if c.feed != nil {
 		due = append(due, c.feed.devices.repeatAt)
 	}
+	if k := c.beginning; k != nil {
+		due = append(due, k.deadline)
+	}
+	if b := c.inflight; b != nil && b.call != nil {
+		due = append(due, b.call.deadline)
+	}
 	for _, at := range due {
 		if !at.IsZero() {
 			c.node.agenda.Schedule(c, at)
@@ -216,6 +221,10 @@ func (c *chat) visit(now time.Time) (unneeded bool) {
 		}
 	}
 	c.repeatLocked(now)
+	c.beginning.expireLocked(now)
+	if c.inflight != nil {
+		c.inflight.call.expireLocked(now)
+	}
 	c.advanceLocked()
 	c.scheduleLocked()
 	return unneeded

@@ -76,10 +76,12 @@ func TestAnAppendOfWhichNothingIsHeardIsStoredOnce(t *testing.T) {
 					if !follows {
 						node = 1
 					}
+					begin := time.Now()
 					result := s.begin(node, "second")
 					time.Sleep(5 * time.Millisecond)
 					s.engine.SetFaults(memengine.Faults{})
 					require.NoError(t, <-result)
+					require.Less(t, time.Since(begin), 3*time.Second)
 					time.Sleep(time.Second)
 					s.publish(1, "third")
 					time.Sleep(soon)
@@ -89,6 +91,54 @@ func TestAnAppendOfWhichNothingIsHeardIsStoredOnce(t *testing.T) {
 			})
 		}
 	}
+}
+
+// clogged is a driver whose Append blocks until it is told to go on.
+type clogged struct {
+	*memengine.Client
+	goOn chan struct{} // closed
+}
+
+func (d clogged) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+	_, err := d.Client.Open(ctx, sink)
+	return d, err
+}
+
+func (d clogged) Append(
+	chat string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+) {
+	<-d.goOn
+	d.Client.Append(chat, after, batch, id, done)
+}
+
+func TestWhileAConnectionTakesNoDataNothingElseWaitsForIt(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.publish(0, "1")
+		driver := clogged{s.engine.Client(), make(chan struct{})}
+		s.nodes = append(s.nodes, cluster.Start(driver, patient))
+		defer close(driver.goOn)
+		a := s.join(1, true)
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		defer cancel()
+		begin := time.Now()
+		err := s.nodes[1].Publish(ctx, "c", []byte("2"))
+		require.ErrorIs(t, err, cluster.ErrUncertain)
+		require.Equal(t, soon, time.Since(begin))
+		s.publish(0, "3")
+		time.Sleep(soon)
+		require.Equal(t, []string{"1", "3"}, a.messages())
+	})
+}
+
+func TestAnEpochThatNobodyAnswersIsBegunAgain(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.engine.SetFaults(memengine.Faults{LostRequest: 1, Silence: 1})
+		l := s.joinChat(0, "c", false)
+		time.Sleep(time.Second)
+		s.engine.SetFaults(memengine.Faults{})
+		time.Sleep(time.Second + soon)
+		require.Len(t, l.told(), 1)
+	})
 }
 
 func TestAPublishThatEndsWhileItsMessageIsOnItsWayIsUncertain(t *testing.T) {

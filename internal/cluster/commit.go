@@ -25,7 +25,7 @@ type commit struct {
 }
 
 // A batch is an attempt to store messages just after a place. Whatever record comes to follow that
-// place decides about it: its own record, which may be seen before Append returns, or another one.
+// place decides about it: its own record, which may be seen before its call ends, or another one.
 // In the latter case the condition of the append can never hold again, and the messages go back to
 // the queue.
 //
@@ -36,10 +36,9 @@ type batch struct {
 	after   Place
 	entries []*entry
 
-	calling   bool               // Append is running
-	cancel    context.CancelFunc // of that call
-	uncertain bool               // an earlier call may have stored it
-	passed    bool               // the place has moved past after, and what followed it is lost
+	call      *call // nil if there is none now
+	uncertain bool  // an earlier call may have stored it
+	passed    bool  // the place has moved past after, and what followed it is lost
 }
 
 // publish publishes a message, as Node.Publish does.
@@ -119,7 +118,7 @@ func (c *chat) commitLocked() {
 	switch b := c.inflight; {
 	case b == nil:
 		c.inflight = c.nextBatchLocked()
-	case b.calling:
+	case b.call != nil:
 		return
 	case b.abandoned():
 		c.inflight = nil
@@ -160,25 +159,12 @@ func (c *chat) appendLocked(b *batch) {
 	for i, e := range b.entries {
 		messages[i] = e.message
 	}
-	session := c.connection
-	ctx, cancel := context.WithTimeout(c.node.ctx, callTimeout)
-	b.cancel = cancel
-	b.calling = c.node.begin(func() {
-		defer cancel()
-		place, err := session.Append(ctx, c.name, b.after, messages, b.id)
-		c.appended(b, Record{Place: place, Prev: b.after.Mark, ID: b.id, Batch: messages}, err)
-	})
-	if !b.calling {
-		cancel()
-	}
+	b.call = c.callLocked(b, b.after, b.id, messages)
 }
 
-// appended handles the result of Append.
-func (c *chat) appended(b *batch, r Record, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.advanceLocked()
-	b.calling = false
+// appendedLocked handles the result of a call.
+func (c *chat) appendedLocked(b *batch, r Record, err error) {
+	b.call = nil
 	if c.inflight != b { // the record that follows was applied
 		return
 	}
@@ -249,7 +235,7 @@ func (c *chat) settleLocked(r Record, follows bool) {
 		c.requeueLocked(b)
 	default:
 		b.passed = true
-		if !b.calling {
+		if b.call == nil {
 			c.giveUpLocked(b)
 		}
 	}
@@ -278,7 +264,6 @@ func (c *chat) requeueLocked(b *batch) {
 		return
 	}
 	c.inflight = nil
-	b.cancel()
 	for _, e := range slices.Backward(b.entries) {
 		if !e.left {
 			c.waiting.pushFront(e)

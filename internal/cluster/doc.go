@@ -54,11 +54,12 @@
 // What becomes of the messages of the batch in flight:
 //
 //	event                                           messages
-//	its record is applied, or Append returns nil    accepted
+//	its record is applied, or Append succeeds       accepted
 //	another record is applied in its place          back to the queue
 //	Append says that it has not stored the record,  back to the queue
 //	and earlier calls said so too
-//	Append returns another error                    stay; it is appended again if nothing has come
+//	Append fails otherwise, or is not answered      stay; it is appended again if nothing has come
+//	for 2 s
 //	records after its place are lost                uncertain
 //
 // # Presence
@@ -73,9 +74,10 @@
 //
 // # Goroutines
 //
-// Each call of Append and Read has a goroutine of its own, at most one of each for a chat. There is
-// one call of Follow and one of Heads at a time for all chats, which gather meanwhile for the next.
-// A goroutine feeds the log of a chat while something is in its queue. So neither a full log nor a
-// busy chat delays another chat. One more goroutine sends the notes to other nodes, and one the
-// heartbeats. The node starts these goroutines, and [Node.Close] waits for them.
+// One goroutine makes the calls of Append, none of which waits for the engine. Each call of Read has
+// a goroutine of its own, at most one for a chat. There is one call of Follow and one of Heads at a
+// time for all chats, which gather meanwhile for the next. A goroutine feeds the log of a chat while
+// something is in its queue. So neither a full log nor a busy chat delays another chat. One more
+// goroutine sends the notes to other nodes, and one the heartbeats. The node starts these
+// goroutines, and [Node.Close] waits for them.
 package cluster

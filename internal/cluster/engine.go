@@ -16,20 +16,23 @@ type Engine interface {
 // A Session is the connection of one node to the engine. It reconnects by itself, and follows the
 // same chats as before when it has.
 //
-// All methods are safe for concurrent use. They return early when their context is done. What Heads
-// and Read return may be out of date: they may miss the newest records for a while. Append must be
-// exact.
+// All methods are safe for concurrent use. Those with a context return early when it is done. What
+// Heads and Read return may be out of date: they may miss the newest records for a while. Append
+// must be exact.
 type Session interface {
 	// Append stores a record, provided that the newest record of the chat is the one with the mark
 	// after.Mark, or that there is none if that is 0. The messages of the batch, of which there may
-	// be none, get the numbers after after.Seq in after.Epoch. It returns the place of the record.
+	// be none, get the numbers after after.Seq in after.Epoch. It calls done with the place of the
+	// record, or with an error. done does not block.
+	//
+	// Append does not wait for the engine. It blocks only while the connection takes no data. done is
+	// called at most once, perhaps before Append has returned, and not after Close has. The node waits
+	// for two seconds: the session may forget a call of which it has heard nothing for as long.
 	//
 	// ErrConflict, ErrAway and ErrRefused, also wrapped, mean that this call has not stored the
 	// record and never will. After any other error it may be stored, now or later, even after the
 	// session has reconnected.
-	Append(
-		ctx context.Context, chat string, after Place, batch [][]byte, id string,
-	) (Place, error)
+	Append(chat string, after Place, batch [][]byte, id string, done func(Place, error))
 
 	// Follow makes the session hand to its sink what is stored in the chats after Follow has
 	// returned. Records may be missing, repeated, and out of order.
@@ -51,7 +54,7 @@ type Session interface {
 	// engine.
 	Send(subject string, data []byte) error
 
-	// Close ends the session. When it returns, the sink is not called any more.
+	// Close ends the session. When it returns, neither the sink nor done is called any more.
 	Close(ctx context.Context) error
 }
 

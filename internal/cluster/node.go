@@ -41,10 +41,11 @@ type Node struct {
 	chats  *registry.Map[*chat]
 	agenda *background.Agenda[*chat] // chats, by when they try again and are checked
 
-	follows batcher // chats to follow, and no longer to follow
-	asks    batcher // chats that ask for their newest record
+	follows batcher[*chat] // chats to follow, and no longer to follow
+	asks    batcher[*chat] // chats that ask for their newest record
+	calls   batcher[*call] // calls of Append
 
-	ctx    context.Context // of all calls of the session; done when the node is closed
+	ctx    context.Context // of all calls of the session that have one; done when the node is closed
 	cancel context.CancelFunc
 
 	records  atomic.Uint64 // counts the records of this node, for their ids; orders nothing
@@ -88,8 +89,9 @@ func Start(e Engine, config Config) *Node {
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.agenda = background.NewAgenda(visitSlack, visitAll)
-	n.follows = batcher{node: n, call: n.follow}
-	n.asks = batcher{node: n, call: n.ask}
+	n.follows = batcher[*chat]{node: n, do: n.follow}
+	n.asks = batcher[*chat]{node: n, do: n.ask}
+	n.calls = batcher[*call]{node: n, do: callAll}
 	n.mail.node = n
 	n.peers.heard = make(map[string]time.Time)
 	n.begin(func() { n.open(e) })

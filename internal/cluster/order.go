@@ -34,10 +34,10 @@ type order struct {
 
 	base Place // absent: of the newest record
 
-	asked     bool // waits for an answer of Heads
-	again     bool // that answer will be out of date
-	reading   bool // a call of Read is running
-	beginning bool // a call of Append is running that begins an epoch
+	asked     bool  // waits for an answer of Heads
+	again     bool  // that answer will be out of date
+	reading   bool  // a call of Read is running
+	beginning *call // begins an epoch; nil if there is none now
 }
 
 // invalidateLocked makes the chat ask for the newest record. An answer that is on its way is out of
@@ -267,25 +267,17 @@ func (c *chat) applyLocked(r Record) {
 // chat in which nothing has been published, and before each message there is a record whose mark no
 // other has: what follows that record decides whether the message was stored.
 func (c *chat) beginLocked() {
-	if c.beginning {
+	if c.beginning != nil {
 		return
 	}
-	session, id := c.connection, c.node.newID()
 	after := Place{Epoch: newEpoch(max(c.place.Epoch, c.base.Epoch)), Mark: c.base.Mark}
-	c.beginning = c.node.begin(func() {
-		ctx, cancel := context.WithTimeout(c.node.ctx, callTimeout)
-		defer cancel()
-		place, err := session.Append(ctx, c.name, after, nil, id)
-		c.begun(Record{Place: place, Prev: after.Mark, ID: id}, err)
-	})
+	c.beginning = c.callLocked(nil, after, c.node.newID(), nil)
 }
 
-// begun handles the result of the call in beginLocked. After a conflict, either another node was
-// faster, or there is no epoch to begin, because the answer of Heads was out of date.
-func (c *chat) begun(r Record, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.beginning = false
+// begunLocked handles the result of the call in beginLocked. After a conflict, either another node
+// was faster, or there is no epoch to begin, because the answer of Heads was out of date.
+func (c *chat) begunLocked(r Record, err error) {
+	c.beginning = nil
 	switch {
 	case err != nil:
 		c.backOffLocked()
@@ -296,7 +288,6 @@ func (c *chat) begun(r Record, err error) {
 	default:
 		c.invalidateLocked()
 	}
-	c.advanceLocked()
 }
 
 // newEpoch returns an epoch after the given one. It consists of the time and a random number, so

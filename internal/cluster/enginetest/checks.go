@@ -231,9 +231,8 @@ var checks = []check{
 		begin := time.Now()
 		_, headsErr := n.session.Heads(ctx, c)
 		_, readErr := n.session.Read(ctx, c, cluster.Place{}, 1)
-		_, appendErr := n.session.Append(ctx, c, epoch, nil, "1")
 		for what, err := range map[string]error{
-			"Heads": headsErr, "Read": readErr, "Append": appendErr, "Follow": n.session.Follow(ctx, c),
+			"Heads": headsErr, "Read": readErr, "Follow": n.session.Follow(ctx, c),
 		} {
 			if err == nil {
 				s.fail("%s with a context that is done returned nil", what)
@@ -265,6 +264,51 @@ var checks = []check{
 		defer a.mu.Unlock()
 		if a.late {
 			s.fail("the sink was called after Close")
+		}
+	}},
+	{"an append is answered at most once, and not after Close", func(s *suite) {
+		const appends = 20
+		n, c := s.open(), s.chat("c")
+		var mu sync.Mutex
+		var answers [2 * appends]int
+		closed, late := false, false
+		begin := func(i int) {
+			n.session.Append(c+fmt.Sprint(i), epoch, nil, "1", func(cluster.Place, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				answers[i]++
+				late = late || closed
+			})
+		}
+		for i := range appends {
+			begin(i)
+		}
+		s.eventually("answers", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return !slices.Contains(answers[:appends], 0)
+		})
+		for i := range appends {
+			begin(appends + i)
+		}
+		ctx, cancel := s.context()
+		defer cancel()
+		s.must("Close", n.session.Close(ctx))
+		mu.Lock()
+		closed = true
+		mu.Unlock()
+		s.nodes = nil
+		other := s.open()
+		for i := range appends { // so that an answer would have come
+			other.append(s.chat(fmt.Sprint("d", i)), epoch, "1")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if late {
+			s.fail("an append was answered after Close")
+		}
+		if most := slices.Max(answers[:]); most > 1 {
+			s.fail("an append was answered %d times", most)
 		}
 	}},
 	{"a node that was cut off comes back", func(s *suite) {

@@ -217,7 +217,7 @@ func (n *node) append(chat string, after cluster.Place, id string, messages ...s
 	return r
 }
 
-// try calls Append.
+// try calls Append, and waits for its answer.
 func (n *node) try(
 	chat string, after cluster.Place, id string, messages ...string,
 ) (cluster.Place, error) {
@@ -227,7 +227,26 @@ func (n *node) try(
 	for i, m := range messages {
 		batch[i] = []byte(m)
 	}
-	return n.session.Append(ctx, chat, after, batch, id)
+	return Append(ctx, n.session, chat, after, batch, id)
+}
+
+// Append calls Append of a session, and waits for its answer until ctx is done.
+func Append(
+	ctx context.Context, s cluster.Session,
+	chat string, after cluster.Place, batch [][]byte, id string,
+) (cluster.Place, error) {
+	type answer struct {
+		cluster.Place
+		error
+	}
+	done := make(chan answer, 1)
+	s.Append(chat, after, batch, id, func(p cluster.Place, err error) { done <- answer{p, err} })
+	select {
+	case a := <-done:
+		return a.Place, a.error
+	case <-ctx.Done():
+		return cluster.Place{}, ctx.Err()
+	}
 }
 
 // insist appends a record while the engine may not be steady yet: again until it is stored, or is

@@ -67,11 +67,9 @@ func (b broken) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, e
 }
 
 func (b broken) Append(
-	ctx context.Context, chat string, after cluster.Place, batch [][]byte, id string,
-) (cluster.Place, error) {
+	chat string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+) {
 	switch b.how {
-	case "contexts are ignored":
-		ctx = context.WithoutCancel(ctx)
 	case "batches are cut":
 		batch = batch[:min(len(batch), 100)]
 	case "names are folded":
@@ -80,21 +78,32 @@ func (b broken) Append(
 	if b.how == "appends are lost" && len(batch) > 0 {
 		after.Seq += uint64(len(batch))
 		after.Mark++
-		return after, nil
+		done(after, nil)
+		return
 	}
-	place, err := b.Client.Append(ctx, chat, after, batch, id)
-	switch {
-	case err == nil:
-	case b.how == "the condition is ignored":
-		heads, _ := b.Client.Heads(ctx, chat)
-		return b.Client.Append(ctx, chat, heads[0], batch, id)
-	case b.how == "conflicts are not told":
-		return place, nil
-	}
-	return place, err
+	b.Client.Append(chat, after, batch, id, func(place cluster.Place, err error) {
+		switch {
+		case b.how == "appends are answered twice":
+			done(place, err)
+		case b.how == "appends are answered late":
+			time.AfterFunc(time.Millisecond, func() { done(place, err) })
+			return
+		case err == nil:
+		case b.how == "the condition is ignored":
+			heads, _ := b.Client.Heads(context.Background(), chat)
+			b.Client.Append(chat, heads[0], batch, id, done)
+			return
+		case b.how == "conflicts are not told":
+			err = nil
+		}
+		done(place, err)
+	})
 }
 
 func (b broken) Heads(ctx context.Context, chats ...string) ([]cluster.Place, error) {
+	if b.how == "contexts are ignored" {
+		ctx = context.WithoutCancel(ctx)
+	}
 	heads, err := b.Client.Heads(ctx, chats...)
 	switch {
 	case err != nil:
@@ -181,6 +190,8 @@ func TestAnEngineThatBreaksTheContractIsFound(t *testing.T) {
 		"too much is kept":                             "of old records the newest stay",
 		"contexts are ignored":                         "calls end with their contexts",
 		"sessions stay open":                           "after Close there is nothing",
+		"appends are answered twice":                   "an append is answered at most once, and not after Close",
+		"appends are answered late":                    "an append is answered at most once, and not after Close",
 		"reconnections are not told":                   "a node that was cut off comes back",
 		"all get nothing":                              "what is sent reaches those that follow, or all",
 		"appends are lost":                             "nodes agree on one order",

@@ -190,17 +190,21 @@ func (c *Client) connection() (int, bool) {
 	return c.number, !c.down
 }
 
-// lost is the error of a call whose request or answer is lost.
-func (c *Client) lost(ctx context.Context) error {
-	if c.engine.happens(func(f Faults) float64 { return f.Silence }) {
-		<-ctx.Done()
-	}
-	return errTimeout
-}
-
 // Append implements [cluster.Session].
 func (c *Client) Append(
-	ctx context.Context, name string, after cluster.Place, batch [][]byte, id string,
+	name string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+) {
+	batch = slices.Clone(batch)
+	c.tasks.Go(func() {
+		place, err := c.append(name, after, batch, id)
+		if err != errTimeout || !c.engine.happens(func(f Faults) float64 { return f.Silence }) {
+			done(place, err)
+		}
+	})
+}
+
+func (c *Client) append(
+	name string, after cluster.Place, batch [][]byte, id string,
 ) (cluster.Place, error) {
 	e := c.engine
 	number, up := c.connection()
@@ -208,7 +212,6 @@ func (c *Client) Append(
 	e.calls.Append++
 	purges := e.chatLocked(name).purges
 	e.mu.Unlock()
-	batch = slices.Clone(batch)
 	store := func() (cluster.Place, error) {
 		return e.store(c, number, purges, name, after, batch, id)
 	}
@@ -218,25 +221,19 @@ func (c *Client) Append(
 	case len(batch) > 1 && e.happens(func(f Faults) float64 { return f.Refuse }):
 		return cluster.Place{}, cluster.ErrRefused
 	case e.happens(func(f Faults) float64 { return f.LostRequest }):
-		return cluster.Place{}, c.lost(ctx)
+		return cluster.Place{}, errTimeout
 	case e.happens(func(f Faults) float64 { return f.Late }):
 		e.late.Go(func() {
 			time.Sleep(e.upTo(100 * e.latency))
 			_, _ = store()
 		})
-		return cluster.Place{}, c.lost(ctx)
+		return cluster.Place{}, errTimeout
 	}
-	if err := c.travel(ctx); err != nil {
-		return cluster.Place{}, err
-	}
+	time.Sleep(e.upTo(e.latency))
 	place, err := store()
-	if e.happens(func(f Faults) float64 { return f.LostAnswer }) {
-		return cluster.Place{}, c.lost(ctx)
-	}
-	if travelErr := c.travel(ctx); travelErr != nil {
-		return cluster.Place{}, travelErr
-	}
-	if now, _ := c.connection(); now != number {
+	time.Sleep(e.upTo(e.latency))
+	now, _ := c.connection()
+	if now != number || e.happens(func(f Faults) float64 { return f.LostAnswer }) {
 		return cluster.Place{}, errTimeout
 	}
 	return place, err

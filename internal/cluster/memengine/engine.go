@@ -19,13 +19,13 @@ type Faults struct {
 	Reorder float64 // a record is handed over after the next one
 	Stale   float64 // Heads or Read does not know the newest records
 	Fail    float64 // Heads, Read, Follow or Open returns an error
-	Away    float64 // Append returns ErrAway
+	Away    float64 // Append fails with ErrAway
 	Refuse  float64 // Append refuses a batch of more than one message
 
-	LostRequest float64 // Append returns an error, and nothing is stored
-	LostAnswer  float64 // Append returns an error, though the record is stored
-	Late        float64 // Append returns an error, and the record is stored a while later
-	Silence     float64 // the errors of the three above come only when the context is done
+	LostRequest float64 // Append fails, and nothing is stored
+	LostAnswer  float64 // Append fails, though the record is stored
+	Late        float64 // Append fails, and the record is stored a while later
+	Silence     float64 // Append does not even answer in the three cases above
 }
 
 // staleness is by how much the results of Heads and Read may be out of date.
