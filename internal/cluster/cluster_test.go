@@ -498,6 +498,36 @@ func (l eager) Feed(batch [][]byte) int {
 	return n
 }
 
+// A log should not block. But it may run code of users.
+func TestALogThatBlocksDelaysNoOther(t *testing.T) {
+	const blocked = 20 // more than there are processors, and than goroutines that feed
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		var blockers []*core
+		for i := range blocked {
+			blockers = append(blockers, s.joinChat(0, fmt.Sprint("blocked", i), false))
+		}
+		l := s.join(0, false)
+		time.Sleep(soon)
+		goOn := make(chan struct{})
+		for _, b := range blockers {
+			b.blocks(goOn)
+			require.NoError(t, s.nodes[0].Publish(t.Context(), b.chat, []byte("x")))
+		}
+		time.Sleep(blocked * 20 * time.Millisecond)
+		for range 3 {
+			s.publish(0, "1")
+			time.Sleep(25 * time.Millisecond)
+		}
+		fed := len(l.messages())
+		close(goOn)
+		require.Equal(t, 3, fed)
+		time.Sleep(soon)
+		for _, b := range blockers {
+			require.Len(t, b.messages(), 1)
+		}
+	})
+}
+
 func TestRoomThatComesBeforeFeedHasReturnedIsNotForgotten(t *testing.T) {
 	run(t, 1, 0, patient, func(t *testing.T, s *system) {
 		l := newCore("0", "c", rand.New(rand.NewPCG(1, 1)), 0)

@@ -35,12 +35,15 @@ type Feed struct {
 	devices devices // that this node has in the chat
 	news    []news  // about those of other nodes
 	queue   []item
-	bytes   int  // of the messages in the queue
-	running bool // a goroutine feeds the log, and takes what is added to the queue
-	full    bool // the log has no room
-	room    bool // Room was called since the log was called last
-	ready   bool // Ready is in the queue, or was called
-	left    bool // nothing is fed any more
+	short   [1]item // the queue, while it is that short
+	bytes   int     // of the messages in the queue
+	running bool    // waits for a goroutine, or is being fed: what is added to the queue is fed too
+	full    bool    // the log has no room
+	room    bool    // Room was called since the log was called last
+	ready   bool    // Ready is in the queue, or was called
+	left    bool    // nothing is fed any more
+
+	next *Feed // that waits too; guarded by the lock of feeders
 }
 
 // An item is what the log is told of one record: a reset, a hole, messages, in this order. The one
@@ -119,40 +122,44 @@ func (it *item) size() (n int) {
 	return n
 }
 
-// startLocked starts the goroutine that feeds the log, if there is something to do.
+// startLocked has the log fed, if there is something to do.
 func (f *Feed) startLocked() {
-	if !f.running && (len(f.news) > 0 || !f.full && len(f.queue) > 0) {
-		f.running = f.chat.node.begin(f.run)
+	if !f.running && f.busyLocked() {
+		f.running = f.chat.node.feeders.add(f)
 	}
 }
 
-// run feeds the log until there is no news, and the queue is empty or the log is full.
-func (f *Feed) run() {
-	for {
-		news, it, ok := f.next()
-		if !ok {
-			return
-		}
-		for _, e := range news {
-			e.tell(f.presence)
-		}
-		if len(news) == 0 {
-			f.done(f.do(it))
-		}
+// busyLocked reports whether there is something to do: news, or something in the queue for which
+// the log may have room.
+func (f *Feed) busyLocked() bool { return len(f.news) > 0 || !f.full && len(f.queue) > 0 }
+
+// feed tells the log all news or, if there is none, the first item of the queue. It reports whether
+// there is more to do.
+func (f *Feed) feed() (more bool) {
+	news, it, ok := f.take()
+	switch {
+	case !ok:
+		return false
+	case len(news) == 0:
+		return f.done(f.do(it))
 	}
+	for _, e := range news {
+		e.tell(f.presence)
+	}
+	return true
 }
 
-// next returns all news or, if there is none, the first item of the queue. If there is neither, it
-// returns false, and the goroutine must end.
-func (f *Feed) next() (all []news, it item, ok bool) {
+// take returns all news or, if there is none, the first item of the queue. If there is neither, it
+// returns false.
+func (f *Feed) take() (all []news, it item, ok bool) {
 	f.chat.mu.Lock()
 	defer f.chat.mu.Unlock()
 	switch {
-	case len(f.news) > 0:
-		all, f.news = f.news, nil
-	case f.full || len(f.queue) == 0:
+	case !f.busyLocked():
 		f.running = false
 		return nil, it, false
+	case len(f.news) > 0:
+		all, f.news = f.news, nil
 	default:
 		f.room = false
 		it = f.queue[0]
@@ -177,14 +184,20 @@ func (f *Feed) do(it item) (n int) {
 	return n
 }
 
-// done notes how many messages of the first item the log took.
-func (f *Feed) done(n int) {
+// done notes how many messages of the first item the log took. It reports whether there is more to
+// do.
+func (f *Feed) done(n int) (more bool) {
 	c := f.chat
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.left {
-		return
+	if !f.left {
+		f.doneLocked(n)
 	}
+	f.running = f.busyLocked()
+	return f.running
+}
+
+func (f *Feed) doneLocked(n int) {
 	it := &f.queue[0]
 	it.reset, it.hole = false, 0
 	before := it.size()
@@ -197,9 +210,9 @@ func (f *Feed) done(n int) {
 	f.queue[0] = item{}
 	f.queue = f.queue[1:]
 	if len(f.queue) == 0 {
-		f.queue = nil
+		f.queue = f.short[:0]
 	}
 	if len(f.queue) == 0 || len(f.queue) == mostQueued/2 {
-		c.advanceLocked()
+		f.chat.advanceLocked()
 	}
 }

@@ -26,8 +26,9 @@ type core struct {
 
 	mu      sync.Mutex
 	random  *rand.Rand
-	busy    float64 // the probability that a call of Feed is short
-	stuck   bool    // Feed takes nothing
+	busy    float64       // the probability that a call of Feed is short
+	stuck   bool          // Feed takes nothing
+	goOn    chan struct{} // Feed waits until it is closed, if not nil
 	left    time.Time
 	timers  sync.WaitGroup
 	born    chan struct{} // closed by Ready
@@ -89,6 +90,9 @@ func (l *core) Hole(n uint64) {
 
 func (l *core) Feed(batch [][]byte) (n int) {
 	defer l.enter(false)()
+	if l.goOn != nil {
+		<-l.goOn
+	}
 	n = len(batch)
 	switch {
 	case l.stuck:
@@ -130,6 +134,13 @@ func (l *core) setStuck(stuck bool) {
 	if !stuck {
 		l.room()
 	}
+}
+
+// blocks makes Feed block until a channel is closed.
+func (l *core) blocks(goOn chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.goOn = goOn
 }
 
 // leave leaves the chat.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,7 @@ type Node struct {
 	feeds    atomic.Uint64 // counts feeds, for their ids; orders nothing
 	clock    clock
 	mail     mail
+	feeders  feeders
 	peers    peers
 	messages background.Tracker // those whose publishers wait for a result
 
@@ -93,6 +95,7 @@ func Start(e Engine, config Config) *Node {
 	n.asks = batcher[*chat]{node: n, do: n.ask}
 	n.calls = batcher[*call]{node: n, do: callAll}
 	n.mail.node = n
+	n.feeders.node, n.feeders.most = n, runtime.GOMAXPROCS(0)
 	n.peers.heard = make(map[string]time.Time)
 	n.begin(func() { n.open(e) })
 	n.begin(n.beat)
