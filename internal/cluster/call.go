@@ -1,15 +1,57 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
 // errUnanswered is the error of a call of Append that was not answered in time.
 var errUnanswered = errors.New("no answer from the engine")
 
-// A call is a call of Append. It is handed to the session by Node.calls, and ends when the session
-// answers, or at its deadline: the chat is visited then.
+// calls makes calls of Append on one goroutine. It lasts as long as the node, because a new one
+// would have to grow its stack each time.
+type calls struct {
+	wake chan struct{} // has a token if there is something to do
+
+	mu      sync.Mutex
+	waiting []*call
+}
+
+// add adds a call. The lock of its chat is held.
+func (c *calls) add(k *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, k)
+	if len(c.waiting) == 1 {
+		c.wake <- struct{}{} // nobody else puts one there until it is taken
+	}
+}
+
+// make makes calls until ctx is done.
+func (c *calls) make(ctx context.Context) {
+	for {
+		select {
+		case <-c.wake:
+		case <-ctx.Done():
+			return
+		}
+		for _, k := range c.take() {
+			k.session.Append(k.chat.name, k.after, k.record.Batch, k.record.ID, k.answer)
+		}
+	}
+}
+
+func (c *calls) take() (all []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all, c.waiting = c.waiting, nil
+	return all
+}
+
+// A call is a call of Append. It ends when the session answers, or at its deadline: the chat is
+// visited then.
 type call struct {
 	chat     *chat
 	batch    *batch // nil if the call begins an epoch
@@ -20,7 +62,7 @@ type call struct {
 	ended    bool // guarded by the lock of the chat
 }
 
-// callLocked starts a call. It returns nil if the node is closed.
+// callLocked starts a call.
 func (c *chat) callLocked(b *batch, after Place, id string, messages [][]byte) *call {
 	k := &call{
 		chat:     c,
@@ -30,18 +72,9 @@ func (c *chat) callLocked(b *batch, after Place, id string, messages [][]byte) *
 		record:   Record{Prev: after.Mark, ID: id, Batch: messages},
 		deadline: time.Now().Add(callTimeout),
 	}
-	if !c.node.calls.add(k) {
-		return nil
-	}
+	c.node.calls.add(k)
 	c.node.agenda.Schedule(c, k.deadline)
 	return k
-}
-
-// callAll makes calls.
-func callAll(calls []*call) {
-	for _, k := range calls {
-		k.session.Append(k.chat.name, k.after, k.record.Batch, k.record.ID, k.answer)
-	}
 }
 
 // answer handles the answer of the session.

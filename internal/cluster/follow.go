@@ -9,45 +9,43 @@ import (
 // mostChats is the largest number of chats in one call of the session.
 const mostChats = 1000
 
-// A batcher does something with many items at once: chats that want the same call of the session,
-// or calls of Append. While that is being done, the items for the next time gather, so that ten
-// thousand chats cost about ten calls.
-type batcher[E any] struct {
+// A batcher gathers the chats that want the same call of the session. While a call is running, the
+// chats for the next one gather, so that ten thousand chats cost about ten calls.
+type batcher struct {
 	node *Node
-	do   func(items []E)
+	call func(chats []*chat)
 
 	mu      sync.Mutex
-	waiting []E
-	running bool // a goroutine calls do
+	waiting []*chat
+	running bool // a goroutine makes calls
 }
 
-// add adds an item. It returns false if the node is closed. The lock of a chat is held.
-func (b *batcher[E]) add(item E) bool {
+// add adds a chat. The lock of the chat is held.
+func (b *batcher) add(c *chat) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting = append(b.waiting, item)
+	b.waiting = append(b.waiting, c)
 	if !b.running {
 		b.running = b.node.begin(b.run)
 	}
-	return b.running
 }
 
-// run calls do until no item is waiting.
-func (b *batcher[E]) run() {
-	for items := b.take(); len(items) > 0; items = b.take() {
-		b.do(items)
+// run makes calls until no chat is waiting.
+func (b *batcher) run() {
+	for chats := b.take(); len(chats) > 0; chats = b.take() {
+		b.call(chats)
 	}
 }
 
-func (b *batcher[E]) take() (items []E) {
+func (b *batcher) take() (chats []*chat) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := min(len(b.waiting), mostChats)
-	items, b.waiting = b.waiting[:n:n], b.waiting[n:]
+	chats, b.waiting = b.waiting[:n:n], b.waiting[n:]
 	if n == 0 {
 		b.waiting, b.running = nil, false
 	}
-	return items
+	return chats
 }
 
 // ask asks for the newest records of chats.

@@ -42,9 +42,9 @@ type Node struct {
 	chats  *registry.Map[*chat]
 	agenda *background.Agenda[*chat] // chats, by when they try again and are checked
 
-	follows batcher[*chat] // chats to follow, and no longer to follow
-	asks    batcher[*chat] // chats that ask for their newest record
-	calls   batcher[*call] // calls of Append
+	follows batcher // chats to follow, and no longer to follow
+	asks    batcher // chats that ask for their newest record
+	calls   calls   // of Append
 
 	ctx    context.Context // of all calls of the session that have one; done when the node is closed
 	cancel context.CancelFunc
@@ -91,14 +91,15 @@ func Start(e Engine, config Config) *Node {
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.agenda = background.NewAgenda(visitSlack, visitAll)
-	n.follows = batcher[*chat]{node: n, do: n.follow}
-	n.asks = batcher[*chat]{node: n, do: n.ask}
-	n.calls = batcher[*call]{node: n, do: callAll}
+	n.follows = batcher{node: n, call: n.follow}
+	n.asks = batcher{node: n, call: n.ask}
+	n.calls.wake = make(chan struct{}, 1)
 	n.mail.node = n
 	n.feeders.node, n.feeders.most = n, runtime.GOMAXPROCS(0)
 	n.peers.heard = make(map[string]time.Time)
 	n.begin(func() { n.open(e) })
 	n.begin(n.beat)
+	n.begin(func() { n.calls.make(n.ctx) })
 	return n
 }
 
@@ -206,7 +207,8 @@ func (n *Node) begin(task func()) (ok bool) {
 
 // newID returns the id of another record.
 func (n *Node) newID() string {
-	return n.name + "-" + strconv.FormatUint(n.records.Add(1), 36)
+	var id [32]byte
+	return string(strconv.AppendUint(append(append(id[:0], n.name...), '-'), n.records.Add(1), 36))
 }
 
 // chat returns a chat, which it creates if necessary.
