@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -64,8 +65,13 @@ func (a *appending) send() {
 	}
 	a.before = s.newest.Load()
 	a.call = call{then: a.answered, append: true}
-	m := conditional(a.subject, a.after.Mark, encode(a.after, a.batch, a.id))
-	if err := s.calls.start(&a.call, m); err != nil {
+	e := envelopes.Get().(*envelope)
+	e.data = encode(e.data[:0], a.after, a.batch, a.id)
+	err := s.calls.start(&a.call, e.message(a.subject, a.after.Mark))
+	if cap(e.data) <= mostReused {
+		envelopes.Put(e)
+	}
+	if err != nil {
 		a.end(0, err)
 	}
 }
@@ -110,10 +116,29 @@ func (a *appending) end(mark uint64, err error) {
 	a.done(cluster.Place{Epoch: a.after.Epoch, Seq: seq, Mark: mark}, nil)
 }
 
-// conditional returns a message that is stored if the last one of the subject has the mark after.
-func conditional(subject string, after uint64, data []byte) *nats.Msg {
-	condition := []string{strconv.FormatUint(after, 10)}
-	return &nats.Msg{Subject: subject, Header: nats.Header{conditionHeader: condition}, Data: data}
+// An envelope is a message with a condition. The client copies what it sends, so that an envelope
+// can be used again: most of what an append would allocate is its header.
+type envelope struct {
+	data      []byte
+	condition [1]string // the value in the header
+	m         nats.Msg
+}
+
+var envelopes = sync.Pool{New: func() any {
+	e := new(envelope)
+	e.m.Header = nats.Header{conditionHeader: e.condition[:]}
+	return e
+}}
+
+// mostReused is the largest buffer that is kept for another message.
+const mostReused = 16 << 10
+
+// message returns a message with the data, to be stored if the last one of the subject has the mark
+// after.
+func (e *envelope) message(subject string, after uint64) *nats.Msg {
+	e.condition[0] = strconv.FormatUint(after, 10)
+	e.m.Subject, e.m.Data = subject, e.data
+	return &e.m
 }
 
 // result returns what an answer of the stream says.
@@ -180,7 +205,8 @@ const impossible = 1 << 62
 // probe returns when the leader of the stream has answered. It then also knows what the session had
 // subscribed to before: both go the same way.
 func (s *session) probe(ctx context.Context) error {
-	answers, err := s.calls.ask(ctx, conditional(s.subject("p.probe"), impossible, nil), false)
+	e := envelopes.New().(*envelope)
+	answers, err := s.calls.ask(ctx, e.message(s.subject("p.probe"), impossible), false)
 	if err == nil {
 		_, err = s.result(answers[0].Data)
 	}

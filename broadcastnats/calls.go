@@ -63,7 +63,8 @@ const forgetAfter = 2 * time.Second
 // start sends a request. It sets m.Reply. If it returns nil, then is called when the call has
 // ended, perhaps before start has returned.
 func (c *calls) start(k *call, m *nats.Msg) error {
-	m.Reply = c.inbox + strconv.FormatUint(c.add(k, time.Now()), 36)
+	var reply [64]byte
+	m.Reply = string(strconv.AppendUint(append(reply[:0], c.inbox...), c.add(k, time.Now()), 36))
 	if err := c.conn.PublishMsg(m); err != nil && c.remove(k) {
 		return sendError(err)
 	}

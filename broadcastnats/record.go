@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"slices"
 
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
@@ -20,13 +21,13 @@ import (
 // Its mark is the sequence of the message in the stream.
 const version = 1
 
-// encode returns what is stored for a record.
-func encode(after cluster.Place, batch [][]byte, id string) []byte {
+// encode appends to data what is stored for a record.
+func encode(data []byte, after cluster.Place, batch [][]byte, id string) []byte {
 	size := 1 + 5*binary.MaxVarintLen64 + len(id)
 	for _, m := range batch {
 		size += binary.MaxVarintLen32 + len(m)
 	}
-	data := append(make([]byte, 0, size), version)
+	data = append(slices.Grow(data, size), version)
 	for _, n := range []uint64{after.Epoch, after.Seq, after.Mark, uint64(len(id))} {
 		data = binary.AppendUvarint(data, n)
 	}
@@ -97,14 +98,15 @@ func (p *parser) bytes() []byte {
 // longestName is the longest name of a chat that is part of a subject as it is.
 const longestName = 100
 
-// token returns the name of a chat as one token of a subject. It has a letter before it, because
-// the name may be empty.
-func token(chat string) string {
+// appendToken appends the name of a chat as one token of a subject. It has a letter before it,
+// because the name may be empty.
+func appendToken(subject []byte, chat string) []byte {
 	if len(chat) > longestName {
 		sum := sha256.Sum256([]byte(chat))
-		return "h" + encoding.EncodeToString(sum[:])
+		return encoding.AppendEncode(append(subject, 'h'), sum[:])
 	}
-	return "n" + encoding.EncodeToString([]byte(chat))
+	var name [longestName]byte
+	return encoding.AppendEncode(append(subject, 'n'), name[:copy(name[:], chat)])
 }
 
 var encoding = base32.HexEncoding.WithPadding(base32.NoPadding)

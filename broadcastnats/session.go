@@ -132,8 +132,13 @@ func (s *session) subject(kind string) string { return s.options.Prefix + "." + 
 
 // stored, handed return the subject to which records of a chat are appended, and the one at which
 // they are handed over.
-func (s *session) stored(chat string) string { return s.options.Prefix + ".p." + token(chat) }
-func (s *session) handed(chat string) string { return s.options.Prefix + ".r." + token(chat) }
+func (s *session) stored(chat string) string { return s.subjectOf(".p.", chat) }
+func (s *session) handed(chat string) string { return s.subjectOf(".r.", chat) }
+
+func (s *session) subjectOf(kind, chat string) string {
+	var buffer [mostPrefix + 3 + 1 + longestName*8/5]byte
+	return string(appendToken(append(append(buffer[:0], s.options.Prefix...), kind...), chat))
+}
 
 // Follow implements [cluster.Session].
 func (s *session) Follow(ctx context.Context, chats ...string) error {
