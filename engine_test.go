@@ -92,3 +92,28 @@ func TestAPositionIsValidOnEveryNode(t *testing.T) {
 		}
 	})
 }
+
+func TestShutdownDeliversWhatTheBrokerHasPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 1000)
+		b := nodes(t, e, 1, broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.Block))[0]
+		s, err := b.Subscribe("room", "ann")
+		require.NoError(t, err)
+		for i := range 3 {
+			require.NoError(t, b.Publish(t.Context(), "room", fmt.Sprint(i)))
+			if i == 0 {
+				continue
+			}
+			_, err := s.Next(t.Context())
+			require.NoError(t, err)
+		}
+		result := make(chan error)
+		go func() { result <- b.Shutdown(t.Context()) }()
+		var got []string
+		for d := range s.All(t.Context()) {
+			got = append(got, d.Message)
+		}
+		require.Equal(t, []string{"2"}, got)
+		require.NoError(t, <-result)
+	})
+}

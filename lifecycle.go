@@ -42,7 +42,7 @@ func (b *Broker[T]) Shutdown(ctx context.Context) error {
 	case ctx == nil:
 		return invalidf("nil context")
 	}
-	ended := b.beginShutdown()
+	ended := b.beginShutdown(ctx)
 	defer func() { b.runEndHooks(ended...) }() // last, because user code may hang
 	var err error
 	select {
@@ -81,10 +81,14 @@ func (b *Broker[T]) awaitDrained(ctx context.Context) error {
 }
 
 // beginShutdown makes all chats refuse messages and drain, unless that was done before. It returns
-// the subscriptions that ended because they had nothing left to take.
-func (b *Broker[T]) beginShutdown() (all []*Subscriber[T]) {
+// the subscriptions that ended because they had nothing left to take. With an engine it first waits
+// until the chats have what the broker has published.
+func (b *Broker[T]) beginShutdown(ctx context.Context) (all []*Subscriber[T]) {
 	if !b.advanceState(stateRefusing) {
 		return nil
+	}
+	if b.node != nil {
+		b.node.Drain(ctx)
 	}
 	for _, c := range b.chats.All() {
 		ended := c.drain()

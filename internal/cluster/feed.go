@@ -46,14 +46,15 @@ type Feed struct {
 	next *Feed // that waits too; guarded by the lock of feeders
 }
 
-// An item is what the log is told of one record: a reset, a hole, messages, in this order. The one
-// for Ready has nothing else.
+// An item is what the log is told of one record: a reset, a hole, messages, in this order. Those for
+// Ready and for drain have nothing else.
 type item struct {
 	reset      bool
 	epoch, seq uint64 // of the reset
 	hole       uint64
 	batch      [][]byte
 	ready      bool
+	drained    chan struct{} // closed when the log was told all before, or never will be
 }
 
 // Limits of the queue of a feed. What does not fit is read from the engine later.
@@ -87,7 +88,26 @@ func (f *Feed) Leave() {
 	c.advanceLocked()
 }
 
-func (f *Feed) leaveLocked() { f.left, f.news, f.queue, f.bytes = true, nil, nil, 0 }
+func (f *Feed) leaveLocked() {
+	for _, it := range f.queue {
+		if it.drained != nil {
+			close(it.drained)
+		}
+	}
+	f.left, f.news, f.queue, f.bytes = true, nil, nil, 0
+}
+
+// drainLocked returns a channel that is closed when the log was told all that is in the queue, or
+// the feed has ended.
+func (f *Feed) drainLocked() <-chan struct{} {
+	drained := make(chan struct{})
+	if f.left || f.idleLocked() {
+		close(drained)
+		return drained
+	}
+	f.pushLocked(item{drained: drained})
+	return drained
+}
 
 // idleLocked reports whether the log was told everything.
 func (f *Feed) idleLocked() bool { return len(f.queue) == 0 }
@@ -206,6 +226,9 @@ func (f *Feed) doneLocked(n int) {
 	if len(it.batch) > 0 {
 		f.full = !f.room
 		return
+	}
+	if it.drained != nil {
+		close(it.drained)
 	}
 	f.queue[0] = item{}
 	f.queue = f.queue[1:]

@@ -154,27 +154,50 @@ func (n *Node) Join(chat string, log Log, history bool) *Feed {
 	}
 }
 
+// Drain makes Publish return ErrClosed from then on, also for messages that are still in the queue.
+// It waits for the messages in flight, and until the logs were told of all messages that were
+// accepted, or ctx is done.
+func (n *Node) Drain(ctx context.Context) {
+	if n.settle(ctx); ctx.Err() != nil {
+		return
+	}
+	for _, c := range n.chats.All() {
+		select {
+		case <-c.drain():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settle refuses messages, and waits for those in flight or until ctx is done. It returns a channel
+// that is closed when there are none.
+func (n *Node) settle(ctx context.Context) (settled <-chan struct{}) {
+	n.closing.Store(true)
+	n.tell()
+	done := make(chan struct{})
+	go func() {
+		n.messages.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return done
+}
+
 // Close ends the node. From then on Publish returns ErrClosed, also for messages that are still in
 // the queue. Close waits until ctx is done for the messages in flight; those that remain get an
 // ErrUncertain. Then it closes the session. When it returns, no goroutine of the node is running,
 // which includes calls of a Log. It must be called once.
 func (n *Node) Close(ctx context.Context) {
-	n.closing.Store(true)
-	n.tell()
-	drained := make(chan struct{})
-	go func() {
-		n.messages.Wait()
-		close(drained)
-	}()
-	select {
-	case <-drained:
-	case <-ctx.Done():
-	}
+	settled := n.settle(ctx)
 	if live := n.live.Load(); live != nil {
 		_ = live.Send("", note{Kind: noteBye, Node: n.name}.encode()) // or others find out
 	}
 	n.tearDown()
-	<-drained
+	<-settled
 	if n.session != nil {
 		_ = n.session.Close(ctx) // nothing is lost with a connection
 	}
