@@ -77,6 +77,11 @@ func New[T any](opts ...Option) (*Broker[T], error) {
 // A loop that reads with Block and publishes to its own chat may wait for itself when its buffer is
 // full. It then waits as long as any publisher would; if [WithPublishTimeout] and
 // [WithStallTimeout] are both 0, until ctx, the chat or the broker ends.
+//
+// With [WithEngine], Publish also waits until the engine has stored the message, and while the
+// engine cannot be reached. There is one more exception to the rule above: after [ErrUncertain] the
+// message may have its place in the order. Other errors are [ErrAway], and [ErrInvalid] for a
+// message that cannot be encoded or that the engine refuses, such as one that is too large.
 func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
@@ -93,7 +98,8 @@ func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 // publishers that are waiting out the patience.
 //
 // While a [Block] reader is full, or a publisher waits for one, TryPublish returns [ErrOverloaded]
-// and no strategy acts. Its other errors are those of Publish.
+// and no strategy acts. Its other errors are those of Publish. With [WithEngine] it returns
+// [ErrInvalid]: it could not know without a wait whether the message is accepted.
 func (b *Broker[T]) TryPublish(chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
@@ -193,6 +199,12 @@ func (b *Broker[T]) reject(err error) error {
 // Subscribe does not block. Chat and device are UTF-8 of 1 to 256 bytes. Errors: [ErrInvalid],
 // listing every bad name and option; [ErrBrokerClosed]; [ErrLimit]; the error of a context given to
 // [Until] that is already done.
+//
+// With [WithEngine], a device has at most one subscription in a chat on all brokers: the newest.
+// Subscribe waits until the broker has what the engine keeps of the chat and, for up to a second,
+// for messages up to the position of [Resume] that another broker was faster to get. It returns
+// [ErrAway] if the chat is not ready within [WithPublishTimeout], and the error of the context of
+// Until if that is done first.
 func (b *Broker[T]) Subscribe(
 	chat, device string, opts ...SubscribeOption,
 ) (*Subscriber[T], error) {
@@ -386,7 +398,8 @@ func (b *Broker[T]) endUntil(cause error, subscribers iter.Seq[*Subscriber[T]]) 
 // [Subscriber.Recovered] is false.
 //
 // Head does not block. It returns [ErrInvalid] for a bad argument, [ErrBrokerClosed], ctx.Err() if
-// ctx is done, and [ErrLimit] beyond [WithMaxChats], checked in this order.
+// ctx is done, and [ErrLimit] beyond [WithMaxChats], checked in this order. With [WithEngine] it
+// waits for the chat as Subscribe does, until ctx is done, and may return [ErrAway].
 func (b *Broker[T]) Head(ctx context.Context, chat string) (Position, error) {
 	if err := b.check(ctx, chat); err != nil {
 		return Position{}, err
@@ -407,7 +420,8 @@ func (b *Broker[T]) Head(ctx context.Context, chat string) (Position, error) {
 // subscription, and does not change any counters.
 //
 // Last does not block. It returns [ErrInvalid] for a bad argument, [ErrBrokerClosed], and ctx.Err()
-// if ctx is done, checked in this order.
+// if ctx is done, checked in this order. With [WithEngine] it creates the chat and may wait, as Head
+// does.
 func (b *Broker[T]) Last(ctx context.Context, chat string) (d Delivery[T], ok bool, err error) {
 	if err := b.check(ctx, chat); err != nil {
 		return d, false, err
@@ -441,8 +455,9 @@ func (b *Broker[T]) check(ctx context.Context, chat string) error {
 }
 
 // Devices returns the sorted names of the devices that are present in a chat: those that are
-// subscribed, and those that left but may still come back within [WithLeaveGrace]. It does not
-// block. The result is empty, not nil, if there are none, and if the chat has ended. A device that
+// subscribed, and those that left but may still come back within [WithLeaveGrace]. With
+// [WithEngine], these are the devices on all brokers that this one knows of, if the chat is in its
+// memory. It does not block. The result is empty, not nil, if there are none, and if the chat has ended. A device that
 // joins or leaves during the call may or may not be included.
 func (b *Broker[T]) Devices(chat string) []string {
 	devices := []string{}

@@ -23,7 +23,7 @@ import (
 // so that a stream may end before its first reader subscribes. The first call returns nil. Later
 // calls change nothing and return the error with which the first call ended the chat. Other errors
 // are [ErrInvalid] for a bad argument, [ErrBrokerClosed], ctx.Err() if ctx is done, and [ErrLimit]
-// beyond [WithMaxChats], checked in this order.
+// beyond [WithMaxChats], checked in this order. With [WithEngine], EndChat returns ErrInvalid.
 func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) erro
 // not count, see [WithLeaveGrace]. Forgetting a chat that does not exist is not an error.
 //
 // Forget does not block. Its other errors are [ErrInvalid] for a bad argument, [ErrBrokerClosed],
-// and ctx.Err() if ctx is done, checked in this order.
+// and ctx.Err() if ctx is done, checked in this order. With [WithEngine], Forget returns ErrInvalid.
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err

@@ -7,6 +7,8 @@ import "time"
 // [Left] at once, except during [Broker.Shutdown], when nobody is told who leaves. Kick also ends
 // the leave grace of a device that has left, see [WithLeaveGrace].
 //
+// With [WithEngine], Kick acts on devices that are subscribed to this broker.
+//
 // Kick does not block. It returns false, and does nothing, if the device is not present in the
 // chat. It does not keep the device from subscribing again.
 func (b *Broker[T]) Kick(chat, device string, reason error) bool {
