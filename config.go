@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // Defaults of the options.
@@ -29,9 +29,9 @@ type brokerConfig struct {
 	publishTimeout time.Duration
 	cleanInterval  time.Duration
 	maxChats       int
-	logger         *slog.Logger   // nil: nothing is logged
-	engine         cluster.Engine // nil: messages stay in the process
-	codec          any            // codec[T]; nil without WithCodec
+	logger         *slog.Logger  // nil: nothing is logged
+	engine         engine.Engine // nil: messages stay in the process
+	codec          any           // codec[T]; nil without WithCodec
 	away           Away
 	problems       []error
 }

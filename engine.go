@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
-
-// An Engine keeps one order of messages per chat for the brokers of many processes; see
-// [WithEngine].
-type Engine = cluster.Engine
 
 // Away is what Publish does while the engine cannot be reached; see [WithAway].
 type Away uint8
@@ -148,7 +145,7 @@ func engineError(err error) error {
 		return nil
 	case errors.Is(err, cluster.ErrUncertain):
 		return fmt.Errorf("%w: %w", ErrUncertain, reasonOf(err))
-	case errors.Is(err, cluster.ErrRefused):
+	case errors.Is(err, engine.ErrRefused):
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return reasonOf(err)
@@ -157,7 +154,7 @@ func engineError(err error) error {
 // reasonOf translates the reason in an error of the node.
 func reasonOf(err error) error {
 	for from, to := range map[error]error{
-		cluster.ErrAway: ErrAway, cluster.ErrTimeout: ErrOverloaded, cluster.ErrClosed: ErrBrokerClosed,
+		engine.ErrAway: ErrAway, cluster.ErrTimeout: ErrOverloaded, cluster.ErrClosed: ErrBrokerClosed,
 	} {
 		if errors.Is(err, from) {
 			return to

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // Option configures a [Broker]; see [New].
@@ -34,12 +36,12 @@ type SharedOption interface {
 }
 
 // WithEngine makes the broker share its chats with all brokers that use the same engine, in this
-// process and on other machines. Nothing else in a program changes: messages have one order on all
+// process and on other machines. Package broadcastnats has one. Nothing else in a program changes: messages have one order on all
 // of them, and Seq, Missed, [WithHistory], [Resume] and presence mean the same everywhere.
 //
 // The broker opens the engine in the background; see [Broker.Engine]. A broker ends the connection
 // when it is closed.
-func WithEngine(e Engine) Option {
+func WithEngine(e engine.Engine) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if e == nil {
 			c.problems = append(c.problems, errors.New("nil engine"))

@@ -12,16 +12,16 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // conditionHeader makes the server store a message only if the last one of its subject has this
 // sequence.
 const conditionHeader = "Nats-Expected-Last-Subject-Sequence"
 
-// Append implements [cluster.Session].
+// Append implements [engine.Session].
 func (s *session) Append(
-	chat string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+	chat string, after engine.Place, batch [][]byte, id string, done func(engine.Place, error),
 ) {
 	a := &appending{
 		session: s, subject: s.stored(chat), after: after, batch: batch, id: id, done: done,
@@ -35,10 +35,10 @@ type appending struct {
 	call    call
 	session *session
 	subject string
-	after   cluster.Place
+	after   engine.Place
 	batch   [][]byte
 	id      string
-	done    func(cluster.Place, error)
+	done    func(engine.Place, error)
 
 	before    uint64 // the newest mark when it was sent
 	pause     time.Duration
@@ -47,7 +47,7 @@ type appending struct {
 
 // errBusy is the error of the leader while another message is on its way to the same subject. It
 // does not know yet whether that one will be stored, or has not noticed yet that it was.
-var errBusy = fmt.Errorf("%w: another record is on its way", cluster.ErrAway)
+var errBusy = fmt.Errorf("%w: another record is on its way", engine.ErrAway)
 
 // Pauses after errBusy.
 const (
@@ -60,7 +60,7 @@ const (
 func (a *appending) send() {
 	s := a.session
 	if !s.keeper.up.Load() {
-		a.done(cluster.Place{}, cluster.ErrAway)
+		a.done(engine.Place{}, engine.ErrAway)
 		return
 	}
 	a.before = s.newest.Load()
@@ -109,11 +109,11 @@ func (a *appending) sendAgain() {
 func (a *appending) end(mark uint64, err error) {
 	if err != nil {
 		a.session.suspect(err)
-		a.done(cluster.Place{}, err)
+		a.done(engine.Place{}, err)
 		return
 	}
 	seq := a.after.Seq + uint64(len(a.batch))
-	a.done(cluster.Place{Epoch: a.after.Epoch, Seq: seq, Mark: mark}, nil)
+	a.done(engine.Place{Epoch: a.after.Epoch, Seq: seq, Mark: mark}, nil)
 }
 
 // An envelope is a message with a condition. The client copies what it sends, so that an envelope
@@ -188,13 +188,13 @@ var errServer = errors.New("error of the server")
 func kindOf(code int) error {
 	switch code {
 	case 10071: // wrong last sequence
-		return cluster.ErrConflict
+		return engine.ErrConflict
 	case 10164: // wrong last sequence, of a subject that has a message on its way
 		return errBusy
 	case 10054, 10097, 10109: // message or header too large, stream sealed
-		return cluster.ErrRefused
+		return engine.ErrRefused
 	case 10002, 10008, 10023, 10028, 10039, 10047, 10076, 10118: // resources, not available
-		return cluster.ErrAway
+		return engine.ErrAway
 	}
 	return errServer
 }
@@ -211,7 +211,7 @@ func (s *session) probe(ctx context.Context) error {
 		_, err = s.result(answers[0].Data)
 	}
 	switch {
-	case errors.Is(err, cluster.ErrConflict):
+	case errors.Is(err, engine.ErrConflict):
 		return nil
 	case err == nil:
 		return errors.New("the stream ignores conditions")

@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // testSession returns a session without a connection.
@@ -42,7 +42,7 @@ func TestAnAcknowledgementSaysWhetherTheRecordWasStored(t *testing.T) {
 
 // kindOfError returns the error of package cluster that err is, if any.
 func kindOfError(err error) error {
-	for _, kind := range []error{cluster.ErrConflict, cluster.ErrAway, cluster.ErrRefused} {
+	for _, kind := range []error{engine.ErrConflict, engine.ErrAway, engine.ErrRefused} {
 		if errors.Is(err, kind) {
 			return kind
 		}
@@ -52,10 +52,10 @@ func kindOfError(err error) error {
 
 func TestErrorsOfTheServerSayWhetherTheRecordMayBeStored(t *testing.T) {
 	for code, want := range map[string]error{
-		"10071": cluster.ErrConflict,
-		"10054": cluster.ErrRefused,
-		"10023": cluster.ErrAway,
-		"10164": cluster.ErrAway,
+		"10071": engine.ErrConflict,
+		"10054": engine.ErrRefused,
+		"10023": engine.ErrAway,
+		"10164": engine.ErrAway,
 		"10077": nil, // the message may be stored on other servers
 		"12345": nil,
 	} {

@@ -10,17 +10,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // errLost is the error of a call whose answer may be lost.
 var errLost = errors.New("connection or leader lost")
 
 // errNobody is the error of a call for which the server knows nobody who could answer it.
-var errNobody = fmt.Errorf("%w: nobody answers for the stream", cluster.ErrAway)
+var errNobody = fmt.Errorf("%w: nobody answers for the stream", engine.ErrAway)
 
 // errTooMany is the error of a call for which the server has no room: it has dropped the request.
-var errTooMany = fmt.Errorf("%w: the server has too many requests", cluster.ErrAway)
+var errTooMany = fmt.Errorf("%w: the server has too many requests", engine.ErrAway)
 
 // Status of an answer, in its header.
 const (
@@ -94,9 +94,9 @@ func (c *calls) ask(ctx context.Context, m *nats.Msg, many bool) ([]*nats.Msg, e
 func sendError(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed):
-		return fmt.Errorf("%w: %w", cluster.ErrAway, err)
+		return fmt.Errorf("%w: %w", engine.ErrAway, err)
 	case errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("%w: %w", cluster.ErrRefused, err)
+		return fmt.Errorf("%w: %w", engine.ErrRefused, err)
 	}
 	return err
 }

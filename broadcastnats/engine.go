@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/fbd86cad/broadcast"
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // Options are the settings of an [Engine]. All nodes of a cluster should have the same.
@@ -87,11 +87,11 @@ const (
 	reconnectWait = 100 * time.Millisecond // after all servers have been tried; with as much jitter
 )
 
-// Open connects to a server and returns a session of type cluster.Session, of an internal package.
+// Open connects to a server and returns a session.
 // It returns an error when ctx is done, when no server can be reached, and when the stream is used
 // for something else. It waits for two seconds at most until the stream answers; if it has not by
 // then, the session says when it does.
-func (e *Engine) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+func (e *Engine) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // Limits of one request for stored messages.
@@ -55,9 +55,9 @@ func (s *session) get(ctx context.Context, r getRequest) (found []*nats.Msg, lef
 	return answers[:end], left, err
 }
 
-// Heads implements [cluster.Session].
-func (s *session) Heads(ctx context.Context, chats ...string) ([]cluster.Place, error) {
-	heads := make([]cluster.Place, len(chats))
+// Heads implements [engine.Session].
+func (s *session) Heads(ctx context.Context, chats ...string) ([]engine.Place, error) {
+	heads := make([]engine.Place, len(chats))
 	for first := 0; first < len(chats); first += mostSubjects {
 		end := min(first+mostSubjects, len(chats))
 		if err := s.heads(ctx, chats[first:end], heads[first:end]); err != nil {
@@ -68,7 +68,7 @@ func (s *session) Heads(ctx context.Context, chats ...string) ([]cluster.Place, 
 }
 
 // heads asks for the heads of chats, until there is an answer for each that has one.
-func (s *session) heads(ctx context.Context, chats []string, heads []cluster.Place) error {
+func (s *session) heads(ctx context.Context, chats []string, heads []engine.Place) error {
 	subjects := make([]string, len(chats))
 	indexes := make(map[string]int, len(chats))
 	for i, chat := range chats {
@@ -97,15 +97,15 @@ func (s *session) heads(ctx context.Context, chats []string, heads []cluster.Pla
 	}
 }
 
-// Read implements [cluster.Session].
+// Read implements [engine.Session].
 func (s *session) Read(
-	ctx context.Context, chat string, after cluster.Place, most int,
-) ([]cluster.Record, error) {
+	ctx context.Context, chat string, after engine.Place, most int,
+) ([]engine.Record, error) {
 	found, _, err := s.get(ctx, getRequest{Next: s.stored(chat), Sequence: after.Mark + 1, Batch: most})
 	if err != nil {
 		return nil, err
 	}
-	records := make([]cluster.Record, len(found))
+	records := make([]engine.Record, len(found))
 	for i, m := range found {
 		records[i] = s.record(m)
 	}
@@ -113,7 +113,7 @@ func (s *session) Read(
 }
 
 // record returns the record that a stored message has.
-func (s *session) record(m *nats.Msg) cluster.Record {
+func (s *session) record(m *nats.Msg) engine.Record {
 	mark := markOf(m)
 	s.see(mark)
 	return decode(m.Data, mark)

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // A record is stored as a message with
@@ -22,7 +22,7 @@ import (
 const version = 1
 
 // encode appends to data what is stored for a record.
-func encode(data []byte, after cluster.Place, batch [][]byte, id string) []byte {
+func encode(data []byte, after engine.Place, batch [][]byte, id string) []byte {
 	size := 1 + 5*binary.MaxVarintLen64 + len(id)
 	for _, m := range batch {
 		size += binary.MaxVarintLen32 + len(m)
@@ -44,12 +44,12 @@ func encode(data []byte, after cluster.Place, batch [][]byte, id string) []byte 
 //
 // Something else that was stored in the subject of a chat counts as the first record of the oldest
 // epoch. So nodes see that the engine does not have what they knew, and begin another epoch.
-func decode(data []byte, mark uint64) cluster.Record {
+func decode(data []byte, mark uint64) engine.Record {
 	p := parser{data: data, ok: len(data) > 0 && data[0] == version}
 	if p.ok {
 		p.data = data[1:]
 	}
-	r := cluster.Record{Place: cluster.Place{Epoch: p.number(), Mark: mark}}
+	r := engine.Record{Place: engine.Place{Epoch: p.number(), Mark: mark}}
 	start := p.number()
 	r.Prev = p.number()
 	r.ID = string(p.bytes())
@@ -63,7 +63,7 @@ func decode(data []byte, mark uint64) cluster.Record {
 	}
 	r.Seq = start + uint64(len(r.Batch))
 	if !p.ok || len(p.data) > 0 || r.Epoch == 0 || r.Seq < start {
-		return cluster.Record{Place: cluster.Place{Epoch: 1, Mark: mark}}
+		return engine.Record{Place: engine.Place{Epoch: 1, Mark: mark}}
 	}
 	return r
 }

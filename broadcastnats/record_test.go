@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // place is a place of which every number takes more than one byte.
-var place = cluster.Place{Epoch: 1 << 62, Seq: 1000, Mark: 1 << 50}
+var place = engine.Place{Epoch: 1 << 62, Seq: 1000, Mark: 1 << 50}
 
 func TestARecordIsDecodedAsItWasEncoded(t *testing.T) {
 	for _, batch := range [][][]byte{
@@ -18,8 +18,8 @@ func TestARecordIsDecodedAsItWasEncoded(t *testing.T) {
 	} {
 		data := encode(nil, place, batch, "id-1")
 		got := decode(data, place.Mark+7)
-		want := cluster.Record{
-			Place: cluster.Place{
+		want := engine.Record{
+			Place: engine.Place{
 				Epoch: place.Epoch, Seq: place.Seq + uint64(len(batch)), Mark: place.Mark + 7,
 			},
 			Prev: place.Mark, ID: "id-1", Batch: batch,
@@ -39,16 +39,16 @@ func TestARecordIsDecodedAsItWasEncoded(t *testing.T) {
 }
 
 // foreign is the record for a message at mark 7 that is none.
-var foreign = cluster.Record{Place: cluster.Place{Epoch: 1, Mark: 7}}
+var foreign = engine.Record{Place: engine.Place{Epoch: 1, Mark: 7}}
 
 func TestWhatIsNoRecordCountsAsTheOldestEpoch(t *testing.T) {
 	for what, data := range map[string][]byte{
 		"nothing":         nil,
 		"text":            []byte("hello"),
 		"a later version": append([]byte{version + 1}, encode(nil, place, nil, "id")[1:]...),
-		"an epoch of 0":   encode(nil, cluster.Place{Seq: 1, Mark: 1}, nil, "id"),
+		"an epoch of 0":   encode(nil, engine.Place{Seq: 1, Mark: 1}, nil, "id"),
 		"a number too large": encode(nil,
-			cluster.Place{Epoch: 1, Seq: 1<<64 - 1, Mark: 1}, [][]byte{{}}, "id",
+			engine.Place{Epoch: 1, Seq: 1<<64 - 1, Mark: 1}, [][]byte{{}}, "id",
 		),
 	} {
 		if got := decode(data, 7); !reflect.DeepEqual(got, foreign) {
@@ -66,7 +66,7 @@ func FuzzDecode(f *testing.F) {
 		if reflect.DeepEqual(r, foreign) {
 			return
 		}
-		after := cluster.Place{Epoch: r.Epoch, Seq: r.Seq - uint64(len(r.Batch)), Mark: r.Prev}
+		after := engine.Place{Epoch: r.Epoch, Seq: r.Seq - uint64(len(r.Batch)), Mark: r.Prev}
 		again := decode(encode(nil, after, r.Batch, r.ID), 7)
 		if !reflect.DeepEqual(again, r) {
 			t.Errorf("%+v becomes %+v", r, again)

@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
-// A session is the connection of one node. It implements [cluster.Session].
+// A session is the connection of one node. It implements [engine.Session].
 //
 // It has two goroutines: one hands over what the node is subscribed to, and one keeps the stream.
 // Close waits for both. Its locks are held one at a time, and none during a call of the client.
 type session struct {
 	options Options
-	sink    cluster.Sink
+	sink    engine.Sink
 	conn    *nats.Conn
 	stream  jetstream.JetStream
 	calls   calls
@@ -51,7 +51,7 @@ type session struct {
 // buffer is how many messages may wait to be handed over. Those that do not fit are read again.
 const buffer = 8 << 10
 
-func newSession(o Options, sink cluster.Sink) *session {
+func newSession(o Options, sink engine.Sink) *session {
 	s := &session{
 		options:  o,
 		sink:     sink,
@@ -99,7 +99,7 @@ func (s *session) start() {
 // flushTimeout is how long Close waits until the server has what was sent.
 const flushTimeout = time.Second
 
-// Close implements [cluster.Session].
+// Close implements [engine.Session].
 func (s *session) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -140,7 +140,7 @@ func (s *session) subjectOf(kind, chat string) string {
 	return string(appendToken(append(append(buffer[:0], s.options.Prefix...), kind...), chat))
 }
 
-// Follow implements [cluster.Session].
+// Follow implements [engine.Session].
 func (s *session) Follow(ctx context.Context, chats ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (s *session) begin(chat string, sub *nats.Subscription) bool {
 	return true
 }
 
-// Unfollow implements [cluster.Session].
+// Unfollow implements [engine.Session].
 func (s *session) Unfollow(chats ...string) {
 	for _, chat := range chats {
 		s.mu.Lock()
@@ -211,7 +211,7 @@ func (s *session) Unfollow(chats ...string) {
 	}
 }
 
-// Send implements [cluster.Session].
+// Send implements [engine.Session].
 func (s *session) Send(chat string, data []byte) error {
 	subject := s.subject("a")
 	if chat != "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
-	"github.com/fbd86cad/broadcast/internal/cluster"
-	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
+	"github.com/fbd86cad/broadcast/engine"
+	"github.com/fbd86cad/broadcast/engine/enginetest"
 )
 
 func TestOpenReturnsEarly(t *testing.T) {
@@ -58,7 +58,7 @@ func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 	p.setSilent(true) // requests get lost
 	results := make(chan error, 2)
 	go func() {
-		_, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
+		_, err := enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, nil, "1")
 		results <- err
 	}()
 	go func() {
@@ -69,7 +69,7 @@ func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 		select {
 		case err := <-results:
 			require.Error(t, err)
-			require.False(t, errors.Is(err, cluster.ErrConflict))
+			require.False(t, errors.Is(err, engine.ErrConflict))
 		case <-time.After(settle):
 			require.FailNow(t, "a call goes on")
 		}
@@ -79,7 +79,7 @@ func TestCallsInFlightEndWithTheConnection(t *testing.T) {
 
 // fill sends until a call blocks or fails, because the proxy takes no more data. It returns what
 // the last call will return.
-func fill(t *testing.T, session cluster.Session, p *proxy) <-chan error {
+func fill(t *testing.T, session engine.Session, p *proxy) <-chan error {
 	t.Helper()
 	p.setFull(true)
 	result := make(chan error, 1)

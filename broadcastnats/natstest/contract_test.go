@@ -8,23 +8,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
-	"github.com/fbd86cad/broadcast/internal/cluster"
-	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
+	"github.com/fbd86cad/broadcast/engine"
+	"github.com/fbd86cad/broadcast/engine/enginetest"
 )
 
 // proxied returns what enginetest needs to cut drivers off servers at the addresses. Each driver
 // uses the next of them.
 func proxied(t *testing.T, o broadcastnats.Options, addresses ...string) enginetest.Config {
-	proxies := make(map[cluster.Engine]*proxy)
+	proxies := make(map[engine.Engine]*proxy)
 	return enginetest.Config{
-		New: func() cluster.Engine {
+		New: func() engine.Engine {
 			p := newProxy(t, addresses[len(proxies)%len(addresses)])
 			o.URL = p.url()
 			e := newEngine(t, o)
 			proxies[e] = p
 			return e
 		},
-		Cut: func(driver cluster.Engine) func() {
+		Cut: func(driver engine.Engine) func() {
 			p := proxies[driver]
 			p.setCut(true)
 			return func() { p.setCut(false) }

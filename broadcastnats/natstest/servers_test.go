@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // No test leaves a goroutine behind, of a driver or of a server.
@@ -59,7 +59,7 @@ func admin(t testing.TB, urls string) jetstream.JetStream {
 }
 
 // newEngine returns a driver.
-func newEngine(t testing.TB, o broadcastnats.Options) cluster.Engine {
+func newEngine(t testing.TB, o broadcastnats.Options) engine.Engine {
 	t.Helper()
 	e, err := broadcastnats.New(o)
 	require.NoError(t, err)

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
-	"github.com/fbd86cad/broadcast/internal/cluster"
-	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
+	"github.com/fbd86cad/broadcast/engine"
+	"github.com/fbd86cad/broadcast/engine/enginetest"
 )
 
 // A sink is the sink of one session.
@@ -26,11 +26,11 @@ type sink struct {
 	mu      sync.Mutex
 	ups     int // calls of Up(true)
 	up      bool
-	records []cluster.Record
+	records []engine.Record
 	sent    int
 }
 
-func (s *sink) Stored(_ string, r cluster.Record) {
+func (s *sink) Stored(_ string, r engine.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.records = append(s.records, r)
@@ -60,7 +60,7 @@ func get[T any](s *sink, what func() T) T {
 }
 
 // open opens a session, which the test closes, and waits until it is up.
-func open(t *testing.T, o broadcastnats.Options) (cluster.Session, *sink) {
+func open(t *testing.T, o broadcastnats.Options) (engine.Session, *sink) {
 	t.Helper()
 	s := new(sink)
 	session, err := newEngine(t, o).Open(t.Context(), s)
@@ -91,7 +91,7 @@ func TestANodeIsToldWhenMessagesWereDropped(t *testing.T) {
 	told.gate.Unlock()
 	eventually(t, "Up(true)", func() bool { return get(told, func() int { return told.ups }) > before })
 	require.Less(t, get(told, func() int { return told.sent }), many)
-	_, err = enginetest.Append(t.Context(), slow, "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), slow, "c", engine.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	eventually(t, "what is stored after that", func() bool {
 		return get(told, func() int { return len(told.records) }) == 1
@@ -157,8 +157,8 @@ func TestRecordsThatAreTooLargeAreRefused(t *testing.T) {
 	s := startServer(t, o)
 	session, _ := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	large := [][]byte{make([]byte, 10_000)}
-	_, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, large, "1")
-	require.ErrorIs(t, err, cluster.ErrRefused, "by the client")
+	_, err := enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, large, "1")
+	require.ErrorIs(t, err, engine.ErrRefused, "by the client")
 
 	js := admin(t, s.ClientURL())
 	stream, err := js.Stream(t.Context(), "broadcast")
@@ -168,9 +168,9 @@ func TestRecordsThatAreTooLargeAreRefused(t *testing.T) {
 	_, err = js.UpdateStream(t.Context(), c)
 	require.NoError(t, err)
 	large[0] = large[0][:2000]
-	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, large, "1")
-	require.ErrorIs(t, err, cluster.ErrRefused, "by the server")
-	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, large, "1")
+	require.ErrorIs(t, err, engine.ErrRefused, "by the server")
+	_, err = enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 }
 
@@ -182,15 +182,15 @@ func TestWithoutAStreamTheEngineIsAway(t *testing.T) {
 	session, err := newEngine(t, broadcastnats.Options{URL: s.ClientURL()}).Open(t.Context(), told)
 	require.NoError(t, err)
 	defer session.Close(context.Background())
-	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
-	require.ErrorIs(t, err, cluster.ErrAway)
+	_, err = enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, nil, "1")
+	require.ErrorIs(t, err, engine.ErrAway)
 	_, err = session.Heads(t.Context(), "c")
-	require.ErrorIs(t, err, cluster.ErrAway)
-	require.ErrorIs(t, session.Follow(t.Context(), "c"), cluster.ErrAway)
+	require.ErrorIs(t, err, engine.ErrAway)
+	require.ErrorIs(t, session.Follow(t.Context(), "c"), engine.ErrAway)
 	require.NoError(t, s.EnableJetStream(&server.JetStreamConfig{StoreDir: t.TempDir()}))
 	eventually(t, "up", func() bool { return get(told, func() bool { return told.up }) })
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 1 })
 }
@@ -199,7 +199,7 @@ func TestWhatOthersStoreBeginsTheOldestEpoch(t *testing.T) {
 	s := startServer(t, options(t))
 	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	r, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 9}, nil, "1")
+	r, err := enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 9}, nil, "1")
 	require.NoError(t, err)
 	js := admin(t, s.ClientURL())
 	stream, err := js.Stream(t.Context(), "broadcast")
@@ -210,13 +210,13 @@ func TestWhatOthersStoreBeginsTheOldestEpoch(t *testing.T) {
 		_, err = js.Publish(t.Context(), subject, []byte("hello"))
 		require.NoError(t, err)
 	}
-	want := cluster.Place{Epoch: 1, Mark: r.Mark + 1}
+	want := engine.Place{Epoch: 1, Mark: r.Mark + 1}
 	heads, err := session.Heads(t.Context(), "c")
 	require.NoError(t, err)
-	require.Equal(t, []cluster.Place{want}, heads)
+	require.Equal(t, []engine.Place{want}, heads)
 	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
-	require.Equal(t, cluster.Record{Place: want}, told.records[1])
-	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 10, Mark: want.Mark}, nil, "2")
+	require.Equal(t, engine.Record{Place: want}, told.records[1])
+	_, err = enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 10, Mark: want.Mark}, nil, "2")
 	require.NoError(t, err, "the next epoch")
 }
 
@@ -227,7 +227,7 @@ func TestHeadersOfACopiedMessageMeanNothing(t *testing.T) {
 	o := broadcastnats.Options{URL: s.ClientURL()}
 	session, told := open(t, o)
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	first, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
+	first, err := enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	js := admin(t, s.ClientURL())
 	stream, err := js.Stream(t.Context(), "broadcast")
@@ -243,19 +243,19 @@ func TestHeadersOfACopiedMessageMeanNothing(t *testing.T) {
 	}
 	_, err = js.PublishMsg(t.Context(), c)
 	require.NoError(t, err)
-	want := cluster.Record{Place: cluster.Place{Epoch: 1, Mark: first.Mark + 1}}
+	want := engine.Record{Place: engine.Place{Epoch: 1, Mark: first.Mark + 1}}
 	heads, err := session.Heads(t.Context(), "c")
 	require.NoError(t, err)
-	require.Equal(t, []cluster.Place{want.Place}, heads)
+	require.Equal(t, []engine.Place{want.Place}, heads)
 	records, err := session.Read(t.Context(), "c", first, 10)
 	require.NoError(t, err)
-	require.Equal(t, []cluster.Record{want}, records)
+	require.Equal(t, []engine.Record{want}, records)
 	eventually(t, "two records", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
 	require.Equal(t, want, told.records[1])
-	_, err = enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 2, Mark: want.Mark}, nil, "2")
+	_, err = enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 2, Mark: want.Mark}, nil, "2")
 	require.NoError(t, err)
 	open(t, o)
-	records, err = session.Read(t.Context(), "c", cluster.Place{}, 10)
+	records, err = session.Read(t.Context(), "c", engine.Place{}, 10)
 	require.NoError(t, err)
 	require.Len(t, records, 3, "nobody has removed them")
 }
@@ -266,10 +266,10 @@ func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
 	session, _ := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	large := [][]byte{[]byte(strings.Repeat("x", 500_000))}
 	var names []string
-	var want []cluster.Place
+	var want []engine.Place
 	for i := range 40 {
 		names = append(names, fmt.Sprint("chat", i))
-		place, err := enginetest.Append(t.Context(), session, names[i], cluster.Place{Epoch: 1}, large, "1")
+		place, err := enginetest.Append(t.Context(), session, names[i], engine.Place{Epoch: 1}, large, "1")
 		require.NoError(t, err)
 		want = append(want, place)
 	}
@@ -289,7 +289,7 @@ func TestWhatTheServerHasNoRoomForIsNotStored(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprint("chat", i)
 		calls.Go(func() {
-			_, errs[i] = enginetest.Append(t.Context(), session, names[i], cluster.Place{Epoch: 1}, nil, "1")
+			_, errs[i] = enginetest.Append(t.Context(), session, names[i], engine.Place{Epoch: 1}, nil, "1")
 		})
 	}
 	calls.Wait()
@@ -299,7 +299,7 @@ func TestWhatTheServerHasNoRoomForIsNotStored(t *testing.T) {
 	for i, err := range errs {
 		if err != nil {
 			refused++
-			require.ErrorIs(t, err, cluster.ErrAway)
+			require.ErrorIs(t, err, engine.ErrAway)
 		}
 		require.Equal(t, err == nil, heads[i].Mark > 0, names[i])
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // errUnanswered is the error of a call of Append that was not answered in time.
@@ -55,21 +57,21 @@ func (c *calls) take() (all []*call) {
 type call struct {
 	chat     *chat
 	batch    *batch // nil if the call begins an epoch
-	session  Session
-	after    Place
-	record   Record // without its place
+	session  engine.Session
+	after    engine.Place
+	record   engine.Record // without its place
 	deadline time.Time
 	ended    bool // guarded by the lock of the chat
 }
 
 // callLocked starts a call.
-func (c *chat) callLocked(b *batch, after Place, id string, messages [][]byte) *call {
+func (c *chat) callLocked(b *batch, after engine.Place, id string, messages [][]byte) *call {
 	k := &call{
 		chat:     c,
 		batch:    b,
 		session:  c.connection,
 		after:    after,
-		record:   Record{Prev: after.Mark, ID: id, Batch: messages},
+		record:   engine.Record{Prev: after.Mark, ID: id, Batch: messages},
 		deadline: time.Now().Add(callTimeout),
 	}
 	c.node.calls.add(k)
@@ -78,7 +80,7 @@ func (c *chat) callLocked(b *batch, after Place, id string, messages [][]byte) *
 }
 
 // answer handles the answer of the session.
-func (k *call) answer(place Place, err error) {
+func (k *call) answer(place engine.Place, err error) {
 	k.chat.mu.Lock()
 	defer k.chat.mu.Unlock()
 	k.endLocked(place, err)
@@ -87,12 +89,12 @@ func (k *call) answer(place Place, err error) {
 // expireLocked ends the call if its deadline has passed.
 func (k *call) expireLocked(now time.Time) {
 	if k != nil && !now.Before(k.deadline) {
-		k.endLocked(Place{}, errUnanswered)
+		k.endLocked(engine.Place{}, errUnanswered)
 	}
 }
 
 // endLocked ends the call with a result, unless it has ended.
-func (k *call) endLocked(place Place, err error) {
+func (k *call) endLocked(place engine.Place, err error) {
 	if k.ended {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 )
@@ -247,7 +248,7 @@ func (w *world) check() {
 	for _, chat := range chatNames {
 		order := w.engine.Order(chat)
 		where := make(map[[2]uint64]string)
-		var head cluster.Place
+		var head engine.Place
 		for _, r := range order {
 			for i, m := range r.Batch {
 				at := [2]uint64{r.Epoch, r.Seq - uint64(len(r.Batch)) + 1 + uint64(i)}

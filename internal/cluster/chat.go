@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/background"
 )
 
@@ -75,7 +76,7 @@ func (c *chat) advanceLocked() {
 			c.beginLocked()
 		}
 	case current:
-		if c.place.before(c.seen) { // handed over while the chat was in another epoch
+		if before(c.place, c.seen) { // handed over while the chat was in another epoch
 			c.invalidateLocked()
 			c.askLocked()
 			return
@@ -122,7 +123,7 @@ func (c *chat) takeOverLocked() {
 	}
 	c.feed, c.joining = c.joining, nil
 	c.meetLocked()
-	c.place, c.seen, c.checkAt = Place{}, Place{}, time.Now().Add(firstCheck)
+	c.place, c.seen, c.checkAt = engine.Place{}, engine.Place{}, time.Now().Add(firstCheck)
 	c.invalidateLocked()
 	c.scheduleLocked()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 )
@@ -99,13 +100,13 @@ type clogged struct {
 	goOn chan struct{} // closed
 }
 
-func (d clogged) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+func (d clogged) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
 	_, err := d.Client.Open(ctx, sink)
 	return d, err
 }
 
 func (d clogged) Append(
-	chat string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+	chat string, after engine.Place, batch [][]byte, id string, done func(engine.Place, error),
 ) {
 	<-d.goOn
 	d.Client.Append(chat, after, batch, id, done)
@@ -168,7 +169,7 @@ func TestAPublishThatEndsBeforeItsMessageIsOnItsWayIsNeverStored(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
 		defer cancel()
 		require.Equal(t, context.DeadlineExceeded, s.nodes[0].Publish(ctx, "c", []byte("a")))
-		require.Equal(t, cluster.ErrAway, s.try(0, "b"))
+		require.Equal(t, engine.ErrAway, s.try(0, "b"))
 		s.clients[0].Restore()
 		s.publish(0, "c")
 		time.Sleep(time.Minute)
@@ -312,12 +313,12 @@ type lazy struct {
 	read bool
 }
 
-func (l lazy) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+func (l lazy) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
 	_, err := l.Client.Open(ctx, sink)
 	return l, err
 }
 
-func (l lazy) Heads(ctx context.Context, chats ...string) ([]cluster.Place, error) {
+func (l lazy) Heads(ctx context.Context, chats ...string) ([]engine.Place, error) {
 	heads, err := l.Client.Heads(ctx, chats...)
 	if !l.read {
 		<-l.goOn
@@ -326,8 +327,8 @@ func (l lazy) Heads(ctx context.Context, chats ...string) ([]cluster.Place, erro
 }
 
 func (l lazy) Read(
-	ctx context.Context, chat string, after cluster.Place, most int,
-) ([]cluster.Record, error) {
+	ctx context.Context, chat string, after engine.Place, most int,
+) ([]engine.Record, error) {
 	records, err := l.Client.Read(ctx, chat, after, most)
 	if l.read {
 		<-l.goOn
@@ -458,8 +459,8 @@ func TestWhileTheEngineIsAwayPublishersAreRefusedIfThatIsChosen(t *testing.T) {
 		waiting := s.begin(0, "2") // for the feed
 		s.clients[0].Cut()
 		begin := time.Now()
-		require.Equal(t, cluster.ErrAway, <-waiting)
-		require.Equal(t, cluster.ErrAway, s.try(0, "3"))
+		require.Equal(t, engine.ErrAway, <-waiting)
+		require.Equal(t, engine.ErrAway, s.try(0, "3"))
 		require.Less(t, time.Since(begin), 5*time.Millisecond)
 		s.clients[0].Restore()
 		l.setStuck(false)

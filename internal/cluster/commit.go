@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // Limits of one batch.
@@ -33,7 +35,7 @@ type commit struct {
 // have the same condition, so at most one of them is stored.
 type batch struct {
 	id      string
-	after   Place
+	after   engine.Place
 	entries []*entry
 
 	call      *call // nil if there is none now
@@ -96,7 +98,7 @@ func (c *chat) withdraw(e *entry, cause error) error {
 	default:
 	}
 	if cause == nil {
-		cause = ErrAway
+		cause = engine.ErrAway
 		if c.connection != nil {
 			cause = ErrTimeout
 		}
@@ -163,7 +165,7 @@ func (c *chat) appendLocked(b *batch) {
 }
 
 // appendedLocked handles the result of a call.
-func (c *chat) appendedLocked(b *batch, r Record, err error) {
+func (c *chat) appendedLocked(b *batch, r engine.Record, err error) {
 	b.call = nil
 	if c.inflight != b { // the record that follows was applied
 		return
@@ -174,14 +176,14 @@ func (c *chat) appendedLocked(b *batch, r Record, err error) {
 	case err == nil:
 		c.backoff, c.single = 0, false
 		c.applyLocked(r)
-	case errors.Is(err, ErrConflict):
+	case errors.Is(err, engine.ErrConflict):
 		c.node.counters.conflicts.Add(1)
 		c.conflictLocked()
 		c.requeueLocked(b)
-	case errors.Is(err, ErrAway):
+	case errors.Is(err, engine.ErrAway):
 		c.backOffLocked()
 		c.requeueLocked(b)
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, engine.ErrRefused):
 		c.backOffLocked()
 		c.refusedLocked(b, err)
 	default:
@@ -225,7 +227,7 @@ func (c *chat) refusedLocked(b *batch, err error) {
 
 // settleLocked decides about the batch in flight when a record is applied. follows says that
 // nothing was lost between the place and the record.
-func (c *chat) settleLocked(r Record, follows bool) {
+func (c *chat) settleLocked(r engine.Record, follows bool) {
 	switch b := c.inflight; {
 	case b == nil:
 	case r.ID == b.id:
@@ -293,7 +295,7 @@ func (c *chat) refuseLocked() {
 	case c.node.closing.Load():
 		c.dismissLocked(ErrClosed)
 	case c.connection == nil && c.node.config.Refuse:
-		c.dismissLocked(ErrAway)
+		c.dismissLocked(engine.ErrAway)
 	}
 }
 

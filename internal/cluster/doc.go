@@ -1,7 +1,7 @@
 // Package cluster keeps one order of messages per chat on many nodes. The order is kept in an
-// [Engine], an existing system that stores records and hands them to the nodes that follow a chat.
-// A driver for each system implements Engine; this package is what all drivers have in common. It
-// knows messages only as bytes. The broker does not use it yet.
+// [engine.Engine], an existing system that stores records and hands them to the nodes that follow a
+// chat. There is a driver for each such system; this package is what all drivers have in common. It
+// knows messages only as bytes.
 //
 // Above the package is the core, the broker of one node. It publishes with [Node.Publish], and a
 // [Log] for each of its chats receives the messages.
@@ -18,11 +18,11 @@
 //
 // # The order
 //
-// A [Record] is a batch of messages that one node has published. It names the record before it, so
-// a node sees when it has missed one. A node appends a record on the condition that the newest
-// record is still the one that the node knows. Therefore the nodes can number the messages, without
-// gaps, and the engine need only compare. A node whose condition fails applies the record of the
-// other node and tries again.
+// An [engine.Record] is a batch of messages that one node has published. It names the record before
+// it, so a node sees when it has missed one. A node appends a record on the condition that the
+// newest record is still the one that the node knows. Therefore the nodes can number the messages,
+// without gaps, and the engine need only compare. A node whose condition fails applies the record
+// of the other node and tries again.
 //
 // What a session hands over is a hint: records may be missing, repeated, out of order, or from
 // before the engine lost its memory. What Heads and Read return may be out of date. Only Append is

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // mostChats is the largest number of chats in one call of the session.
@@ -53,17 +55,17 @@ func (n *Node) ask(chats []*chat) {
 	heads, err := n.heads(namesOf(chats))
 	for i, c := range chats {
 		if err != nil {
-			c.answer(Place{}, err)
+			c.answer(engine.Place{}, err)
 		} else {
 			c.answer(heads[i], nil)
 		}
 	}
 }
 
-func (n *Node) heads(names []string) ([]Place, error) {
+func (n *Node) heads(names []string) ([]engine.Place, error) {
 	live := n.live.Load()
 	if live == nil {
-		return nil, ErrAway
+		return nil, engine.ErrAway
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, callTimeout)
 	defer cancel()
@@ -92,7 +94,7 @@ func (n *Node) follow(chats []*chat) {
 func (n *Node) setFollowed(fed, others []*chat) error {
 	live := n.live.Load()
 	if live == nil {
-		return ErrAway
+		return engine.ErrAway
 	}
 	if len(others) > 0 {
 		live.Unfollow(namesOf(others)...)

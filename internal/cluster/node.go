@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/background"
 	"github.com/fbd86cad/broadcast/internal/registry"
 )
@@ -71,18 +72,18 @@ type Node struct {
 	mu      sync.Mutex
 	tasks   sync.WaitGroup // goroutines; entered under mu while the node is open
 	closed  bool
-	session Session // nil until it is open
-	up      bool    // the last word of the session
+	session engine.Session // nil until it is open
+	up      bool           // the last word of the session
 	since   time.Time
 	changed bool // live was stored, and a goroutine is about to tell the chats
 }
 
 // A connection is a session from one call of Up(true) to the next of Up.
-type connection struct{ Session }
+type connection struct{ engine.Session }
 
 // Start returns a node that opens the engine in the background: until that has succeeded, the
 // engine is away. It does not block.
-func Start(e Engine, config Config) *Node {
+func Start(e engine.Engine, config Config) *Node {
 	n := &Node{
 		config: config,
 		name:   strconv.FormatUint(rand.Uint64(), 36),
@@ -104,7 +105,7 @@ func Start(e Engine, config Config) *Node {
 }
 
 // open opens the session. It tries until it succeeds or the node is closed.
-func (n *Node) open(e Engine) {
+func (n *Node) open(e engine.Engine) {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		ctx, cancel := context.WithTimeout(n.ctx, callTimeout)
 		session, err := e.Open(ctx, sink{n})
@@ -264,7 +265,7 @@ func (n *Node) forget(c *chat) {
 // sink is the sink of a node.
 type sink struct{ *Node }
 
-func (s sink) Stored(name string, r Record) {
+func (s sink) Stored(name string, r engine.Record) {
 	if c, ok := s.chats.Load(name); ok {
 		c.stored(r)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // orderState is what a chat knows of the newest record that the engine has. The package comment has
@@ -24,15 +26,15 @@ const readSize = 128
 // order is the part of a chat that follows its order. Guarded by the lock of the chat.
 type order struct {
 	state orderState
-	place Place // of the last record applied; zero before the first
-	seen  Place // of the newest record handed over, which may not have been applied
+	place engine.Place // of the last record applied; zero before the first
+	seen  engine.Place // of the newest record handed over, which may not have been applied
 
-	cursor Place // behind: records up to here were read
-	bound  Place // behind: there is a record at this place
-	afresh bool  // behind: the cursor began before all records
-	empty  int   // behind: how many reads in a row returned nothing
+	cursor engine.Place // behind: records up to here were read
+	bound  engine.Place // behind: there is a record at this place
+	afresh bool         // behind: the cursor began before all records
+	empty  int          // behind: how many reads in a row returned nothing
 
-	base Place // absent: of the newest record
+	base engine.Place // absent: of the newest record
 
 	asked     bool  // waits for an answer of Heads
 	again     bool  // that answer will be out of date
@@ -56,7 +58,7 @@ func (c *chat) askLocked() {
 }
 
 // answer handles what Heads returned.
-func (c *chat) answer(head Place, err error) {
+func (c *chat) answer(head engine.Place, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stale := c.again
@@ -71,15 +73,15 @@ func (c *chat) answer(head Place, err error) {
 }
 
 // compareLocked compares the newest record with the place.
-func (c *chat) compareLocked(head Place) {
-	if head.before(c.seen) && c.place.before(c.seen) {
+func (c *chat) compareLocked(head engine.Place) {
+	if before(head, c.seen) && before(c.place, c.seen) {
 		head = c.seen
 	}
 	fresh := c.place.Mark == 0
 	switch {
 	case head.Mark == 0 || head.Epoch < c.place.Epoch:
 		c.state, c.base = absent, head
-	case !c.place.before(head):
+	case !before(c.place, head):
 		if c.state != behind { // else the answer is out of date
 			c.state = current
 		}
@@ -94,20 +96,20 @@ func (c *chat) compareLocked(head Place) {
 	case head.Epoch == c.place.Epoch:
 		c.fallBehindLocked(c.place, head)
 	default:
-		c.fallBehindLocked(Place{}, head)
+		c.fallBehindLocked(engine.Place{}, head)
 	}
 }
 
 // fallBehindLocked makes the chat read the records after cursor, at least up to bound.
-func (c *chat) fallBehindLocked(cursor, bound Place) {
+func (c *chat) fallBehindLocked(cursor, bound engine.Place) {
 	if c.state == behind && c.bound.Epoch == bound.Epoch {
-		if c.bound.before(bound) {
+		if before(c.bound, bound) {
 			c.bound = bound
 		}
 		return
 	}
 	c.state, c.cursor, c.bound, c.empty = behind, cursor, bound, 0
-	c.afresh = cursor == Place{}
+	c.afresh = cursor == engine.Place{}
 }
 
 // caughtUpLocked ends the state behind if the place has reached the bound, or if nobody needs the
@@ -116,30 +118,33 @@ func (c *chat) caughtUpLocked() {
 	if c.state != behind {
 		return
 	}
-	if c.feed == nil && c.inflight == nil && c.place.before(c.bound) {
+	if c.feed == nil && c.inflight == nil && before(c.place, c.bound) {
 		c.place = c.bound
 	}
-	if !c.place.before(c.bound) {
+	if !before(c.place, c.bound) {
 		c.state = current
 	}
 }
 
 // before reports whether p is before q in the order of their chat.
-func (p Place) before(q Place) bool {
+func before(p, q engine.Place) bool {
 	if p.Epoch != q.Epoch {
 		return p.Epoch < q.Epoch
 	}
 	return p.Mark < q.Mark
 }
 
+// startOf returns the number before that of the first message.
+func startOf(r *engine.Record) uint64 { return r.Seq - min(r.Seq, uint64(len(r.Batch))) }
+
 // stored handles a record that the session has handed over.
-func (c *chat) stored(r Record) {
+func (c *chat) stored(r engine.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.feed == nil {
 		return
 	}
-	if c.seen.before(r.Place) {
+	if before(c.seen, r.Place) {
 		c.seen = r.Place
 	}
 	switch {
@@ -180,7 +185,7 @@ func (c *chat) readLocked() {
 }
 
 // read handles what Read returned.
-func (c *chat) read(after Place, records []Record, err error) {
+func (c *chat) read(after engine.Place, records []engine.Record, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reading = false
@@ -219,7 +224,7 @@ func (c *chat) missLocked() {
 
 // readOneLocked applies a record that was read. It returns false if it and those after it must be
 // read again.
-func (c *chat) readOneLocked(r Record) bool {
+func (c *chat) readOneLocked(r engine.Record) bool {
 	if c.feed != nil && c.feed.overfullLocked() {
 		return false
 	}
@@ -227,19 +232,19 @@ func (c *chat) readOneLocked(r Record) bool {
 		// The engine has lost its memory, and its marks may have begun anew: there may be records
 		// of the new epoch with smaller ones.
 		c.state = unknown
-		c.fallBehindLocked(Place{}, r.Place)
+		c.fallBehindLocked(engine.Place{}, r.Place)
 		return false
 	}
 	c.cursor = r.Place
-	if c.place.before(r.Place) {
+	if before(c.place, r.Place) {
 		c.applyLocked(r)
 	}
 	return true
 }
 
 // applyLocked moves the place to a record after it. Records between the two are lost.
-func (c *chat) applyLocked(r Record) {
-	place, start := c.place, r.start()
+func (c *chat) applyLocked(r engine.Record) {
+	place, start := c.place, startOf(&r)
 	follows := r.Epoch == place.Epoch && r.Prev == place.Mark
 	it := item{epoch: r.Epoch, seq: start, batch: r.Batch}
 	switch {
@@ -270,19 +275,19 @@ func (c *chat) beginLocked() {
 	if c.beginning != nil {
 		return
 	}
-	after := Place{Epoch: newEpoch(max(c.place.Epoch, c.base.Epoch)), Mark: c.base.Mark}
+	after := engine.Place{Epoch: newEpoch(max(c.place.Epoch, c.base.Epoch)), Mark: c.base.Mark}
 	c.beginning = c.callLocked(nil, after, c.node.newID(), nil)
 }
 
 // begunLocked handles the result of the call in beginLocked. After a conflict, either another node
 // was faster, or there is no epoch to begin, because the answer of Heads was out of date.
-func (c *chat) begunLocked(r Record, err error) {
+func (c *chat) begunLocked(r engine.Record, err error) {
 	c.beginning = nil
 	switch {
 	case err != nil:
 		c.backOffLocked()
 		c.invalidateLocked()
-	case c.state == absent && c.place.before(r.Place):
+	case c.state == absent && before(c.place, r.Place):
 		c.state = current
 		c.applyLocked(r)
 	default:

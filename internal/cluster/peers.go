@@ -173,7 +173,7 @@ func (n *Node) bury(node string) {
 	}
 }
 
-// Sent implements [Sink].
+// Sent implements [engine.Sink].
 func (s sink) Sent(subject string, data []byte) {
 	var n note
 	if json.Unmarshal(data, &n) != nil || n.Node == "" || n.Node == s.name {

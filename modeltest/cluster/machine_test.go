@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 )
@@ -228,7 +229,7 @@ func (m *machine) publish(o operation) {
 		var want error
 		switch f := m.feeds[o.Node]; {
 		case m.down[o.Node]:
-			want = cluster.ErrAway
+			want = engine.ErrAway
 		case f != nil && f.taken < len(f.events):
 			want = cluster.ErrTimeout
 		default:

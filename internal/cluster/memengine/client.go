@@ -6,13 +6,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
-// A Client is the driver of one node. It implements [cluster.Engine] and [cluster.Session].
+// A Client is the driver of one node. It implements [engine.Engine] and [engine.Session].
 type Client struct {
 	engine *Engine
-	sink   cluster.Sink
+	sink   engine.Sink
 	tasks  sync.WaitGroup
 	closed chan struct{}
 	wake   chan struct{} // has a token if there is something to hand over
@@ -30,7 +30,7 @@ type Client struct {
 type delivery struct {
 	due    time.Time
 	chat   string
-	record cluster.Record
+	record engine.Record
 	data   []byte // Sent(chat, data) instead, if not nil
 	up, is bool   // Up(up) instead, if is
 }
@@ -46,8 +46,8 @@ func (e *Engine) Client() *Client {
 	}
 }
 
-// Open implements [cluster.Engine].
-func (c *Client) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+// Open implements [engine.Engine].
+func (c *Client) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
 	if err := c.travel(ctx); err != nil {
 		return nil, err
 	}
@@ -101,12 +101,12 @@ func (c *Client) handLocked(d delivery) {
 	}
 }
 
-// Send implements [cluster.Session].
+// Send implements [engine.Session].
 func (c *Client) Send(subject string, data []byte) error {
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
 	if c.down {
-		return cluster.ErrAway
+		return engine.ErrAway
 	}
 	for _, client := range c.engine.clients {
 		client.handLocked(delivery{chat: subject, data: slices.Clone(data)})
@@ -190,9 +190,9 @@ func (c *Client) connection() (int, bool) {
 	return c.number, !c.down
 }
 
-// Append implements [cluster.Session].
+// Append implements [engine.Session].
 func (c *Client) Append(
-	name string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+	name string, after engine.Place, batch [][]byte, id string, done func(engine.Place, error),
 ) {
 	batch = slices.Clone(batch)
 	c.tasks.Go(func() {
@@ -204,37 +204,37 @@ func (c *Client) Append(
 }
 
 func (c *Client) append(
-	name string, after cluster.Place, batch [][]byte, id string,
-) (cluster.Place, error) {
+	name string, after engine.Place, batch [][]byte, id string,
+) (engine.Place, error) {
 	e := c.engine
 	number, up := c.connection()
 	e.mu.Lock()
 	e.calls.Append++
 	purges := e.chatLocked(name).purges
 	e.mu.Unlock()
-	store := func() (cluster.Place, error) {
+	store := func() (engine.Place, error) {
 		return e.store(c, number, purges, name, after, batch, id)
 	}
 	switch {
 	case !up || e.happens(func(f Faults) float64 { return f.Away }):
-		return cluster.Place{}, cluster.ErrAway
+		return engine.Place{}, engine.ErrAway
 	case len(batch) > 1 && e.happens(func(f Faults) float64 { return f.Refuse }):
-		return cluster.Place{}, cluster.ErrRefused
+		return engine.Place{}, engine.ErrRefused
 	case e.happens(func(f Faults) float64 { return f.LostRequest }):
-		return cluster.Place{}, errTimeout
+		return engine.Place{}, errTimeout
 	case e.happens(func(f Faults) float64 { return f.Late }):
 		e.late.Go(func() {
 			time.Sleep(e.upTo(100 * e.latency))
 			_, _ = store()
 		})
-		return cluster.Place{}, errTimeout
+		return engine.Place{}, errTimeout
 	}
 	time.Sleep(e.upTo(e.latency))
 	place, err := store()
 	time.Sleep(e.upTo(e.latency))
 	now, _ := c.connection()
 	if now != number || e.happens(func(f Faults) float64 { return f.LostAnswer }) {
-		return cluster.Place{}, errTimeout
+		return engine.Place{}, errTimeout
 	}
 	return place, err
 }
@@ -246,7 +246,7 @@ func (c *Client) ask(ctx context.Context, count *int, answer func()) error {
 	*count++
 	c.engine.mu.Unlock()
 	if !up {
-		return cluster.ErrAway
+		return engine.ErrAway
 	}
 	if err := c.travel(ctx); err != nil {
 		return err
@@ -262,11 +262,11 @@ func (c *Client) ask(ctx context.Context, count *int, answer func()) error {
 	return nil
 }
 
-// Heads implements [cluster.Session].
-func (c *Client) Heads(ctx context.Context, names ...string) (heads []cluster.Place, err error) {
+// Heads implements [engine.Session].
+func (c *Client) Heads(ctx context.Context, names ...string) (heads []engine.Place, err error) {
 	err = c.ask(ctx, &c.engine.calls.Heads, func() {
 		for _, name := range names {
-			var head cluster.Place
+			var head engine.Place
 			if records := c.engine.view(name); len(records) > 0 {
 				head = records[len(records)-1].Place
 			}
@@ -276,10 +276,10 @@ func (c *Client) Heads(ctx context.Context, names ...string) (heads []cluster.Pl
 	return heads, err
 }
 
-// Read implements [cluster.Session].
+// Read implements [engine.Session].
 func (c *Client) Read(
-	ctx context.Context, name string, after cluster.Place, most int,
-) (records []cluster.Record, err error) {
+	ctx context.Context, name string, after engine.Place, most int,
+) (records []engine.Record, err error) {
 	err = c.ask(ctx, &c.engine.calls.Read, func() {
 		for _, r := range c.engine.view(name) {
 			if r.Mark > after.Mark && len(records) < most {
@@ -290,12 +290,12 @@ func (c *Client) Read(
 	return records, err
 }
 
-// Follow implements [cluster.Session].
+// Follow implements [engine.Session].
 func (c *Client) Follow(ctx context.Context, names ...string) error {
 	return c.ask(ctx, &c.engine.calls.Follow, func() { c.setFollows(true, names) })
 }
 
-// Unfollow implements [cluster.Session].
+// Unfollow implements [engine.Session].
 func (c *Client) Unfollow(names ...string) { c.setFollows(false, names) }
 
 func (c *Client) setFollows(follows bool, names []string) {
@@ -310,7 +310,7 @@ func (c *Client) setFollows(follows bool, names []string) {
 	}
 }
 
-// Close implements [cluster.Session].
+// Close implements [engine.Session].
 func (c *Client) Close(context.Context) error {
 	e := c.engine
 	e.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // Faults says how often something goes wrong: each is a probability from 0 to 1.
@@ -57,12 +57,12 @@ type chat struct {
 	kept   []stored // not trimmed
 	purged []stored // what was kept before the last purge
 	since  time.Time
-	order  []cluster.Record // everything that was ever stored
+	order  []engine.Record // everything that was ever stored
 	purges int
 }
 
 type stored struct {
-	cluster.Record
+	engine.Record
 	at time.Time
 }
 
@@ -84,7 +84,7 @@ func (e *Engine) SetFaults(f Faults) {
 }
 
 // Order returns everything that was ever stored in a chat, in this order.
-func (e *Engine) Order(name string) []cluster.Record {
+func (e *Engine) Order(name string) []engine.Record {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.chatLocked(name).order)
@@ -163,28 +163,28 @@ func (e *Engine) upToLocked(most time.Duration) time.Duration {
 
 // store stores a record, if the client is still connected as it was and its condition holds.
 func (e *Engine) store(
-	c *Client, number int, purges int, name string, after cluster.Place, batch [][]byte, id string,
-) (cluster.Place, error) {
+	c *Client, number int, purges int, name string, after engine.Place, batch [][]byte, id string,
+) (engine.Place, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	chat := e.chatLocked(name)
-	var last cluster.Place
+	var last engine.Place
 	if n := len(chat.kept); n > 0 {
 		last = chat.kept[n-1].Place
 	}
 	switch {
 	case c.number != number || chat.purges != purges:
-		return cluster.Place{}, errTimeout
+		return engine.Place{}, errTimeout
 	case last.Mark != after.Mark:
-		return cluster.Place{}, cluster.ErrConflict
+		return engine.Place{}, engine.ErrConflict
 	}
 	e.stored++
-	place := cluster.Place{
+	place := engine.Place{
 		Epoch: after.Epoch,
 		Seq:   after.Seq + uint64(len(batch)),
 		Mark:  e.stored*mostStarts + e.starts,
 	}
-	r := cluster.Record{Place: place, Prev: after.Mark, ID: id, Batch: batch}
+	r := engine.Record{Place: place, Prev: after.Mark, ID: id, Batch: batch}
 	chat.kept = append(chat.kept, stored{r, time.Now()})
 	if e.keep > 0 && len(chat.kept) > e.keep {
 		chat.kept = slices.Clone(chat.kept[len(chat.kept)-e.keep:])

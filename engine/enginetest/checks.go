@@ -9,27 +9,28 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
 // epoch is where a chat begins in these tests.
-var epoch = cluster.Place{Epoch: 1 << 62}
+var epoch = engine.Place{Epoch: 1 << 62}
 
 var checks = []check{
 	{"a chat without records has no head", func(s *suite) {
 		n, c := s.open(), s.chat("c")
-		if head := n.heads(c)[0]; head != (cluster.Place{}) {
+		if head := n.heads(c)[0]; head != (engine.Place{}) {
 			s.fail("Heads returned %+v", head)
 		}
 		ctx, cancel := s.context()
 		defer cancel()
-		records, err := n.session.Read(ctx, c, cluster.Place{}, 10)
+		records, err := n.session.Read(ctx, c, engine.Place{}, 10)
 		s.must("Read", err)
 		s.same("Read", records, nil)
 	}},
 	{"what was appended can be read", func(s *suite) {
 		a, b, c := s.open(), s.open(), s.chat("c")
-		want := []cluster.Record{a.append(c, epoch, "1")}
+		want := []engine.Record{a.append(c, epoch, "1")}
 		for i, messages := range [][]string{{"a"}, {"", "\x00\xff\r\n"}, {"c", "d", "e"}} {
 			want = append(want, a.append(c, want[i].Place, fmt.Sprint("id", i), messages...))
 		}
@@ -37,15 +38,15 @@ var checks = []check{
 		last := want[len(want)-1].Place
 		for _, n := range []*node{a, b} {
 			s.eventually("Heads", func() bool { return n.heads(c)[0] == last })
-			s.same("Read", n.read(c, cluster.Place{}, 100, last), want)
-			s.same("Read in pieces", n.read(c, cluster.Place{}, 1, last), want)
+			s.same("Read", n.read(c, engine.Place{}, 100, last), want)
+			s.same("Read in pieces", n.read(c, engine.Place{}, 1, last), want)
 			s.same("Read after a place", n.read(c, want[0].Place, 100, last), want[1:])
 		}
 	}},
 	{"marks grow, and each record names the one before", func(s *suite) {
 		n, c := s.open(), s.chat("c")
 		r, other := n.append(c, epoch, "0", "first"), epoch
-		all := []cluster.Record{r}
+		all := []engine.Record{r}
 		for i := range 50 {
 			next := n.append(c, r.Place, fmt.Sprint(i+1), "message")
 			if next.Mark <= r.Mark {
@@ -55,7 +56,7 @@ var checks = []check{
 			r, all = next, append(all, next)
 		}
 		want := r.Mark
-		for _, r := range slices.Backward(n.readKept(c, cluster.Place{}, all)) {
+		for _, r := range slices.Backward(n.readKept(c, engine.Place{}, all)) {
 			if r.Mark != want {
 				s.fail("a record after mark %d is missing", r.Mark)
 			}
@@ -67,26 +68,26 @@ var checks = []check{
 		first := a.append(c, epoch, "1", "a")
 		second := b.append(c, first.Place, "2", "b")
 		other := a.append(s.chat("other"), epoch, "3", "c")
-		for what, after := range map[string]cluster.Place{
+		for what, after := range map[string]engine.Place{
 			"none":                    epoch,
 			"the first":               first.Place,
 			"a later one":             {Epoch: second.Epoch, Seq: second.Seq, Mark: second.Mark + 1000},
 			"the newest of all chats": {Epoch: second.Epoch, Seq: second.Seq, Mark: other.Mark},
 		} {
 			for _, n := range []*node{a, b} {
-				if _, err := n.try(c, after, "x", "x"); !errors.Is(err, cluster.ErrConflict) {
+				if _, err := n.try(c, after, "x", "x"); !errors.Is(err, engine.ErrConflict) {
 					s.fail("Append after %s returned %v", what, err)
 				}
 			}
 		}
 		third := a.append(c, second.Place, "4", "d")
-		s.same("Read", b.read(c, second.Place, 10, third.Place), []cluster.Record{third})
+		s.same("Read", b.read(c, second.Place, 10, third.Place), []engine.Record{third})
 	}},
 	{"of appends with the same condition one succeeds", func(s *suite) {
 		nodes, c := []*node{s.open(), s.open(), s.open()}, s.chat("c")
 		after := epoch
 		for round := range 20 {
-			places := make([]cluster.Place, len(nodes)*3)
+			places := make([]engine.Place, len(nodes)*3)
 			errs := make([]error, len(places))
 			var calls sync.WaitGroup
 			for i := range places {
@@ -101,7 +102,7 @@ var checks = []check{
 				case err == nil:
 					won++
 					after = places[i]
-				case !errors.Is(err, cluster.ErrConflict):
+				case !errors.Is(err, engine.ErrConflict):
 					s.fail("Append: %v", err)
 				}
 			}
@@ -114,10 +115,10 @@ var checks = []check{
 		n, c := s.open(), s.chat("c")
 		first := n.append(c, epoch, "1", "a", "b")
 		n.follow(c)
-		begin := cluster.Place{Epoch: epoch.Epoch + 1, Mark: first.Mark}
+		begin := engine.Place{Epoch: epoch.Epoch + 1, Mark: first.Mark}
 		second := n.append(c, begin, "2")
 		third := n.append(c, second.Place, "3", "c")
-		want := []cluster.Record{second, third}
+		want := []engine.Record{second, third}
 		s.same("Read", n.read(c, first.Place, 10, third.Place), s.kept(want))
 		s.eventually("two records handed over", func() bool { return len(n.handed(c)) == 2 })
 		s.same("Stored", n.handed(c), want)
@@ -128,7 +129,7 @@ var checks = []check{
 		b.follow(c)
 		other.follow(s.chat("unused"))
 		after := epoch
-		var want []cluster.Record
+		var want []engine.Record
 		for i := range 100 {
 			r := []*node{a, b, other}[i%3].append(c, after, fmt.Sprint(i), fmt.Sprint("message ", i), "")
 			want, after = append(want, r), r.Place
@@ -170,7 +171,7 @@ var checks = []check{
 			names[i] = s.chat(names[i])
 		}
 		n.follow(names...)
-		want := make([]cluster.Place, len(names))
+		want := make([]engine.Place, len(names))
 		for i, name := range names {
 			want[i] = n.append(name, epoch, fmt.Sprint(i), name).Place
 		}
@@ -189,7 +190,7 @@ var checks = []check{
 			names = append(names, s.chat(fmt.Sprint(i)))
 		}
 		n.follow(names...)
-		want := make([]cluster.Place, len(names))
+		want := make([]engine.Place, len(names))
 		for i := 0; i < len(names); i += 7 {
 			want[i] = n.append(names[i], epoch, fmt.Sprint(i), "x").Place
 		}
@@ -203,9 +204,9 @@ var checks = []check{
 			messages = append(messages, strings.Repeat(fmt.Sprint(i%10), 1000))
 		}
 		r := n.append(c, epoch, "1", messages...)
-		s.same("Read", n.read(c, cluster.Place{}, 10, r.Place), []cluster.Record{r})
+		s.same("Read", n.read(c, engine.Place{}, 10, r.Place), []engine.Record{r})
 		s.eventually("the record", func() bool { return len(n.handed(c)) == 1 })
-		s.same("Stored", n.handed(c), []cluster.Record{r})
+		s.same("Stored", n.handed(c), []engine.Record{r})
 	}},
 	{"of old records the newest stay", func(s *suite) {
 		if s.Keep == 0 {
@@ -213,12 +214,12 @@ var checks = []check{
 		}
 		n, c := s.open(), s.chat("c")
 		after := epoch
-		var all []cluster.Record
+		var all []engine.Record
 		for i := range 3*s.Keep + 1 {
 			r := n.append(c, after, fmt.Sprint(i), "x")
 			all, after = append(all, r), r.Place
 		}
-		for what, place := range map[string]cluster.Place{
+		for what, place := range map[string]engine.Place{
 			"Read": {}, "Read after a place that is gone": all[0].Place,
 		} {
 			s.same(what, n.readKept(c, place, all), s.kept(all))
@@ -230,7 +231,7 @@ var checks = []check{
 		cancel()
 		begin := time.Now()
 		_, headsErr := n.session.Heads(ctx, c)
-		_, readErr := n.session.Read(ctx, c, cluster.Place{}, 1)
+		_, readErr := n.session.Read(ctx, c, engine.Place{}, 1)
 		for what, err := range map[string]error{
 			"Heads": headsErr, "Read": readErr, "Follow": n.session.Follow(ctx, c),
 		} {
@@ -273,7 +274,7 @@ var checks = []check{
 		var answers [2 * appends]int
 		closed, late := false, false
 		begin := func(i int) {
-			n.session.Append(c+fmt.Sprint(i), epoch, nil, "1", func(cluster.Place, error) {
+			n.session.Append(c+fmt.Sprint(i), epoch, nil, "1", func(engine.Place, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				answers[i]++
@@ -325,7 +326,7 @@ var checks = []check{
 		restore := s.Cut(a.driver)
 		s.eventually("Up(false), or an error", func() bool {
 			_, err := a.try(s.chat("d"), epoch, "x")
-			return err != nil && !errors.Is(err, cluster.ErrConflict)
+			return err != nil && !errors.Is(err, engine.ErrConflict)
 		})
 		second := b.append(c, first.Place, "2", "b")
 		restore()
@@ -334,7 +335,7 @@ var checks = []check{
 			defer a.mu.Unlock()
 			return len(a.ups) > ups && a.ups[len(a.ups)-1]
 		})
-		s.same("Read", a.read(c, first.Place, 10, second.Place), []cluster.Record{second})
+		s.same("Read", a.read(c, first.Place, 10, second.Place), []engine.Record{second})
 		third := b.append(c, second.Place, "3", "c")
 		s.eventually("a record without another Follow", func() bool {
 			handed := a.handed(c)
@@ -411,13 +412,13 @@ var checks = []check{
 			ctx, cancel := s.context()
 			defer cancel()
 			heads, err := n.session.Heads(ctx, c)
-			return err == nil && heads[0] == cluster.Place{}
+			return err == nil && heads[0] == engine.Place{}
 		})
 		s.eventually("Up(true)", n.isUp)
 		if _, err := n.try(c, after, "x", "x"); err == nil {
 			s.fail("Append after a record that was forgotten returned nil")
 		}
-		r := n.insist(c, cluster.Place{Epoch: epoch.Epoch + 1}, "y")
+		r := n.insist(c, engine.Place{Epoch: epoch.Epoch + 1}, "y")
 		for i := range 20 {
 			if marks[r.Mark] {
 				s.fail("mark %d was used twice", r.Mark)
@@ -476,7 +477,7 @@ func (l *log) Feed(batch [][]byte) int {
 }
 
 // kept returns those of all records of a chat that the engine keeps.
-func (s *suite) kept(all []cluster.Record) []cluster.Record {
+func (s *suite) kept(all []engine.Record) []engine.Record {
 	if s.Keep == 0 {
 		return all
 	}

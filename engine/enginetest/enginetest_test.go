@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 )
 
@@ -22,8 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // configOf describes an engine in memory.
 func configOf(e *memengine.Engine, keep int) Config {
 	return Config{
-		New: func() cluster.Engine { return e.Client() },
-		Cut: func(driver cluster.Engine) func() {
+		New: func() engine.Engine { return e.Client() },
+		Cut: func(driver engine.Engine) func() {
 			c := driver.(interface {
 				Cut()
 				Restore()
@@ -61,13 +61,13 @@ type broken struct {
 	how string
 }
 
-func (b broken) Open(ctx context.Context, sink cluster.Sink) (cluster.Session, error) {
+func (b broken) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
 	_, err := b.Client.Open(ctx, &brokenSink{sink, b.how, 0})
 	return b, err
 }
 
 func (b broken) Append(
-	chat string, after cluster.Place, batch [][]byte, id string, done func(cluster.Place, error),
+	chat string, after engine.Place, batch [][]byte, id string, done func(engine.Place, error),
 ) {
 	switch b.how {
 	case "batches are cut":
@@ -81,7 +81,7 @@ func (b broken) Append(
 		done(after, nil)
 		return
 	}
-	b.Client.Append(chat, after, batch, id, func(place cluster.Place, err error) {
+	b.Client.Append(chat, after, batch, id, func(place engine.Place, err error) {
 		switch {
 		case b.how == "appends are answered twice":
 			done(place, err)
@@ -100,7 +100,7 @@ func (b broken) Append(
 	})
 }
 
-func (b broken) Heads(ctx context.Context, chats ...string) ([]cluster.Place, error) {
+func (b broken) Heads(ctx context.Context, chats ...string) ([]engine.Place, error) {
 	if b.how == "contexts are ignored" {
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -116,8 +116,8 @@ func (b broken) Heads(ctx context.Context, chats ...string) ([]cluster.Place, er
 }
 
 func (b broken) Read(
-	ctx context.Context, chat string, after cluster.Place, most int,
-) ([]cluster.Record, error) {
+	ctx context.Context, chat string, after engine.Place, most int,
+) ([]engine.Record, error) {
 	records, err := b.Client.Read(ctx, chat, after, most)
 	for i := range records {
 		switch b.how {
@@ -145,12 +145,12 @@ func (b broken) Close(ctx context.Context) error {
 }
 
 type brokenSink struct {
-	cluster.Sink
+	engine.Sink
 	how string
 	ups int
 }
 
-func (s *brokenSink) Stored(chat string, r cluster.Record) {
+func (s *brokenSink) Stored(chat string, r engine.Record) {
 	switch {
 	case s.how == "records are not handed over" && r.Seq%10 == 0 && r.Seq > 0,
 		s.how == "records without messages are not handed over" && len(r.Batch) == 0:
@@ -203,7 +203,7 @@ func TestAnEngineThatBreaksTheContractIsFound(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := memengine.New(1, time.Millisecond, 5)
 				config := configOf(e, 5)
-				config.New = func() cluster.Engine { return broken{e.Client(), how} }
+				config.New = func() engine.Engine { return broken{e.Client(), how} }
 				switch how {
 				case "appends are lost":
 					config.Keep = 0

@@ -1,4 +1,9 @@
-package cluster
+// Package engine says what a system must do to keep the order of chats for the brokers of many
+// processes. A program passes its driver, such as that of package broadcastnats, to
+// broadcast.WithEngine, and needs nothing of this package.
+//
+// A driver implements [Engine] and [Session]. Package enginetest tests it.
+package engine
 
 import (
 	"context"
@@ -13,8 +18,8 @@ type Engine interface {
 	Open(ctx context.Context, sink Sink) (Session, error)
 }
 
-// A Session is the connection of one node to the engine. It reconnects by itself, and follows the
-// same chats as before when it has.
+// A Session is the connection of one broker, a node, to the engine. It reconnects by itself, and
+// follows the same chats as before when it has.
 //
 // All methods are safe for concurrent use. Those with a context return early when it is done. What
 // Heads and Read return may be out of date: they may miss the newest records for a while. Append
@@ -25,9 +30,10 @@ type Session interface {
 	// be none, get the numbers after after.Seq in after.Epoch. It calls done with the place of the
 	// record, or with an error. done does not block.
 	//
-	// Append does not wait for the engine. It blocks only while the connection takes no data. done is
-	// called at most once, perhaps before Append has returned, and not after Close has. The node waits
-	// for two seconds: the session may forget a call of which it has heard nothing for as long.
+	// Append does not wait for the engine. It blocks only while the connection takes no data. done
+	// is called at most once, perhaps before Append has returned, and not after Close has. The node
+	// waits for two seconds: the session may forget a call of which it has heard nothing for as
+	// long.
 	//
 	// ErrConflict, ErrAway and ErrRefused, also wrapped, mean that this call has not stored the
 	// record and never will. After any other error it may be stored, now or later, even after the
@@ -98,9 +104,6 @@ type Record struct {
 	Batch [][]byte // the messages
 }
 
-// start returns the number before that of the first message.
-func (r *Record) start() uint64 { return r.Seq - min(r.Seq, uint64(len(r.Batch))) }
-
 // Errors of [Session.Append] that mean that nothing was stored.
 var (
 	// ErrConflict means that the chat has a newer record.
@@ -108,17 +111,6 @@ var (
 	// ErrRefused means that the engine will never store such a record, for example because it is
 	// too large.
 	ErrRefused = errors.New("refused by the engine")
-	// ErrAway means that the engine cannot be reached. [Node.Publish] returns it too.
+	// ErrAway means that the engine cannot be reached.
 	ErrAway = errors.New("engine is away")
-)
-
-// Errors of [Node.Publish].
-var (
-	// ErrUncertain means that the message may have been stored, or may be stored yet.
-	ErrUncertain = errors.New("not known whether the message was accepted")
-	// ErrTimeout means that the timeout has passed although the engine could be reached: a reader of
-	// this node held publishers back, or there was too much to publish.
-	ErrTimeout = errors.New("timeout")
-	// ErrClosed means that the node was closed.
-	ErrClosed = errors.New("closed")
 )

@@ -1,4 +1,4 @@
-// Package enginetest tests whether a driver keeps the contract of [cluster.Engine].
+// Package enginetest tests whether a driver keeps the contract of [engine.Engine].
 //
 // The tests use real time: they wait until something happens, and give up after [Config.Settle].
 // They also work in a bubble of testing/synctest.
@@ -13,18 +13,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // A Config describes the engine to test.
 type Config struct {
 	// New returns the driver of another node. All of them use the same engine, which may also be in
 	// use by others: the names of the chats are random.
-	New func() cluster.Engine
+	New func() engine.Engine
 
 	// Cut disconnects a driver that New has returned from the engine, and returns a function that
 	// connects it again. If Cut is nil, what follows a reconnection is not tested.
-	Cut func(driver cluster.Engine) (restore func())
+	Cut func(driver engine.Engine) (restore func())
 
 	// Forget makes the engine lose its memory of all chats. If it is nil, that is not tested.
 	Forget func()
@@ -119,13 +119,13 @@ func (s *suite) eventually(what string, ok func() bool) {
 // node is a session, and what its sink was told.
 type node struct {
 	*suite
-	driver  cluster.Engine
-	session cluster.Session
+	driver  engine.Engine
+	session engine.Session
 
 	mu      sync.Mutex
 	ups     []bool
-	records map[string][]cluster.Record // by chat
-	sent    map[string][]string         // by subject
+	records map[string][]engine.Record // by chat
+	sent    map[string][]string        // by subject
 	closed  bool
 	late    bool // something was handed over after Close
 }
@@ -134,7 +134,7 @@ type node struct {
 func (s *suite) open() *node {
 	n := &node{
 		suite: s, driver: s.New(),
-		records: make(map[string][]cluster.Record), sent: make(map[string][]string),
+		records: make(map[string][]engine.Record), sent: make(map[string][]string),
 	}
 	ctx, cancel := s.context()
 	defer cancel()
@@ -155,15 +155,15 @@ func (n *node) close() {
 	n.closed = true
 }
 
-// Stored implements [cluster.Sink].
-func (n *node) Stored(chat string, r cluster.Record) {
+// Stored implements [engine.Sink].
+func (n *node) Stored(chat string, r engine.Record) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.records[chat] = append(n.records[chat], r)
 	n.late = n.late || n.closed
 }
 
-// Sent implements [cluster.Sink].
+// Sent implements [engine.Sink].
 func (n *node) Sent(subject string, data []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -181,7 +181,7 @@ func (n *node) got(subject string) []string {
 // send sends data, which must succeed.
 func (n *node) send(subject, data string) { n.must("Send", n.session.Send(subject, []byte(data))) }
 
-// Up implements [cluster.Sink].
+// Up implements [engine.Sink].
 func (n *node) Up(up bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -196,21 +196,21 @@ func (n *node) isUp() bool {
 }
 
 // handed returns the records of a chat that were handed over.
-func (n *node) handed(chat string) []cluster.Record {
+func (n *node) handed(chat string) []engine.Record {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return append([]cluster.Record(nil), n.records[chat]...)
+	return append([]engine.Record(nil), n.records[chat]...)
 }
 
 // append appends a record, which must succeed.
-func (n *node) append(chat string, after cluster.Place, id string, messages ...string) cluster.Record {
+func (n *node) append(chat string, after engine.Place, id string, messages ...string) engine.Record {
 	p, err := n.try(chat, after, id, messages...)
 	n.must("Append", err)
-	want := cluster.Place{Epoch: after.Epoch, Seq: after.Seq + uint64(len(messages)), Mark: p.Mark}
+	want := engine.Place{Epoch: after.Epoch, Seq: after.Seq + uint64(len(messages)), Mark: p.Mark}
 	if p != want || p.Mark == 0 || p.Mark == after.Mark {
 		n.fail("Append after %+v of %d messages returned %+v", after, len(messages), p)
 	}
-	r := cluster.Record{Place: p, Prev: after.Mark, ID: id}
+	r := engine.Record{Place: p, Prev: after.Mark, ID: id}
 	for _, m := range messages {
 		r.Batch = append(r.Batch, []byte(m))
 	}
@@ -219,8 +219,8 @@ func (n *node) append(chat string, after cluster.Place, id string, messages ...s
 
 // try calls Append, and waits for its answer.
 func (n *node) try(
-	chat string, after cluster.Place, id string, messages ...string,
-) (cluster.Place, error) {
+	chat string, after engine.Place, id string, messages ...string,
+) (engine.Place, error) {
 	ctx, cancel := n.context()
 	defer cancel()
 	batch := make([][]byte, len(messages))
@@ -232,26 +232,26 @@ func (n *node) try(
 
 // Append calls Append of a session, and waits for its answer until ctx is done.
 func Append(
-	ctx context.Context, s cluster.Session,
-	chat string, after cluster.Place, batch [][]byte, id string,
-) (cluster.Place, error) {
+	ctx context.Context, s engine.Session,
+	chat string, after engine.Place, batch [][]byte, id string,
+) (engine.Place, error) {
 	type answer struct {
-		cluster.Place
+		engine.Place
 		error
 	}
 	done := make(chan answer, 1)
-	s.Append(chat, after, batch, id, func(p cluster.Place, err error) { done <- answer{p, err} })
+	s.Append(chat, after, batch, id, func(p engine.Place, err error) { done <- answer{p, err} })
 	select {
 	case a := <-done:
 		return a.Place, a.error
 	case <-ctx.Done():
-		return cluster.Place{}, ctx.Err()
+		return engine.Place{}, ctx.Err()
 	}
 }
 
 // insist appends a record while the engine may not be steady yet: again until it is stored, or is
 // found to have been stored by an earlier call. It returns its place.
-func (n *node) insist(chat string, after cluster.Place, id string, messages ...string) (p cluster.Place) {
+func (n *node) insist(chat string, after engine.Place, id string, messages ...string) (p engine.Place) {
 	n.eventually("Append", func() bool {
 		var err error
 		if p, err = n.try(chat, after, id, messages...); err == nil {
@@ -277,7 +277,7 @@ func (n *node) follow(chats ...string) {
 }
 
 // heads returns the newest places of chats.
-func (n *node) heads(chats ...string) []cluster.Place {
+func (n *node) heads(chats ...string) []engine.Place {
 	ctx, cancel := n.context()
 	defer cancel()
 	heads, err := n.session.Heads(ctx, chats...)
@@ -289,7 +289,7 @@ func (n *node) heads(chats ...string) []cluster.Place {
 }
 
 // read reads records of a chat, at most max in one call, up to the given one.
-func (n *node) read(chat string, after cluster.Place, max int, last cluster.Place) (all []cluster.Record) {
+func (n *node) read(chat string, after engine.Place, max int, last engine.Place) (all []engine.Record) {
 	n.eventually("Read up to a record", func() bool {
 		ctx, cancel := n.context()
 		defer cancel()
@@ -309,7 +309,7 @@ func (n *node) read(chat string, after cluster.Place, max int, last cluster.Plac
 // readKept reads the records of a chat after a place that is older than those that the engine
 // keeps, until as many are found. There may be more before, if one answer is out of date, and the
 // next one is not.
-func (n *node) readKept(chat string, after cluster.Place, all []cluster.Record) (kept []cluster.Record) {
+func (n *node) readKept(chat string, after engine.Place, all []engine.Record) (kept []engine.Record) {
 	n.eventually("trimming", func() bool {
 		kept = n.read(chat, after, len(all), all[len(all)-1].Place)
 		return len(kept) == len(n.kept(all))
@@ -318,7 +318,7 @@ func (n *node) readKept(chat string, after cluster.Place, all []cluster.Record) 
 }
 
 // same fails the check if two lists of records differ.
-func (s *suite) same(what string, got, want []cluster.Record) {
+func (s *suite) same(what string, got, want []engine.Record) {
 	if len(got) != len(want) {
 		s.fail("%s: %d records instead of %d", what, len(got), len(want))
 	}
