@@ -281,20 +281,17 @@ func newSubscriber[T any](device string, config subscriptionConfig) *Subscriber[
 func (b *Broker[T]) join(
 	s *Subscriber[T], name string, of *chatConfig, config *subscriptionConfig,
 ) (ended []*Subscriber[T], err error) {
+	ctx, cancel := b.engineWait(config.until)
+	defer cancel()
 	for {
 		s.chat, err = b.chatWith(name, of)
 		if err != nil {
 			return nil, err
 		}
-		switch err := b.awaitOrder(s.chat, config); {
-		case err == errForgotten && b.state.Load() == stateOpen:
-			continue
-		case err == errForgotten:
-			return nil, ErrBrokerClosed
-		case err != nil:
-			return nil, err
+		if err = b.awaitOrder(ctx, s.chat, config.resume); err == nil {
+			ended, err = s.chat.join(s, config)
 		}
-		if ended, err = s.chat.join(s, config); err != errForgotten {
+		if err != errForgotten {
 			return ended, err
 		}
 	}
@@ -319,11 +316,13 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 
 // readyChat is chatOf for a chat of which the position or a message is asked for.
 func (b *Broker[T]) readyChat(ctx context.Context, name string) (c *chat[T], err error) {
+	ctx, cancel := b.engineWait(ctx)
+	defer cancel()
 	for {
 		if c, err = b.chatOf(name); err != nil {
 			return nil, err
 		}
-		if err = b.awaitFeed(ctx, c, Position{}); err != errForgotten {
+		if err = b.awaitOrder(ctx, c, Position{}); err != errForgotten {
 			return c, err
 		}
 	}

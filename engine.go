@@ -84,27 +84,30 @@ var (
 	errForget     = invalidf("Forget with an engine")
 )
 
-// awaitOrder waits until a chat can be subscribed to.
-func (b *Broker[T]) awaitOrder(c *chat[T], config *subscriptionConfig) error {
+// engineWait returns a context for the wait for a chat, at most for the publish timeout. until may
+// be nil. Without an engine there is no wait.
+func (b *Broker[T]) engineWait(until context.Context) (context.Context, context.CancelFunc) {
+	switch timeout := b.config.publishTimeout; {
+	case b.node == nil:
+		return noWait, func() {}
+	case until == nil:
+		return b.engineWait(context.Background())
+	case timeout > 0:
+		return context.WithTimeoutCause(until, timeout, ErrAway)
+	}
+	return until, func() {}
+}
+
+// awaitOrder waits until a chat can be subscribed to, with a context of engineWait.
+func (b *Broker[T]) awaitOrder(ctx context.Context, c *chat[T], resume Position) error {
 	if c.feed == nil {
 		return nil
 	}
-	ctx := context.Background()
-	if config.until != nil {
-		ctx = config.until
-	}
-	return b.awaitFeed(ctx, c, config.resume)
-}
-
-// awaitFeed is chat.awaitOrder, at most for the publish timeout.
-func (b *Broker[T]) awaitFeed(ctx context.Context, c *chat[T], resume Position) error {
-	if timeout := b.config.publishTimeout; timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, ErrAway)
-		defer cancel()
-	}
-	err := c.awaitOrder(ctx, resume)
-	if err != nil && context.Cause(ctx) == ErrAway {
+	err := c.feed.awaitOrder(ctx, resume)
+	switch {
+	case err == errForgotten && b.state.Load() != stateOpen:
+		return ErrBrokerClosed
+	case err != nil && err != errForgotten && context.Cause(ctx) == ErrAway:
 		return ErrAway
 	}
 	return err

@@ -7,9 +7,9 @@ import (
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
-// positionTimeout is how long a subscription waits for a position that this node has not reached, of
-// messages that another node has handed out already.
-const positionTimeout = time.Second
+// catchUpTimeout is how long a subscription waits for its chat to catch up: with what the broker has
+// published itself, and with the position to resume from, which another broker has handed out.
+const catchUpTimeout = time.Second
 
 // A feed is how a chat takes part in the order that an engine keeps. This file has the part of it
 // that the rest of the chat uses; feeder.go has what the engine's node calls. The chat's lock guards
@@ -57,14 +57,9 @@ func (c *chat[T]) leaveNodeLocked() {
 	}
 }
 
-// awaitOrder waits until somebody can subscribe: the feed is ready, and the log has reached the
-// position to resume from, if that comes soon. A chat without a feed need not wait. It returns
-// errForgotten if the chat is forgotten meanwhile.
-func (c *chat[T]) awaitOrder(ctx context.Context, resume Position) error {
-	f := c.feed
-	if f == nil {
-		return nil
-	}
+// awaitOrder waits until somebody can subscribe: the feed is ready and, if that comes soon, the log
+// has caught up. It returns errForgotten if the chat is forgotten meanwhile.
+func (f *feed[T]) awaitOrder(ctx context.Context, resume Position) error {
 	select {
 	case <-f.ready:
 	case <-f.left.Done():
@@ -72,18 +67,15 @@ func (c *chat[T]) awaitOrder(ctx context.Context, resume Position) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if resume == (Position{}) {
-		return nil
-	}
-	soon, cancel := context.WithTimeout(ctx, positionTimeout)
+	soon, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
-	for grown := f.growth(resume); grown != nil; grown = f.growth(resume) {
+	for behind := f.node.Drained(); behind != nil; behind = f.growth(resume) {
 		select {
-		case <-grown:
+		case <-behind:
 		case <-f.left.Done():
 			return errForgotten
 		case <-soon.Done():
-			return ctx.Err() // nil if only the position has not come
+			return ctx.Err() // nil if only the log has not caught up
 		}
 	}
 	return nil
@@ -91,7 +83,7 @@ func (c *chat[T]) awaitOrder(ctx context.Context, resume Position) error {
 
 // growth returns a channel that is closed at the next message, if a position is after the last
 // one. Otherwise it returns nil.
-func (f *feed[T]) growth(position Position) chan struct{} {
+func (f *feed[T]) growth(position Position) <-chan struct{} {
 	c := f.chat
 	c.gate.Lock()
 	defer c.gate.Unlock()

@@ -29,6 +29,7 @@ func (f feeder[T]) Reset(epoch, seq uint64) {
 // markLocked notes a mark. The node numbers what the engine has; a mark that the numbers do not allow
 // means that the engine has broken its contract.
 func (f feeder[T]) markLocked(err error) {
+	f.growLocked()
 	if err != nil {
 		f.chat.shared.aside(func() {
 			f.chat.shared.logEvent(slog.LevelError, "engine is inconsistent", f.chat.name, "",

@@ -104,14 +104,15 @@ func (c *chat[T]) startLocked(s *Subscriber[T], config *subscriptionConfig) {
 	case ok:
 		start = max(index, c.keptLocked(time.Now()))
 		s.joined = index
-		s.recovered = start == index && at.Lost(tail) == 0 && at.Resets(tail) == 0
+		s.recovered = start == index && at.Whole(tail)
 		numbers = at
 	case replay != noReplay:
 		wanted := head - min(head, uint64(replay))
 		start = max(wanted, c.keptLocked(time.Now()))
 		s.joined = start
-		s.recovered = start == wanted && resume == Position{}
 		numbers = c.numbers.At(start + 1)
+		complete := start == wanted && (uint64(replay) <= head || numbers.Number(0) == 0)
+		s.recovered = complete && resume == Position{} && numbers.Whole(tail)
 	}
 	s.numbers.Store(numbers)
 	s.gap = start - s.joined

@@ -157,11 +157,9 @@ func (c *chat) drain() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.feed == nil {
-		done := make(chan struct{})
-		close(done)
-		return done
+		return drained
 	}
-	return c.feed.drainLocked()
+	return c.feed.drainedLocked()
 }
 
 // close ends all waits, and the feed.

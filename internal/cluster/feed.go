@@ -46,15 +46,15 @@ type Feed struct {
 	next *Feed // that waits too; guarded by the lock of feeders
 }
 
-// An item is what the log is told of one record: a reset, a hole, messages, in this order. Those for
-// Ready and for drain have nothing else.
+// An item is what the log is told of one record: a reset, a hole, messages, in this order. The one
+// for Ready has nothing else.
 type item struct {
 	reset      bool
 	epoch, seq uint64 // of the reset
 	hole       uint64
 	batch      [][]byte
 	ready      bool
-	drained    chan struct{} // closed when the log was told all before, or never will be
+	drained    chan struct{} // closed when the log was told of it, or never will be; may be nil
 }
 
 // Limits of the queue of a feed. What does not fit is read from the engine later.
@@ -97,17 +97,31 @@ func (f *Feed) leaveLocked() {
 	f.left, f.news, f.queue, f.bytes = true, nil, nil, 0
 }
 
-// drainLocked returns a channel that is closed when the log was told all that is in the queue, or
-// the feed has ended.
-func (f *Feed) drainLocked() <-chan struct{} {
-	drained := make(chan struct{})
+// Drained returns a channel that is closed when the log was told all that has its place in the order
+// now, or the feed has ended. What [Node.Publish] has accepted before is part of that.
+func (f *Feed) Drained() <-chan struct{} {
+	f.chat.mu.Lock()
+	defer f.chat.mu.Unlock()
+	return f.drainedLocked()
+}
+
+func (f *Feed) drainedLocked() <-chan struct{} {
 	if f.left || f.idleLocked() {
-		close(drained)
 		return drained
 	}
-	f.pushLocked(item{drained: drained})
-	return drained
+	last := &f.queue[len(f.queue)-1]
+	if last.drained == nil {
+		last.drained = make(chan struct{})
+	}
+	return last.drained
 }
+
+// drained is a closed channel.
+var drained = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // idleLocked reports whether the log was told everything.
 func (f *Feed) idleLocked() bool { return len(f.queue) == 0 }

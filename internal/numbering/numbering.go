@@ -68,6 +68,9 @@ func (s *Span) Lost(to *Span) uint64 { return to.lost - s.lost }
 // Resets returns how often the numbers began anew between the spans s and to.
 func (s *Span) Resets(to *Span) uint64 { return to.resets - s.resets }
 
+// Whole reports whether there are no marks between the spans s and to.
+func (s *Span) Whole(to *Span) bool { return s.lost == to.lost && s.resets == to.resets }
+
 // mostSpans is how many spans a table knows. Tests change it.
 var mostSpans = 256
 
@@ -79,7 +82,7 @@ type Table struct {
 
 // marks are the spans of a table with marks.
 type marks struct {
-	list   []*Span // the last ones, at least one; also those between two marks at the same place
+	list   []*Span // the last ones, at least one; also those between two resets at the same place
 	before *Span   // the last one that begins before the tail; nil if there is none
 }
 
@@ -168,6 +171,10 @@ func (t *Table) mark(s *Span) {
 		m.before.next.Store(s)
 	}
 	tail.next.Store(s) // if nothing is between the two, for readers who point at it
+	if tail.from == s.from && tail.epoch == s.epoch {
+		m.list[len(m.list)-1] = s // the two holes are one
+		return
+	}
 	if m.list = append(m.list, s); len(m.list) > mostSpans {
 		m.list[0] = nil // which the array would keep
 		m.list = m.list[1:]
