@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +20,10 @@ const (
 
 // errGap is the error of a call of which not all answers have come.
 var errGap = errors.New("an answer is missing")
+
+// errUnreadable is the error of a call of which an answer has headers that the client cannot read:
+// whoever has stored the message broke their syntax. The client hides those of the server too.
+var errUnreadable = errors.New("a stored message has malformed headers")
 
 // A getRequest asks any server that has the stream for stored messages: either for the last one of
 // each subject, or for those of one subject from a sequence on.
@@ -45,6 +50,9 @@ func (s *session) get(ctx context.Context, r getRequest) (found []*nats.Msg, lef
 	}
 	var last uint64
 	for _, a := range answers {
+		if a.Header == nil {
+			return nil, 0, errUnreadable
+		}
 		if header(a, "Nats-Last-Sequence") != strconv.FormatUint(last, 10) {
 			return nil, 0, errGap
 		}
@@ -67,8 +75,27 @@ func (s *session) Heads(ctx context.Context, chats ...string) ([]engine.Place, e
 	return heads, nil
 }
 
-// heads asks for the heads of chats, until there is an answer for each that has one.
+// heads asks for the heads of chats. If one cannot be read, it asks for fewer, until it has found
+// that one.
 func (s *session) heads(ctx context.Context, chats []string, heads []engine.Place) error {
+	err := s.headsAtOnce(ctx, chats, heads)
+	if !errors.Is(err, errUnreadable) {
+		return err
+	}
+	if len(chats) == 1 {
+		r, err := s.getOne(ctx, getOneRequest{Last: s.stored(chats[0])})
+		heads[0] = r.Place
+		return err
+	}
+	half := len(chats) / 2
+	if err := s.heads(ctx, chats[:half], heads[:half]); err != nil {
+		return err
+	}
+	return s.heads(ctx, chats[half:], heads[half:])
+}
+
+// headsAtOnce asks for the heads of chats, until there is an answer for each that has one.
+func (s *session) headsAtOnce(ctx context.Context, chats []string, heads []engine.Place) error {
 	subjects := make([]string, len(chats))
 	indexes := make(map[string]int, len(chats))
 	for i, chat := range chats {
@@ -101,7 +128,19 @@ func (s *session) heads(ctx context.Context, chats []string, heads []engine.Plac
 func (s *session) Read(
 	ctx context.Context, chat string, after engine.Place, most int,
 ) ([]engine.Record, error) {
-	found, _, err := s.get(ctx, getRequest{Next: s.stored(chat), Sequence: after.Mark + 1, Batch: most})
+	next := getRequest{Next: s.stored(chat), Sequence: after.Mark + 1, Batch: most}
+	found, _, err := s.get(ctx, next)
+	for errors.Is(err, errUnreadable) && next.Batch > 1 {
+		next.Batch /= 2
+		found, _, err = s.get(ctx, next)
+	}
+	if errors.Is(err, errUnreadable) {
+		r, err := s.getOne(ctx, getOneRequest{Next: next.Next, Sequence: next.Sequence})
+		if err != nil || r.Mark == 0 {
+			return nil, err
+		}
+		return []engine.Record{r}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +149,49 @@ func (s *session) Read(
 		records[i] = s.record(m)
 	}
 	return records, nil
+}
+
+// A getOneRequest asks the leader for one stored message: the last one of a subject, or the next one
+// from a sequence on. The headers are not those of the answer, so they need not be readable.
+type getOneRequest struct {
+	Last     string `json:"last_by_subj,omitempty"`
+	Next     string `json:"next_by_subj,omitempty"`
+	Sequence uint64 `json:"seq,omitempty"`
+}
+
+// getOne returns the record that a stored message has, or the zero Record if there is no message.
+func (s *session) getOne(ctx context.Context, r getOneRequest) (engine.Record, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return engine.Record{}, err
+	}
+	m := &nats.Msg{Subject: "$JS.API.STREAM.MSG.GET." + s.options.Prefix, Data: data}
+	answers, err := s.calls.ask(ctx, m, false)
+	if err != nil {
+		s.suspect(err)
+		return engine.Record{}, err
+	}
+	var answer struct {
+		Message struct {
+			Sequence uint64 `json:"seq"`
+			Data     []byte `json:"data"`
+		} `json:"message"`
+		Error *struct {
+			Code        int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	switch err := json.Unmarshal(answers[0].Data, &answer); {
+	case err != nil:
+		return engine.Record{}, err
+	case answer.Error != nil && answer.Error.Code == 10037: // no message found
+		return engine.Record{}, nil
+	case answer.Error != nil:
+		e := answer.Error
+		return engine.Record{}, fmt.Errorf("%w: %s (%d)", errServer, e.Description, e.Code)
+	}
+	s.see(answer.Message.Sequence)
+	return decode(answer.Message.Data, answer.Message.Sequence), nil
 }
 
 // record returns the record that a stored message has.

@@ -1,8 +1,10 @@
 package natstest
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -329,5 +331,84 @@ func TestAChatHasOneSubscriptionHoweverOftenItIsFollowed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, before, subscriptions())
 		require.Equal(t, round+1, get(told, func() int { return told.sent }))
+	}
+}
+
+// The client cannot read the headers of such an answer, not even those of the server.
+func TestAMessageWithMalformedHeadersIsARecordLikeOthers(t *testing.T) {
+	s := startServer(t, options(t))
+	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	var names []string
+	var places []cluster.Place
+	for i := range 9 {
+		names = append(names, fmt.Sprint("chat", i))
+		place, err := enginetest.Append(t.Context(), session, names[i], cluster.Place{Epoch: 1}, nil, "1")
+		require.NoError(t, err)
+		places = append(places, place)
+	}
+	const bad = 3
+	storeMalformed(t, s, subjectOf(t, s, places[bad].Mark))
+	want := cluster.Place{Epoch: 1, Mark: places[8].Mark + 1}
+
+	heads, err := session.Heads(t.Context(), names...)
+	require.NoError(t, err)
+	require.Equal(t, append(append(places[:bad:bad], want), places[bad+1:]...), heads)
+
+	after := want
+	for range 3 {
+		after.Epoch++
+		after, err = enginetest.Append(t.Context(), session, names[bad], after, nil, "2")
+		require.NoError(t, err)
+	}
+	var marks []uint64
+	for at := (cluster.Place{}); at.Mark != after.Mark; {
+		records, err := session.Read(t.Context(), names[bad], at, 100)
+		require.NoError(t, err)
+		require.NotEmpty(t, records)
+		for _, r := range records {
+			marks, at = append(marks, r.Mark), r.Place
+		}
+	}
+	require.Equal(t, []uint64{
+		places[bad].Mark, want.Mark, want.Mark + 1, want.Mark + 2, want.Mark + 3,
+	}, marks)
+
+	// A node is not handed the message as a record. The next one shows that it is missing.
+	require.NoError(t, session.Follow(t.Context(), names[0]))
+	storeMalformed(t, s, subjectOf(t, s, places[0].Mark))
+	heads, err = session.Heads(t.Context(), names[0])
+	require.NoError(t, err)
+	_, err = enginetest.Append(t.Context(), session, names[0], heads[0], nil, "3")
+	require.NoError(t, err)
+	eventually(t, "the next record", func() bool {
+		return get(told, func() int { return len(told.records) }) == 1
+	})
+	require.Equal(t, heads[0].Mark, told.records[0].Prev)
+}
+
+// subjectOf returns the subject of a stored message.
+func subjectOf(t *testing.T, s *server.Server, mark uint64) string {
+	stream, err := admin(t, s.ClientURL()).Stream(t.Context(), "broadcast")
+	require.NoError(t, err)
+	stored, err := stream.GetMsg(t.Context(), mark)
+	require.NoError(t, err)
+	return stored.Subject
+}
+
+// storeMalformed stores a message with headers that are none, which the client refuses to send.
+func storeMalformed(t *testing.T, s *server.Server, subject string) {
+	conn, err := net.Dial("tcp", s.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	const headers = "NATS/1.0\r\nnothing\r\n\r\n"
+	_, err = fmt.Fprintf(
+		conn, "CONNECT {\"headers\":true,\"verbose\":false}\r\nSUB stored 1\r\nHPUB %s stored %d %d\r\n%sx\r\n",
+		subject, len(headers), len(headers)+1, headers,
+	)
+	require.NoError(t, err)
+	answers := bufio.NewReader(conn)
+	for line := ""; !strings.HasPrefix(line, "MSG stored"); {
+		line, err = answers.ReadString('\n')
+		require.NoError(t, err)
 	}
 }
