@@ -258,10 +258,21 @@ func (s *session) hand(m *nats.Msg) {
 	case mark == 0:
 		s.sink.Sent(chat, m.Data)
 	default:
-		s.see(mark)
+		if mark <= likely(time.Now()) {
+			s.see(mark)
+		}
 		s.sink.Stored(chat, decode(m.Data, mark))
 	}
 }
+
+// likely returns the largest mark that a stream should have. Anybody may send a message that looks as
+// if it was handed over. Its mark must not make the keeper remove all records, as if the stream had
+// lost its memory, only because no stream can have reached it.
+func likely(now time.Time) uint64 { return uint64(now.Add(mostAhead).UnixMicro()) }
+
+// mostAhead is by how much the clocks of other nodes, which choose the first sequence of a stream, may
+// be ahead of that of this node.
+const mostAhead = time.Hour
 
 // see notes a mark.
 func (s *session) see(mark uint64) { raise(&s.newest, mark) }

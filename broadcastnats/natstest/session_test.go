@@ -262,6 +262,26 @@ func TestHeadersOfACopiedMessageMeanNothing(t *testing.T) {
 	require.Len(t, records, 3, "nobody has removed them")
 }
 
+// Anybody who may send something to the nodes may make up a record.
+func TestAMarkThatNoStreamCanHaveReachedRemovesNothing(t *testing.T) {
+	s := startServer(t, options(t))
+	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
+	require.NoError(t, session.Follow(t.Context(), "c"))
+	first, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
+	require.NoError(t, err)
+	conn := admin(t, s.ClientURL()).Conn()
+	forged := nats.NewMsg(strings.Replace(subjectOf(t, s, first.Mark), ".p.", ".r.", 1))
+	forged.Header.Set("Nats-Sequence", fmt.Sprint(uint64(1<<62-1)))
+	require.NoError(t, conn.PublishMsg(forged))
+	eventually(t, "two records", func() bool { return get(told, func() int { return len(told.records) }) == 2 })
+	ups := get(told, func() int { return told.ups })
+	require.NoError(t, conn.Publish("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.broadcast", nil))
+	eventually(t, "a look", func() bool { return get(told, func() int { return told.ups }) > ups })
+	records, err := session.Read(t.Context(), "c", cluster.Place{}, 10)
+	require.NoError(t, err)
+	require.Len(t, records, 1)
+}
+
 // The newest records of many chats may be more than the server sends in one answer.
 func TestHeadsOfLargeRecordsComeInSeveralAnswers(t *testing.T) {
 	s := startServer(t, options(t))
