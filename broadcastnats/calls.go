@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,8 +135,17 @@ func (c *calls) remove(k *call) bool {
 }
 
 // answer handles an answer.
-func (c *calls) answer(m *nats.Msg) {
-	number, err := strconv.ParseUint(m.Subject[len(c.inbox):], 36, 64)
+func (c *calls) answer(m *nats.Msg) { c.handle(m.Subject, m) }
+
+// confirm handles a request that a node has sent to itself, unless it is another node.
+func (c *calls) confirm(m *nats.Msg) {
+	if strings.HasPrefix(m.Reply, c.inbox) {
+		c.handle(m.Reply, m)
+	}
+}
+
+func (c *calls) handle(reply string, m *nats.Msg) {
+	number, err := strconv.ParseUint(reply[len(c.inbox):], 36, 64)
 	if err != nil {
 		return
 	}

@@ -31,8 +31,8 @@ type Options struct {
 	// that one node has published at about the same time in a chat: one, or many. 0: 1000.
 	Records int
 
-	// Connect are options of the connection, such as credentials. How the connection reconnects, and
-	// the handlers of its state, are not for options to change.
+	// Connect are options of the connection, such as credentials. How the connection reconnects, the
+	// handlers of its state, and that it gets its own messages, are not for options to change.
 	Connect []nats.Option
 }
 
@@ -128,7 +128,7 @@ func (s *session) connect() (err error) {
 	options = append(
 		options,
 		func(o *nats.Options) error {
-			o.AllowReconnect = true
+			o.AllowReconnect, o.NoEcho = true, false
 			o.CustomDialer = &dialer{ctx: s.ctx, custom: o.CustomDialer}
 			return nil
 		},

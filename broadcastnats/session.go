@@ -2,6 +2,7 @@ package broadcastnats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -145,6 +146,7 @@ func (s *session) Follow(ctx context.Context, chats ...string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	before := s.conn.LastError()
 	var begun []string
 	for _, chat := range chats {
 		isNew, err := s.follow(chat)
@@ -156,12 +158,48 @@ func (s *session) Follow(ctx context.Context, chats ...string) error {
 			return sendError(err)
 		}
 	}
-	if err := s.probe(ctx); err != nil {
+	err := s.probe(ctx)
+	if err == nil {
+		err = s.confirm(ctx, before, begun)
+	}
+	if err != nil {
 		s.suspect(err)
 		s.Unfollow(begun...)
-		return err
+	}
+	return err
+}
+
+// errUnconfirmed is the error of Follow if the server seems to have refused a subscription.
+var errUnconfirmed = errors.New("a chat cannot be followed")
+
+// confirmTimeout is how long a node waits for a message to itself.
+const confirmTimeout = time.Second
+
+// confirm makes sure that the node is subscribed to chats, if there was an error since before.
+//
+// When the server refuses a subscription, because there are too many or because of permissions, the
+// client only notes the error, and does so before the probe has been answered. It need not say which
+// subscription it was, and an error may hide that it is not the one before. So the node sends itself
+// a message in each chat.
+func (s *session) confirm(ctx context.Context, before error, chats []string) error {
+	last := s.conn.LastError()
+	if last == nil || last == before && errors.Is(last, nats.ErrPermissionViolation) {
+		return nil // each violation has an error of its own
+	}
+	for _, chat := range chats {
+		if err := s.sendToSelf(ctx, chat); err != nil {
+			return fmt.Errorf("%w: %w: %w", errUnconfirmed, last, err)
+		}
 	}
 	return nil
+}
+
+// sendToSelf returns when a message to the nodes that follow a chat has come back.
+func (s *session) sendToSelf(ctx context.Context, chat string) error {
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
+	_, err := s.calls.ask(ctx, &nats.Msg{Subject: s.handed(chat)}, false)
+	return err
 }
 
 // follow subscribes to a chat, if that is new. No lock is held meanwhile, because the client may
@@ -251,6 +289,8 @@ func (s *session) hand(m *nats.Msg) {
 	chat, ok := s.chats[m.Sub]
 	s.mu.Unlock()
 	switch mark := markOf(m); {
+	case m.Reply != "":
+		s.calls.confirm(m)
 	case !ok && m.Subject == s.subject("a"):
 		s.sink.Sent("", m.Data)
 	case !ok:
