@@ -151,8 +151,8 @@ func (s *session) Read(
 	return records, nil
 }
 
-// A getOneRequest asks the leader for one stored message: the last one of a subject, or the next one
-// from a sequence on. The headers are not those of the answer, so they need not be readable.
+// A getOneRequest asks the leader for one stored message: the last one of a subject, or the next
+// one from a sequence on. The headers are not those of the answer, so they need not be readable.
 type getOneRequest struct {
 	Last     string `json:"last_by_subj,omitempty"`
 	Next     string `json:"next_by_subj,omitempty"`

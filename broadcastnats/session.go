@@ -178,9 +178,9 @@ const confirmTimeout = time.Second
 // confirm makes sure that the node is subscribed to chats, if there was an error since before.
 //
 // When the server refuses a subscription, because there are too many or because of permissions, the
-// client only notes the error, and does so before the probe has been answered. It need not say which
-// subscription it was, and an error may hide that it is not the one before. So the node sends itself
-// a message in each chat.
+// client only notes the error, and does so before the probe has been answered. It need not say
+// which subscription it was, and an error may hide that it is not the one before. So the node sends
+// itself a message in each chat.
 func (s *session) confirm(ctx context.Context, before error, chats []string) error {
 	last := s.conn.LastError()
 	if last == nil || last == before && errors.Is(last, nats.ErrPermissionViolation) {
@@ -305,13 +305,13 @@ func (s *session) hand(m *nats.Msg) {
 	}
 }
 
-// likely returns the largest mark that a stream should have. Anybody may send a message that looks as
-// if it was handed over. Its mark must not make the keeper remove all records, as if the stream had
-// lost its memory, only because no stream can have reached it.
+// likely returns the largest mark that a stream should have. Anybody may send a message that looks
+// as if it was handed over. Its mark must not make the keeper remove all records, as if the stream
+// had lost its memory, only because no stream can have reached it.
 func likely(now time.Time) uint64 { return uint64(now.Add(mostAhead).UnixMicro()) }
 
-// mostAhead is by how much the clocks of other nodes, which choose the first sequence of a stream, may
-// be ahead of that of this node.
+// mostAhead is by how much the clocks of other nodes, which choose the first sequence of a stream,
+// may be ahead of that of this node.
 const mostAhead = time.Hour
 
 // see notes a mark.

@@ -15,8 +15,9 @@ import (
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
 // the new state asks for. No lock is held during a call of a session or a Log.
 //
-// Lock order in this package: Node.chats, chat.mu, batcher.mu or mail.mu, Node.mu. The locks of the
-// agenda, of the clock and of the tracker are below chat.mu too, and nothing is below them.
+// Lock order in this package: Node.chats, chat.mu, the lock of a batcher, of the mail or of the
+// feeders, Node.mu. The locks of the calls, of the agenda, of the clock and of the tracker are
+// below chat.mu too, and nothing is below them.
 type chat struct {
 	node *Node
 	name string
