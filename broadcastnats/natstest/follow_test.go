@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/broadcastnats"
-	"github.com/fbd86cad/broadcast/internal/cluster"
-	"github.com/fbd86cad/broadcast/internal/cluster/enginetest"
+	"github.com/fbd86cad/broadcast/engine"
+	"github.com/fbd86cad/broadcast/engine/enginetest"
 )
 
 // The client is told that there are too many subscriptions, but neither when nor which one it is.
@@ -39,7 +39,7 @@ func TestAChatForWhichTheServerHasNoSubscriptionLeftIsNotFollowed(t *testing.T) 
 
 	session.Unfollow(followed[0])
 	require.NoError(t, session.Follow(t.Context(), chat), "after there is one left")
-	_, err = enginetest.Append(t.Context(), other, chat, cluster.Place{Epoch: 1}, nil, "1")
+	_, err = enginetest.Append(t.Context(), other, chat, engine.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	eventually(t, "a record", func() bool { return get(told, func() int { return len(told.records) }) == 1 })
 	require.Error(t, session.Follow(t.Context(), followed[0]))
@@ -61,7 +61,7 @@ func TestAChatThatTheNodeMayNotSubscribeToIsNotFollowed(t *testing.T) {
 		require.NoError(t, session.Follow(t.Context(), "another"))
 	}
 	for i, chat := range []string{"allowed", "another"} {
-		_, err := enginetest.Append(t.Context(), session, chat, cluster.Place{Epoch: 1}, nil, "1")
+		_, err := enginetest.Append(t.Context(), session, chat, engine.Place{Epoch: 1}, nil, "1")
 		require.NoError(t, err)
 		eventually(t, "a record", func() bool {
 			return get(told, func() int { return len(told.records) }) == i+1

@@ -267,7 +267,7 @@ func TestAMarkThatNoStreamCanHaveReachedRemovesNothing(t *testing.T) {
 	s := startServer(t, options(t))
 	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	require.NoError(t, session.Follow(t.Context(), "c"))
-	first, err := enginetest.Append(t.Context(), session, "c", cluster.Place{Epoch: 1}, nil, "1")
+	first, err := enginetest.Append(t.Context(), session, "c", engine.Place{Epoch: 1}, nil, "1")
 	require.NoError(t, err)
 	conn := admin(t, s.ClientURL()).Conn()
 	forged := nats.NewMsg(strings.Replace(subjectOf(t, s, first.Mark), ".p.", ".r.", 1))
@@ -277,7 +277,7 @@ func TestAMarkThatNoStreamCanHaveReachedRemovesNothing(t *testing.T) {
 	ups := get(told, func() int { return told.ups })
 	require.NoError(t, conn.Publish("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.broadcast", nil))
 	eventually(t, "a look", func() bool { return get(told, func() int { return told.ups }) > ups })
-	records, err := session.Read(t.Context(), "c", cluster.Place{}, 10)
+	records, err := session.Read(t.Context(), "c", engine.Place{}, 10)
 	require.NoError(t, err)
 	require.Len(t, records, 1)
 }
@@ -359,16 +359,16 @@ func TestAMessageWithMalformedHeadersIsARecordLikeOthers(t *testing.T) {
 	s := startServer(t, options(t))
 	session, told := open(t, broadcastnats.Options{URL: s.ClientURL()})
 	var names []string
-	var places []cluster.Place
+	var places []engine.Place
 	for i := range 9 {
 		names = append(names, fmt.Sprint("chat", i))
-		place, err := enginetest.Append(t.Context(), session, names[i], cluster.Place{Epoch: 1}, nil, "1")
+		place, err := enginetest.Append(t.Context(), session, names[i], engine.Place{Epoch: 1}, nil, "1")
 		require.NoError(t, err)
 		places = append(places, place)
 	}
 	const bad = 3
 	storeMalformed(t, s, subjectOf(t, s, places[bad].Mark))
-	want := cluster.Place{Epoch: 1, Mark: places[8].Mark + 1}
+	want := engine.Place{Epoch: 1, Mark: places[8].Mark + 1}
 
 	heads, err := session.Heads(t.Context(), names...)
 	require.NoError(t, err)
@@ -381,7 +381,7 @@ func TestAMessageWithMalformedHeadersIsARecordLikeOthers(t *testing.T) {
 		require.NoError(t, err)
 	}
 	var marks []uint64
-	for at := (cluster.Place{}); at.Mark != after.Mark; {
+	for at := (engine.Place{}); at.Mark != after.Mark; {
 		records, err := session.Read(t.Context(), names[bad], at, 100)
 		require.NoError(t, err)
 		require.NotEmpty(t, records)
