@@ -1,5 +1,11 @@
-// Package broadcastnats keeps the order of chats on many nodes in NATS JetStream. It is the driver
-// for an option of package broadcast that is still to come, and of no use by itself until then.
+// Package broadcastnats connects the brokers of many processes through NATS JetStream, which keeps
+// the order of their chats:
+//
+//	e, err := broadcastnats.New(broadcastnats.Options{URL: "nats://localhost:4222"})
+//	…
+//	b, err := broadcast.New[Message](broadcast.WithEngine(e))
+//
+// docs/cluster.md in the repository says what that promises, and how to run NATS for it.
 //
 // # Settings
 //
