@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 // answerTo is what a handler answers to a request.
@@ -26,8 +28,10 @@ func refuse(err error) Handler {
 	return func(http.ResponseWriter, *http.Request) error { return err }
 }
 
+var full = broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "full", RetryAfter: 1500 * time.Millisecond}
+
 func TestAnErrorForTheClientIsToldWithItsStatusFieldAndWhenToComeBack(t *testing.T) {
-	w := answerTo(refuse(Later(http.StatusServiceUnavailable, 1500*time.Millisecond, "full")), "GET", nil)
+	w := answerTo(refuse(&full), "GET", nil)
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.Equal(t, "1", w.Header().Get("Retry-After"))
 	assert.JSONEq(t, `{"error":"full"}`, w.Body.String())

@@ -31,12 +31,9 @@ type count struct {
 // have been. The attributes are those of the one that is logged.
 func (l *Log) Refused(why string, attributes ...any) {
 	kept, _ := l.refused.LoadOrStore(why, &count{often: rate.Sometimes{Interval: 10 * time.Second}})
-	k, due := kept.(*count), false
+	k := kept.(*count)
 	k.n.Add(1)
-	k.often.Do(func() { due = true })
-	if due {
-		l.With(attributes...).Info("refused", "why", why, "count", k.n.Swap(0))
-	}
+	k.often.Do(func() { l.With(attributes...).Info("refused", "why", why, "count", k.n.Swap(0)) })
 }
 
 // Handler returns a handler that gives each request an id, which its answer has in X-Request-Id,
@@ -55,7 +52,7 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 			case p != nil:
 				l.With(about...).Error("request panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if a.status == 0 {
-					errInternal.answer(a)
+					Write(a, errInternal.Status, map[string]string{"error": errInternal.Text})
 				}
 			case a.status == http.StatusInternalServerError:
 				l.With(about...).Error("request failed", "err", a.err)

@@ -58,7 +58,7 @@ func TestRefusalsAreLoggedAtInfoWithTheirCount(t *testing.T) {
 		assert.Contains(t, log, "count=42")
 		assert.Contains(t, log, "level=INFO")
 		_, log = serve(&refused, func(http.ResponseWriter, *http.Request) error {
-			return Later(http.StatusServiceUnavailable, time.Second, "full")
+			return &full
 		})
 		assert.Contains(t, log, "count=1", "of another kind")
 	})

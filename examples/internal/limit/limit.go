@@ -12,7 +12,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 
-	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 // Limits bound, for each of the 10 000 names that were used last, how often something is done and
@@ -50,11 +50,11 @@ func (l *Limits) of(name string) *limited {
 func (l *Limits) Enter(name string) (leave func(), err error) {
 	one := l.of(name)
 	if !one.rate.Allow() {
-		return nil, httpjson.Later(http.StatusTooManyRequests, time.Second, "too fast")
+		return nil, &broadcastsse.Refusal{Status: http.StatusTooManyRequests, Text: "too fast", RetryAfter: time.Second}
 	}
 	if one.open.Add(1) > l.atATime {
 		one.open.Add(-1)
-		return nil, httpjson.Later(http.StatusTooManyRequests, time.Minute, "too many at the same time")
+		return nil, &broadcastsse.Refusal{Status: http.StatusTooManyRequests, Text: "too many at the same time", RetryAfter: time.Minute}
 	}
 	return func() { one.open.Add(-1) }, nil
 }

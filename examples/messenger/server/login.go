@@ -19,7 +19,7 @@ const appName = "messenger" // of the cookie, and the subprotocol beside a page'
 // who returns who makes a request.
 func (s *Server) who(r *http.Request) (name string, err error) {
 	if name, err = s.key.Verify(tokenOf(r)); err != nil {
-		err = httpjson.Errorf(http.StatusUnauthorized, "log in first")
+		err = &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "log in first"}
 	}
 	return name, err
 }
@@ -56,7 +56,7 @@ func (s *Server) forOperators(h http.Handler) httpjson.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		who, err := s.who(r)
 		if err == nil && !slices.Contains(s.cfg.Operators, who) {
-			err = httpjson.Errorf(http.StatusForbidden, "this is for operators only")
+			err = &broadcastws.Refusal{Status: http.StatusForbidden, Text: "this is for operators only"}
 		}
 		if err == nil {
 			h.ServeHTTP(w, r)
@@ -98,7 +98,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, err := s.key.Verify(given)
 	if err != nil {
-		return httpjson.Errorf(http.StatusUnauthorized, "the token is wrong, or too old")
+		return &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "the token is wrong, or too old"}
 	}
 	s.setCookie(w, r, given, int(token.Age.Seconds()))
 	httpjson.Write(w, http.StatusOK, identity{name, given, open})

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
@@ -49,14 +51,14 @@ func (s *Server) once(by, key string, do func() error) error {
 	case key == "":
 		return do()
 	case len(key) > 64:
-		return httpjson.Errorf(http.StatusBadRequest, "Idempotency-Key has more than 64 bytes")
+		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "Idempotency-Key has more than 64 bytes"}
 	}
 	key = by + "\n" + key
 	switch accepted, known, _ := s.sent.PeekOrAdd(key, false); {
 	case accepted:
 		return nil
 	case known:
-		return httpjson.Errorf(http.StatusConflict, "the same post is in progress")
+		return &broadcastws.Refusal{Status: http.StatusConflict, Text: "the same post is in progress"}
 	}
 	ok := false
 	defer func() {
@@ -85,11 +87,11 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 func told(err error) error {
 	switch {
 	case errors.Is(err, broadcast.ErrOverloaded):
-		return httpjson.Later(http.StatusServiceUnavailable, time.Second, "the chat is overloaded")
+		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the chat is overloaded", RetryAfter: time.Second}
 	case errors.Is(err, broadcast.ErrLimit):
-		return httpjson.Later(http.StatusServiceUnavailable, time.Minute, "there are too many chats, and all are watched")
+		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "there are too many chats, and all are watched", RetryAfter: time.Minute}
 	case errors.Is(err, broadcast.ErrClosed):
-		return httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "the server is shutting down")
+		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the server is shutting down", RetryAfter: 5 * time.Second}
 	}
 	return err
 }
@@ -102,7 +104,7 @@ const maxText, maxBody = 4096, 64 << 10
 // until the body has arrived; the BodyTimeout bounds that.
 func readText(w http.ResponseWriter, r *http.Request, field string) (string, error) {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-		return "", httpjson.Errorf(http.StatusUnsupportedMediaType, "body must be application/json")
+		return "", &broadcastws.Refusal{Status: http.StatusUnsupportedMediaType, Text: "body must be application/json"}
 	}
 	var fields map[string]string
 	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxBody), &fields) // each once, in UTF-8
@@ -116,10 +118,10 @@ func readText(w http.ResponseWriter, r *http.Request, field string) (string, err
 	syntax, bad := errors.AsType[*jsontext.SyntacticError](err)
 	switch {
 	case tooLarge:
-		return "", httpjson.Errorf(http.StatusRequestEntityTooLarge, "body has more than %d bytes", maxBody)
+		return "", &broadcastws.Refusal{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("body has more than %d bytes", maxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
-		return "", httpjson.Errorf(http.StatusRequestTimeout, "body did not arrive in time")
+		return "", &broadcastws.Refusal{Status: http.StatusRequestTimeout, Text: "body did not arrive in time"}
 	case bad && syntax.JSONPointer == "", fields == nil:
 		return "", httpjson.Bad("", "body must be one JSON object and nothing else")
 	case err != nil, len(text) > maxText, !names.Visible(text), strings.ContainsFunc(text, isControl):

@@ -31,9 +31,9 @@ func (s *server) identity(r *http.Request, room, name string) (string, error) {
 	who, err := s.cfg.Secret.Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	switch {
 	case err != nil:
-		return "", httpjson.Errorf(http.StatusUnauthorized, "a valid token is required")
+		return "", &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "a valid token is required"}
 	case name != "" && name != who:
-		return "", httpjson.Errorf(http.StatusForbidden, "the token is for another name")
+		return "", &broadcastws.Refusal{Status: http.StatusForbidden, Text: "the token is for another name"}
 	}
 	return who, nil
 }
@@ -93,9 +93,9 @@ func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) 
 func (s *server) publish(ctx context.Context, room string, m wire.Message) error {
 	switch err := s.broker.Publish(context.WithoutCancel(ctx), room, m); {
 	case errors.Is(err, broadcast.ErrLimit):
-		return httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "too many rooms")
+		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "too many rooms", RetryAfter: 5 * time.Second}
 	case errors.Is(err, broadcast.ErrOverloaded):
-		return httpjson.Later(http.StatusServiceUnavailable, time.Second, "the room is overloaded; the message was not accepted")
+		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the room is overloaded; the message was not accepted", RetryAfter: time.Second}
 	case errors.Is(err, broadcast.ErrClosed):
 		return errStopping
 	default:
@@ -103,4 +103,4 @@ func (s *server) publish(ctx context.Context, room string, m wire.Message) error
 	}
 }
 
-var errStopping = httpjson.Later(http.StatusServiceUnavailable, 2*time.Second, "the server is stopping")
+var errStopping = &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the server is stopping", RetryAfter: 2 * time.Second}

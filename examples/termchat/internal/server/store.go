@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"io/fs"
@@ -17,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
 )
 
@@ -163,7 +164,7 @@ func (s *store) add(room, person string, file wire.File) (*incoming, error) {
 	return in, nil
 }
 
-var errFull = httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the server is full")
+var errFull = &broadcastws.Refusal{Status: http.StatusRequestEntityTooLarge, Text: "no room for the file: the server is full"}
 
 // roomForLocked returns an error if somebody may not store so many more bytes.
 func (s *store) roomForLocked(person string, size int64) error {
@@ -171,7 +172,8 @@ func (s *store) roomForLocked(person string, size int64) error {
 	case size > s.cfg.MaxStored-s.stored:
 		return errFull
 	case size > s.cfg.MaxPerPerson-s.people[person]:
-		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "no room for the file: the limit is %d bytes per person", s.cfg.MaxPerPerson)
+		text := fmt.Sprintf("no room for the file: the limit is %d bytes per person", s.cfg.MaxPerPerson)
+		return &broadcastws.Refusal{Status: http.StatusRequestEntityTooLarge, Text: text}
 	}
 	return nil
 }
@@ -200,7 +202,7 @@ func (in *incoming) Write(p []byte) (int, error) {
 // keep returns.
 func (in *incoming) keep() error {
 	if sum := hex.EncodeToString(in.hash.Sum(nil)); sum != in.file.SHA256 {
-		return httpjson.Errorf(http.StatusBadRequest, "the file is damaged: its SHA-256 is %s", sum)
+		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "the file is damaged: its SHA-256 is " + sum}
 	}
 	s := in.store
 	in.open = false
@@ -244,7 +246,7 @@ func (in *incoming) discard() {
 // diskRefusal returns what a client is told when its file could not be written.
 func diskRefusal(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return httpjson.Errorf(http.StatusInsufficientStorage, "the server's disk is full")
+		return &broadcastws.Refusal{Status: http.StatusInsufficientStorage, Text: "the server's disk is full"}
 	}
 	return err
 }
@@ -278,7 +280,7 @@ func (s *store) open(room, id string) (*os.File, wire.File, error) {
 	return file, wire.File{ID: id, Name: id}, nil
 }
 
-var errNoFile = httpjson.Errorf(http.StatusNotFound, "no such file in this room")
+var errNoFile = &broadcastws.Refusal{Status: http.StatusNotFound, Text: "no such file in this room"}
 
 // nameOf returns the name of a room's file in the directory. In another room it has another one, so
 // that nobody finds it there.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
@@ -29,7 +31,7 @@ func (s *server) begin(r *http.Request) (leave func(), err error) {
 		return func() { <-s.slots; done() }, nil
 	default:
 		done()
-		busy := httpjson.Later(http.StatusServiceUnavailable, 5*time.Second, "too many transfers at the same time")
+		busy := &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "too many transfers at the same time", RetryAfter: 5 * time.Second}
 		return nil, cmp.Or[error](s.refusing(), busy)
 	}
 }
@@ -48,9 +50,10 @@ func (s *server) upload(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case r.ContentLength < 0:
-		return httpjson.Errorf(http.StatusLengthRequired, "Content-Length is missing")
+		return &broadcastws.Refusal{Status: http.StatusLengthRequired, Text: "Content-Length is missing"}
 	case r.ContentLength > s.cfg.MaxUpload:
-		return httpjson.Errorf(http.StatusRequestEntityTooLarge, "the file is too large: the limit is %d", s.cfg.MaxUpload)
+		text := fmt.Sprintf("the file is too large: the limit is %d", s.cfg.MaxUpload)
+		return &broadcastws.Refusal{Status: http.StatusRequestEntityTooLarge, Text: text}
 	}
 	leave, err := s.begin(r)
 	if err != nil {
@@ -94,7 +97,7 @@ func digest(header http.Header) (string, error) {
 	text := strings.TrimSuffix(strings.TrimPrefix(header.Get("Repr-Digest"), "sha-256=:"), ":")
 	sum, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(sum) != 32 {
-		return "", httpjson.Errorf(http.StatusBadRequest, "Repr-Digest must be sha-256=:, the sum in base64, and :")
+		return "", &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "Repr-Digest must be sha-256=:, the sum in base64, and :"}
 	}
 	return hex.EncodeToString(sum), nil
 }
@@ -149,7 +152,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // refusal returns what a client is told when its upload has failed.
 func (b *body) refusal(err error) error {
-	if refused, ok := errors.AsType[*httpjson.Error](err); ok {
+	if refused, ok := errors.AsType[*broadcastws.Refusal](err); ok {
 		return refused
 	}
 	switch {
@@ -158,11 +161,11 @@ func (b *body) refusal(err error) error {
 	case b.giveUp.Err() != nil:
 		return errStopping
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return httpjson.Errorf(http.StatusRequestTimeout, "the upload has stalled or is too slow")
+		return &broadcastws.Refusal{Status: http.StatusRequestTimeout, Text: "the upload has stalled or is too slow"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return httpjson.Errorf(http.StatusBadRequest, "the upload is truncated")
+		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "the upload is truncated"}
 	}
-	return httpjson.Errorf(http.StatusBadRequest, "the upload cannot be read")
+	return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "the upload cannot be read"}
 }
 
 // download answers GET /rooms/{room}/files/{id} with the file, always as an attachment to be saved,

@@ -23,8 +23,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
-	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/wire"
@@ -269,7 +269,7 @@ func TestAFileIsOfItsRoomAlone(t *testing.T) {
 		c.identity = func(_ *http.Request, room, name string) (string, error) {
 			asked <- room
 			if room == "secret" && name != "ann" {
-				return "", httpjson.Errorf(http.StatusForbidden, "not yours")
+				return "", &broadcastws.Refusal{Status: http.StatusForbidden, Text: "not yours"}
 			}
 			return name, nil
 		}
@@ -361,7 +361,7 @@ func TestIdentityIsAskedBeforeAByteOfAnUploadIsRead(t *testing.T) {
 	s := start(t, func(c *Config) {
 		c.identity = func(_ *http.Request, room, name string) (string, error) {
 			if room == "general" && name == "ann" {
-				return "", httpjson.Errorf(http.StatusForbidden, "not yours")
+				return "", &broadcastws.Refusal{Status: http.StatusForbidden, Text: "not yours"}
 			}
 			return strings.ToUpper(name), nil
 		}
