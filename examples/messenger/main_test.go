@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,6 +58,30 @@ func TestASecondSignalForcesTheEnd(t *testing.T) {
 	assert.True(t, p.ProcessState.Sys().(syscall.WaitStatus).Signaled(), "%v", err)
 }
 
+// ends runs the program until it ends by itself, and returns its exit code and what it says.
+func ends(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exampletest.Command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	require.NoError(t, cmd.Start())
+	timer := time.AfterFunc(exampletest.Within, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = cmd.Wait() // the code says it
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// refused runs the program with bad settings, and returns the error, which follows the usage.
+func refused(t *testing.T, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := ends(t, args...)
+	assert.Equal(t, 2, code, args)
+	assert.Empty(t, stdout, args)
+	_, err, ok := strings.Cut(stderr, "\nerror: ")
+	assert.True(t, ok, stderr)
+	return err
+}
+
 func TestBadSettingsAreSaidClearlyAndEndWithCode2(t *testing.T) {
 	for _, tt := range []struct{ args, says string }{
 		{"-buffer ten", "-buffer"},
@@ -71,40 +96,34 @@ func TestBadSettingsAreSaidClearlyAndEndWithCode2(t *testing.T) {
 		{"-operators ann,\u200b", "operator"},
 		{"-token-for \u200b -secret " + secret, "name"},
 	} {
-		var stdout, stderr bytes.Buffer
-		assert.Equal(t, 2, run(context.Background(), strings.Fields(tt.args), &stdout, &stderr), tt.args)
-		assert.Contains(t, stderr.String(), tt.says, tt.args)
-		assert.Empty(t, stdout.String(), tt.args)
+		assert.Contains(t, refused(t, strings.Fields(tt.args)...), tt.says, tt.args)
 	}
 }
 
 func TestWhatCannotBeDoneEndsWithCode1(t *testing.T) {
-	var out bytes.Buffer
 	ln := exampletest.Listen(t)
 	defer ln.Close()
-	assert.Equal(t, 1, run(context.Background(), []string{"-addr", ln.Addr().String()}, &out, &out))
-	assert.Contains(t, out.String(), "address already in use")
-	assert.Equal(t, 1, run(context.Background(), []string{"-addr", "127.0.0.1:0", "-tls-cert", "absent", "-tls-key", "absent"}, &out, &out))
-	assert.Contains(t, out.String(), "absent")
-	assert.Equal(t, 0, run(context.Background(), []string{"-h"}, &out, &out))
+	code, _, stderr := ends(t, "-addr", ln.Addr().String())
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "address already in use")
+	code, _, stderr = ends(t, "-addr", "127.0.0.1:0", "-tls-cert", "absent", "-tls-key", "absent")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "absent")
+	code, _, _ = ends(t, "-h")
+	assert.Equal(t, 0, code)
 }
 
 func TestTheEnvironmentSetsFlagsAndFlagsWin(t *testing.T) {
 	t.Setenv("MESSENGER_MAX_CHATS", "many")
 	t.Setenv("MESSENGER_BUFFER", "0")
-	var out bytes.Buffer
-	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
-	assert.Contains(t, out.String(), "MESSENGER_MAX_CHATS")
+	assert.Contains(t, refused(t, "-buffer", "7", "-addr", "127.0.0.1:0"), "MESSENGER_MAX_CHATS")
 	t.Setenv("MESSENGER_MAX_CHATS", "10")
 	t.Setenv("MESSENGER_POST_RATE", "0")
-	out.Reset()
-	assert.Equal(t, 2, run(context.Background(), []string{"-buffer", "7", "-addr", "127.0.0.1:0"}, &out, &out))
-	assert.Contains(t, out.String(), "rates")
-	assert.NotContains(t, out.String(), "buffer 0")
+	err := refused(t, "-buffer", "7", "-addr", "127.0.0.1:0")
+	assert.Contains(t, err, "rates")
+	assert.NotContains(t, err, "buffer 0")
 	t.Setenv("MESSENGER_SECRET", "") // not the same as none
-	out.Reset()
-	assert.Equal(t, 2, run(context.Background(), []string{"-addr", "127.0.0.1:0"}, &out, &out))
-	assert.Contains(t, out.String(), "32 bytes")
+	assert.Contains(t, refused(t, "-addr", "127.0.0.1:0"), "32 bytes")
 }
 
 func TestOperatorsAreSetByTheEnvironmentToo(t *testing.T) {
@@ -123,16 +142,31 @@ func TestOperatorsAreSetByTheEnvironmentToo(t *testing.T) {
 }
 
 func TestASecretOpensOtherAddressesAndPrintsTokens(t *testing.T) {
+	// says returns what the program says after it has begun to listen.
+	says := func(addr string) string {
+		cmd := exampletest.Command("-addr", addr)
+		pipe, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		timer := time.AfterFunc(exampletest.Within, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+		stdout := bufio.NewReader(pipe)
+		line, err := stdout.ReadString('\n')
+		require.NoError(t, err)
+		require.Contains(t, line, "listening on")
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		rest, err := io.ReadAll(stdout)
+		require.NoError(t, err)
+		require.NoError(t, cmd.Wait())
+		return string(rest)
+	}
+	assert.Contains(t, says("127.0.0.1:0"), "anybody")
 	t.Setenv("MESSENGER_SECRET", secret)
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	var out, errs bytes.Buffer
-	require.Equal(t, 0, run(ended, []string{"-addr", "0.0.0.0:0"}, &out, &errs), errs.String())
-	assert.NotContains(t, out.String(), "anybody")
-	out.Reset()
-	require.Equal(t, 0, run(ended, []string{"-token-for", "ann"}, &out, &errs), errs.String())
+	assert.NotContains(t, says("0.0.0.0:0"), "anybody")
+	code, token, stderr := ends(t, "-token-for", "ann")
+	require.Equal(t, 0, code, stderr)
 	p, at := exampletest.Launch(t)
-	a := at.Do(http.MethodPost, "/login", `{"token":"`+strings.TrimSpace(out.String())+`"}`, "Content-Type", "application/json")
+	a := at.Do(http.MethodPost, "/login", `{"token":"`+strings.TrimSpace(token)+`"}`, "Content-Type", "application/json")
 	assert.Equal(t, http.StatusOK, a.Status)
 	assert.Contains(t, a.Body, `"name":"ann"`)
 	p.Kill()

@@ -66,11 +66,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	switch err := do(command{stdin, stdout, stderr}, ctx, args[1:]); {
-	case err == nil, errors.Is(err, program.ErrHelp):
+	case err == nil:
 		return exitOK
-	case errors.Is(err, program.ErrUsage):
-		fmt.Fprintln(stderr, "termchat:", wire.Line(err.Error()))
-		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "termchat: interrupted")
 		return exitError
@@ -83,9 +80,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (c command) serve(ctx context.Context, args []string) error {
 	cfg := server.DefaultConfig()
 	cfg.Addr = defaultAddr
-	if err := cfg.Parse("termchat serve", &cfg.Flags, args, c.stdout, c.stderr); err != nil {
-		return err
-	}
+	cfg.Parse("termchat serve", args, &cfg.Flags)
 	ln, _, err := cfg.Listen()
 	if err != nil {
 		return err
@@ -111,9 +106,7 @@ type clientFlags struct {
 // client sets f, and all, which has f embedded, from the args of a command.
 func (c command) client(name string, f *clientFlags, all any, args []string) (o client.Options, err error) {
 	f.Addr = defaultAddr
-	if err := program.Parse("termchat "+name, all, args, c.stderr); err != nil {
-		return o, err
-	}
+	program.Parse("termchat "+name, args, all)
 	o = client.Options{Addr: f.Addr, Room: f.Room, Name: os.Getenv("USER"), Token: f.Token}
 	if f.Name != nil {
 		o.Name = *f.Name

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -29,34 +28,24 @@ func UntilSignal() context.Context {
 	return ctx
 }
 
-// ErrUsage is in the errors that mean bad flags or a bad environment. ErrHelp is returned when the
-// user has got what they asked for, and nothing remains to be done.
-var (
-	ErrUsage = errors.New("bad settings, see -h")
-	ErrHelp  = arg.ErrHelp
-)
-
 // Parse sets a struct with the tags of go-arg from args, and what args does not have from the
 // environment, where names begin with that of the program, in capitals. The name of a subcommand
-// may follow that of the program.
-func Parse(program string, settings any, args []string, help io.Writer) error {
+// may follow that of the program. If the user has asked for help, it ends the process with code 0,
+// and if something is wrong, with 2, as Fail of the Parser does.
+func Parse(program string, args []string, settings any) *arg.Parser {
 	name, _, _ := strings.Cut(program, " ")
-	p, err := arg.NewParser(arg.Config{Program: program, EnvPrefix: strings.ToUpper(name) + "_"}, settings)
-	if err == nil {
-		err = p.Parse(args)
+	config := arg.Config{Program: program, EnvPrefix: strings.ToUpper(name) + "_", Out: os.Stderr}
+	p, err := arg.NewParser(config, settings)
+	if err != nil {
+		panic(err) // a tag is wrong
 	}
-	switch {
-	case errors.Is(err, ErrHelp):
-		p.WriteHelp(help)
-	case err != nil:
-		err = fmt.Errorf("%w: %w", ErrUsage, err)
-	}
-	return err
+	p.MustParse(args)
+	return p
 }
 
 // Settings are those that all servers have.
 type Settings struct {
-	Secret    token.Key    `arg:"--secret,env:SECRET" placeholder:"BYTES" help:"32 or more that sign tokens; safer in the environment. Without it, all is local, and anybody may use any name"`
+	Secret    token.Key    `arg:"--secret,env:SECRET" placeholder:"BYTES" help:"32 or more, to sign tokens; without it, anybody on this machine may use any name"`
 	TokenFor  string       `arg:"--token-for,env:TOKEN_FOR" placeholder:"NAME" help:"print a token, valid for 30 days, and exit"`
 	Addr      string       `arg:"--addr,env:ADDR" help:"listen there; port 0 is any free one, systemd the socket that it has opened"`
 	TLSCert   string       `arg:"--tls-cert,env:TLS_CERT" placeholder:"FILE" help:"certificate chain; with --tls-key, serves HTTPS"`
@@ -64,38 +53,42 @@ type Settings struct {
 	LogFormat string       `arg:"--log-format,env:LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json"`
 	Verbose   bool         `arg:"-v,--verbose,env:V" help:"also log each request and client"`
 	Log       *slog.Logger `arg:"-"` // never nil
+
+	parser *arg.Parser
 }
 
-// Parse is like the function, for all, which has s embedded. It makes the Log.
-func (s *Settings) Parse(program string, all any, args []string, stdout, stderr io.Writer) error {
-	if err := Parse(program, all, args, stderr); err != nil {
-		return err
-	}
+// Parse is like the function, for all, which has s embedded. It makes the Log. If the user has
+// asked for a token, it prints that and ends the process.
+func (s *Settings) Parse(program string, args []string, all any) {
+	s.parser = Parse(program, args, all)
 	options := new(slog.HandlerOptions)
 	if s.Verbose {
 		options.Level = slog.LevelDebug
 	}
 	switch s.LogFormat {
 	case "text":
-		s.Log = slog.New(slog.NewTextHandler(stderr, options))
+		s.Log = slog.New(slog.NewTextHandler(os.Stderr, options))
 	case "json":
-		s.Log = slog.New(slog.NewJSONHandler(stderr, options))
+		s.Log = slog.New(slog.NewJSONHandler(os.Stderr, options))
 	default:
-		return fmt.Errorf("%w: the format of the log is neither text nor json: %q", ErrUsage, s.LogFormat)
+		s.Fail(fmt.Errorf("the format of the log is neither text nor json: %q", s.LogFormat))
 	}
 	if s.TokenFor == "" {
-		return nil
+		return
 	}
 	signed, err := s.Secret.Issue(s.TokenFor)
 	if s.Secret == "" {
 		err = errors.New("a token needs a -secret")
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUsage, err)
+		s.Fail(err)
 	}
-	fmt.Fprintln(stdout, signed)
-	return ErrHelp
+	fmt.Println(signed)
+	os.Exit(0)
 }
+
+// Fail ends the process with code 2, after it has said what is wrong with the settings.
+func (s *Settings) Fail(err error) { s.parser.Fail(err.Error()) }
 
 // Listen listens where the settings say, and returns the URL. Without a Secret, that must be an
 // address that others cannot reach. With TLS it speaks HTTP/1.1 alone, which WebSockets need.
@@ -109,17 +102,15 @@ func (s *Settings) Listen() (ln net.Listener, url string, err error) {
 		return nil, "", err
 	}
 	if s.Secret == "" && broadcastws.LocalHosts(ln.Addr()) == nil {
-		err = fmt.Errorf("%w: others can reach this address: set a secret (openssl rand -hex 32)", ErrUsage)
-		return nil, "", errors.Join(err, ln.Close())
+		s.Fail(errors.New("others can reach this address: set a secret (openssl rand -hex 32)"))
 	}
-	url = "http://" + ln.Addr().String()
+	url = ln.Addr().String()
 	if s.TLSCert == "" && s.TLSKey == "" {
-		return ln, url, nil
+		return ln, "http://" + url, nil
 	}
 	pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
 	if err != nil {
 		return nil, "", errors.Join(err, ln.Close())
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{pair}}
-	return tls.NewListener(ln, config), "https" + strings.TrimPrefix(url, "http"), nil
+	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}}), "https://" + url, nil
 }

@@ -2,10 +2,9 @@ package program
 
 import (
 	"bytes"
-	"context"
-	"io"
-	"log/slog"
+	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 
@@ -15,6 +14,36 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
+func TestMain(m *testing.M) { exampletest.Main(m, name) }
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+// name is a program of that name, which has the settings of all servers.
+func name() {
+	s := new(Settings)
+	s.Parse("name", os.Args[1:], s)
+	ln, url, err := s.Listen()
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(url, s.Secret)
+	s.Log.Info("hello")
+	s.Log.Debug("detail")
+	_ = ln.Close()
+}
+
+// run runs it on any port, and returns its exit code and what it writes.
+func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exampletest.Command(append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		require.ErrorAs(t, err, new(*exec.ExitError))
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
 func TestASignalEndsTheContext(t *testing.T) {
 	ctx := UntilSignal()
 	self, err := os.FindProcess(os.Getpid())
@@ -23,47 +52,36 @@ func TestASignalEndsTheContext(t *testing.T) {
 	exampletest.Receive(t, "the end of the context", ctx.Done())
 }
 
-// parse returns the settings that flags set, and what the log writes.
-func parse(t *testing.T, addr string, args ...string) (*Settings, *bytes.Buffer) {
-	t.Helper()
-	s, out := &Settings{Addr: addr}, new(bytes.Buffer)
-	require.NoError(t, s.Parse("name", s, args, io.Discard, out))
-	return s, out
-}
-
 func TestTheFlagsSetTheLog(t *testing.T) {
 	for format, want := range map[string]string{"text": "msg=hello", "json": `"msg":"hello"`} {
-		s, out := parse(t, "", "-log-format", format)
-		s.Log.Info("hello")
-		assert.Contains(t, out.String(), want)
-		assert.False(t, s.Log.Enabled(context.Background(), slog.LevelDebug))
+		code, _, log := run(t, "-log-format", format)
+		assert.Zero(t, code, log)
+		assert.Contains(t, log, want)
+		assert.NotContains(t, log, "detail")
 	}
-	s, _ := parse(t, "", "-v")
-	assert.True(t, s.Log.Enabled(context.Background(), slog.LevelDebug))
+	_, _, log := run(t, "-v")
+	assert.Contains(t, log, "msg=detail")
 }
 
 func TestTheHelpDoesNotShowTheSecret(t *testing.T) {
-	const secret = "0123456789abcdef0123456789abcdef"
 	t.Setenv("NAME_SECRET", secret)
-	s, _ := parse(t, "")
-	assert.Equal(t, secret, string(s.Secret))
-	var out bytes.Buffer
-	require.ErrorIs(t, s.Parse("name", new(Settings), []string{"-h"}, io.Discard, &out), ErrHelp)
-	assert.Contains(t, out.String(), "NAME_SECRET")
-	assert.NotContains(t, out.String(), secret)
+	_, stdout, _ := run(t)
+	assert.Contains(t, stdout, secret)
+	code, stdout, help := run(t, "-h")
+	assert.Zero(t, code)
+	assert.Contains(t, help, "NAME_SECRET")
+	assert.NotContains(t, stdout+help, secret)
 }
 
 func TestWithoutASecretOnlyALoopbackAddressIsAllowed(t *testing.T) {
 	for addr, local := range map[string]bool{"127.0.0.1:0": true, "localhost:0": true, ":0": false, "0.0.0.0:0": false} {
-		s, _ := parse(t, addr)
-		ln, url, err := s.Listen()
+		code, stdout, stderr := run(t, "-addr", addr)
 		if !local {
-			require.ErrorIs(t, err, ErrUsage, addr)
-			s.Secret = "0123456789abcdef0123456789abcdef"
-			ln, url, err = s.Listen()
+			assert.Equal(t, 2, code, addr)
+			assert.Contains(t, stderr, "error: others can reach this address", addr)
+			code, stdout, stderr = run(t, "-addr", addr, "-secret", secret)
 		}
-		require.NoError(t, err, addr)
-		assert.Equal(t, "http://"+ln.Addr().String(), url)
-		require.NoError(t, ln.Close())
+		assert.Zero(t, code, "%s: %s", addr, stderr)
+		assert.Contains(t, stdout, "http://", addr)
 	}
 }
