@@ -45,7 +45,8 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// once calls do, unless that has succeeded before for that user and key. An empty key means no key.
+// once calls do, unless that has succeeded before for that user and key. A call that comes while
+// another is in progress waits for that, and returns its error. An empty key means no key.
 func (s *Server) once(by, key string, do func() error) error {
 	switch {
 	case key == "":
@@ -54,22 +55,15 @@ func (s *Server) once(by, key string, do func() error) error {
 		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "Idempotency-Key has more than 64 bytes"}
 	}
 	key = by + "\n" + key
-	switch accepted, known, _ := s.sent.PeekOrAdd(key, false); {
-	case accepted:
-		return nil
-	case known:
-		return &broadcastws.Refusal{Status: http.StatusConflict, Text: "the same post is in progress"}
-	}
-	ok := false
-	defer func() {
-		if !ok { // also after a panic
-			s.sent.Remove(key)
+	_, err, _ := s.sending.Do(key, func() (_ any, err error) {
+		if s.sent.Contains(key) {
+			return nil, nil
 		}
-	}()
-	err := do()
-	if ok = err == nil; ok {
-		s.sent.Add(key, true)
-	}
+		if err = do(); err == nil {
+			s.sent.Add(key, struct{}{})
+		}
+		return nil, err
+	})
 	return err
 }
 

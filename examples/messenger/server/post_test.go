@@ -2,14 +2,17 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -127,6 +130,32 @@ func TestAPostThatPanicsMayBeRepeated(t *testing.T) {
 	defer s.Close()
 	assert.Panics(t, func() { _ = s.once("ann", "k1", func() error { panic("bad") }) })
 	assert.NoError(t, s.once("ann", "k1", func() error { return nil }))
+}
+
+func TestARetryWhileTheFirstPostIsInProgressWaitsForItsResult(t *testing.T) {
+	for _, result := range []error{nil, errors.New("refused")} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newService(t, nil)
+			defer s.Close()
+			calls, goOn := 0, make(chan struct{})
+			var posts sync.WaitGroup
+			for range 2 {
+				posts.Go(func() {
+					assert.Equal(t, result, s.once("ann", "k1", func() error {
+						calls++
+						<-goOn
+						return result
+					}))
+				})
+			}
+			synctest.Wait()
+			close(goOn)
+			posts.Wait()
+			assert.Equal(t, 1, calls)
+			_ = s.once("ann", "k1", func() error { calls++; return nil })
+			assert.Equal(t, result != nil, calls == 2, "only one that was not accepted is repeated")
+		})
+	}
 }
 
 func TestWhoPostsTooFastIsAnswered429WithRetryAfterAndOthersAreNot(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastdebug"
@@ -42,7 +43,8 @@ type Server struct {
 	used    *lru.Cache[string, struct{}] // the chats, by when they were last used
 	clients *limit.Limits                // by address
 	posters *limit.Limits                // by name
-	sent    *lru.Cache[string, bool]     // by name and key, whether it was accepted
+	sending singleflight.Group           // of posts, by name and key
+	sent    *lru.Cache[string, struct{}] // the posts that were accepted, by name and key
 	log     httpjson.Log
 }
 
@@ -70,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
-	s.sent, _ = lru.New[string, bool](10_000)
+	s.sent, _ = lru.New[string, struct{}](10_000)
 	s.broker, err = broadcast.New[*note](
 		broadcast.WithBuffer(cfg.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
