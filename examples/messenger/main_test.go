@@ -93,7 +93,7 @@ func TestBadSettingsAreSaidClearlyAndEndWithCode2(t *testing.T) {
 		{"-addr 0.0.0.0:0", "set a secret"},
 		{"-proxy", "secret"},
 		{"-token-for ann", "-secret"},
-		{"-operators ann,\u200b", "operator"},
+		{"-operators ann \u200b", "operator"},
 		{"-token-for \u200b -secret " + secret, "name"},
 	} {
 		assert.Contains(t, refused(t, strings.Fields(tt.args)...), tt.says, tt.args)

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/fbd86cad/broadcast/examples/internal/program"
@@ -13,9 +12,9 @@ import (
 type Config struct {
 	program.Settings
 
-	Hosts     List `arg:"--hosts,env:HOSTS" placeholder:"NAMES" help:"of the server, between commas; default any, or without a secret those of this machine"`
-	Proxy     bool `arg:"--proxy,env:PROXY" help:"a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto"`
-	Operators List `arg:"--operators,env:OPERATORS" placeholder:"NAMES" help:"of users who may see /debug/broadcast, between commas"`
+	Hosts     []string `arg:"--hosts,env:HOSTS" placeholder:"NAME" help:"names of the server, with commas in the environment; default any, or without a secret those of this machine"`
+	Proxy     bool     `arg:"--proxy,env:PROXY" help:"a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto"`
+	Operators []string `arg:"--operators,env:OPERATORS" placeholder:"NAME" help:"users who may see /debug/broadcast, with commas in the environment"`
 
 	PostRate      float64 `arg:"--post-rate,env:POST_RATE" placeholder:"N" help:"posts of a person a second"`
 	HandshakeRate float64 `arg:"--handshake-rate,env:HANDSHAKE_RATE" placeholder:"N" help:"logins and sockets of an address a second"`
@@ -33,15 +32,6 @@ type Config struct {
 	WriteTimeout time.Duration `arg:"--write-timeout,env:WRITE_TIMEOUT" placeholder:"TIME" help:"for one batch of a socket"`
 	Ping         time.Duration `arg:"--ping,env:PING" placeholder:"TIME" help:"between two heartbeats of a socket"`
 	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" placeholder:"TIME" help:"for the end; longer than the body timeout"`
-}
-
-// List is a list that a flag or the environment has with commas in between.
-type List []string
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (l *List) UnmarshalText(text []byte) error {
-	*l = strings.FieldsFunc(string(text), func(r rune) bool { return r == ',' })
-	return nil
 }
 
 // DefaultConfig returns the defaults of the flags.

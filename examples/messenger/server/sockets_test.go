@@ -132,7 +132,7 @@ func TestARefusedHandshakeReplacesNobody(t *testing.T) {
 }
 
 func TestOtherSitesAndOtherHostsAreRefused(t *testing.T) {
-	for _, hosts := range []List{nil, {}} { // an empty MESSENGER_HOSTS is no list either
+	for _, hosts := range [][]string{nil, {}} { // an empty MESSENGER_HOSTS is no list either
 		s := start(t, func(c *Config) { c.Hosts = hosts })
 		for _, host := range []string{"evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.1", ""} {
 			conn := s.Connect()
