@@ -74,7 +74,7 @@ func TestWhatIsNoMessageIsAnswered400NamingTheField(t *testing.T) {
 func TestAWrongMethodIsAnswered405WithAllow(t *testing.T) {
 	s := start(t, nil)
 	for path, allow := range map[string]string{
-		"/": "GET, HEAD", "/logout": "POST", "/stats": "GET, HEAD", "/chats/general/messages": "POST", "/chats/general/socket": "GET, HEAD",
+		"/": "GET, HEAD", "/logout": "POST", "/readyz": "GET, HEAD", "/chats/general/messages": "POST", "/chats/general/socket": "GET, HEAD",
 	} {
 		a := s.Do(http.MethodDelete, path, "")
 		assert.Equal(t, http.StatusMethodNotAllowed, a.Status, path)

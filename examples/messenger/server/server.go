@@ -104,9 +104,11 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /logout", httpjson.Handler(s.logout))
 	mux.Handle("POST /chats/{chat}/messages", httpjson.Handler(s.post))
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
-	mux.Handle("GET /stats", httpjson.Handler(s.stats))
-	mux.Handle("GET /readyz", httpjson.Handler(s.ready))
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
+	mux.Handle("GET /readyz", httpjson.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+		_, _, err := s.broker.Last(r.Context(), "any chat")
+		return told(err) // once the shutdown has begun
+	}))
 	if len(s.cfg.Operators) > 0 {
 		mux.Handle("GET /debug/broadcast", s.forOperators(broadcastdebug.Handler(s.broker, s.sockets)))
 	}
@@ -132,21 +134,6 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	_, _ = strings.NewReplacer("NONCE", nonce).WriteString(w, pageHTML) // fails only when the client has gone
-	return nil
-}
-
-// ready answers GET /readyz with 503 once the shutdown has begun.
-func (s *Server) ready(_ http.ResponseWriter, r *http.Request) error {
-	_, _, err := s.broker.Last(r.Context(), "any chat")
-	return told(err)
-}
-
-// stats answers GET /stats, for those who have logged in, with the counts of the broker.
-func (s *Server) stats(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.who(r); err != nil {
-		return err
-	}
-	httpjson.Write(w, http.StatusOK, s.broker.Stats())
 	return nil
 }
 
