@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
+	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
@@ -28,15 +30,20 @@ func (b *badField) Unwrap() error { return b.Refusal }
 // Handler either answers a request, or returns an error and leaves the answer to ServeHTTP.
 type Handler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP answers with the error that h returns, if that is a Refusal. Of any other error the
-// client learns nothing, because it could not fix the cause, and [Log] logs it.
+// ServeHTTP answers with the error that h returns, if that is a Refusal, and with 503 if the broker
+// cannot accept more at the moment. Of any other error the client learns nothing, because it could
+// not fix the cause, and [Log] logs it.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := h(w, r)
 	if err == nil {
 		return
 	}
 	refusal, ok := errors.AsType[*broadcastsse.Refusal](err)
-	if !ok {
+	switch {
+	case ok:
+	case errors.Is(err, broadcast.ErrOverloaded), errors.Is(err, broadcast.ErrLimit), errors.Is(err, broadcast.ErrClosed):
+		refusal = errBusy
+	default:
 		refusal = errInternal
 	}
 	if a, logged := w.(*answer); logged {
@@ -52,7 +59,10 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	Write(w, refusal.Status, told)
 }
 
-var errInternal = &broadcastsse.Refusal{Status: http.StatusInternalServerError, Text: "internal error"}
+var (
+	errInternal = &broadcastsse.Refusal{Status: http.StatusInternalServerError, Text: "internal error"}
+	errBusy     = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "overloaded, at a limit, or shutting down", RetryAfter: 5 * time.Second}
+)
 
 // Write answers with v as JSON, which must not be cached. It blocks as long as the connection does.
 func Write(w http.ResponseWriter, status int, v any) {

@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
@@ -73,19 +72,6 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	err := s.makingRoom(ctx, chat, func() error { return s.broker.Publish(ctx, chat, n) })
 	if err == nil {
 		s.shelf.put(n)
-	}
-	return told(err)
-}
-
-// told returns what a client is told of an error of the broker.
-func told(err error) error {
-	switch {
-	case errors.Is(err, broadcast.ErrOverloaded):
-		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the chat is overloaded", RetryAfter: time.Second}
-	case errors.Is(err, broadcast.ErrLimit):
-		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "there are too many chats, and all are watched", RetryAfter: time.Minute}
-	case errors.Is(err, broadcast.ErrClosed):
-		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the server is shutting down", RetryAfter: 5 * time.Second}
 	}
 	return err
 }

@@ -107,7 +107,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
 	mux.Handle("GET /readyz", httpjson.Handler(func(_ http.ResponseWriter, r *http.Request) error {
 		_, _, err := s.broker.Last(r.Context(), "any chat")
-		return told(err) // once the shutdown has begun
+		return err // once the shutdown has begun
 	}))
 	if len(s.cfg.Operators) > 0 {
 		mux.Handle("GET /debug/broadcast", s.forOperators(broadcastdebug.Handler(s.broker, s.sockets)))
