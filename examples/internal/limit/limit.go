@@ -59,17 +59,19 @@ func (l *Limits) Enter(name string) (leave func(), err error) {
 	return func() { one.open.Add(-1) }, nil
 }
 
-// Count counts the connections of each client, as the ConnState of [http.Server], and closes those
-// above the limit. A hijacked connection is no longer counted: call Enter for it.
-func (l *Limits) Count(conn net.Conn, state http.ConnState, refused func()) {
-	switch one := l.of(network(conn.RemoteAddr().String())); state {
-	case http.StateNew:
-		if one.open.Add(1) > l.atATime {
-			_ = conn.Close() // its goroutine meets the error
-			refused()
+// ConnState returns the ConnState of an [http.Server] whose connections it counts by client, and
+// closes those above the limit. A hijacked connection is no longer counted: call Enter for it.
+func (l *Limits) ConnState(refused func()) func(net.Conn, http.ConnState) {
+	return func(conn net.Conn, state http.ConnState) {
+		switch one := l.of(network(conn.RemoteAddr().String())); state {
+		case http.StateNew:
+			if one.open.Add(1) > l.atATime {
+				_ = conn.Close() // its goroutine meets the error
+				refused()
+			}
+		case http.StateHijacked, http.StateClosed:
+			one.open.Add(-1)
 		}
-	case http.StateHijacked, http.StateClosed:
-		one.open.Add(-1)
 	}
 }
 

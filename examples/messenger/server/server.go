@@ -148,9 +148,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ReadTimeout: s.cfg.BodyTimeout, WriteTimeout: 2 * s.cfg.BodyTimeout, MaxHeaderBytes: 16 << 10,
 	}
 	if !s.cfg.Proxy { // whose connections carry all clients
-		server.ConnState = func(conn net.Conn, state http.ConnState) {
-			s.clients.Count(conn, state, func() { s.log.Refused("too many connections") })
-		}
+		server.ConnState = s.clients.ConnState(func() { s.log.Refused("too many connections") })
 	}
 	return broadcastws.ServeUntil(ctx, server, ln, s.cfg.DrainTimeout, s.broker.Shutdown, s.sockets.Drain)
 }
