@@ -130,8 +130,6 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
 		"style-src 'nonce-NONCE'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "+
 		"frame-ancestors 'none'", "NONCE", nonce))
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	_, _ = strings.NewReplacer("NONCE", nonce).WriteString(w, pageHTML) // fails only when the client has gone
 	return nil
