@@ -42,11 +42,10 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := rand.Text()[:16]
 		w.Header().Set("X-Request-Id", id)
+		about := []any{"request", id, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr}
 		a := &answer{ResponseWriter: w}
 		defer func() {
-			about := []any{"request", id, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr}
-			p := recover()
-			switch {
+			switch p := recover(); {
 			case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it too
 				panic(p)
 			case p != nil:
