@@ -3,30 +3,19 @@
 package program
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/alexflint/go-arg"
 
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
-
-// UntilSignal returns a context that the first SIGINT or SIGTERM cancels. From then on the signals
-// have their usual effect again, so a second one ends the process at once.
-func UntilSignal() context.Context {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx
-}
 
 // Parse sets a struct with the tags of go-arg from args, and what args does not have from the
 // environment, where names begin with that of the program, in capitals. The name of a subcommand
@@ -53,14 +42,13 @@ type Settings struct {
 	LogFormat string       `arg:"--log-format,env:LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"text or json"`
 	Verbose   bool         `arg:"-v,--verbose,env:V" help:"also log each request and client"`
 	Log       *slog.Logger `arg:"-"` // never nil
-
-	parser *arg.Parser
+	Parser    *arg.Parser  `arg:"-"` // of Parse, to Fail
 }
 
 // Parse is like the function, for all, which has s embedded. It makes the Log. If the user has
 // asked for a token, it prints that and ends the process.
 func (s *Settings) Parse(program string, args []string, all any) {
-	s.parser = Parse(program, args, all)
+	s.Parser = Parse(program, args, all)
 	options := new(slog.HandlerOptions)
 	if s.Verbose {
 		options.Level = slog.LevelDebug
@@ -71,7 +59,7 @@ func (s *Settings) Parse(program string, args []string, all any) {
 	case "json":
 		s.Log = slog.New(slog.NewJSONHandler(os.Stderr, options))
 	default:
-		s.Fail(fmt.Errorf("the format of the log is neither text nor json: %q", s.LogFormat))
+		s.Parser.Fail("the format of the log is neither text nor json: " + s.LogFormat)
 	}
 	if s.TokenFor == "" {
 		return
@@ -81,14 +69,11 @@ func (s *Settings) Parse(program string, args []string, all any) {
 		err = errors.New("a token needs a -secret")
 	}
 	if err != nil {
-		s.Fail(err)
+		s.Parser.Fail(err.Error())
 	}
 	fmt.Println(signed)
 	os.Exit(0)
 }
-
-// Fail ends the process with code 2, after it has said what is wrong with the settings.
-func (s *Settings) Fail(err error) { s.parser.Fail(err.Error()) }
 
 // Listen listens where the settings say, and returns the URL. Without a Secret, that must be an
 // address that others cannot reach. With TLS it speaks HTTP/1.1 alone, which WebSockets need.
@@ -102,7 +87,7 @@ func (s *Settings) Listen() (ln net.Listener, url string, err error) {
 		return nil, "", err
 	}
 	if s.Secret == "" && broadcastws.LocalHosts(ln.Addr()) == nil {
-		s.Fail(errors.New("others can reach this address: set a secret (openssl rand -hex 32)"))
+		s.Parser.Fail("others can reach this address: set a secret (openssl rand -hex 32)")
 	}
 	url = ln.Addr().String()
 	if s.TLSCert == "" && s.TLSKey == "" {

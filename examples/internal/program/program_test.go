@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -42,14 +41,6 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 		require.ErrorAs(t, err, new(*exec.ExitError))
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
-}
-
-func TestASignalEndsTheContext(t *testing.T) {
-	ctx := UntilSignal()
-	self, err := os.FindProcess(os.Getpid())
-	require.NoError(t, err)
-	require.NoError(t, self.Signal(syscall.SIGTERM))
-	exampletest.Receive(t, "the end of the context", ctx.Done())
 }
 
 func TestTheFlagsSetTheLog(t *testing.T) {
