@@ -22,7 +22,6 @@ type Answer struct {
 	Header http.Header `json:"-"`
 	Body   string      `json:"-"`
 	Error  string      // of a JSON body
-	Field  string      // of a JSON body
 }
 
 // Do sends a request; headers are pairs of a name and a value.

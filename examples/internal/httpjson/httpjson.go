@@ -14,18 +14,10 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
-// Bad returns a Refusal with status 400 that names what is wrong: a field of a body or a query.
-func Bad(field, format string, args ...any) error {
-	text := fmt.Sprintf(format, args...)
-	return &badField{&broadcastsse.Refusal{Status: http.StatusBadRequest, Text: text}, field}
+// Bad returns a Refusal with status 400, whose text names the field that is wrong.
+func Bad(format string, args ...any) *broadcastsse.Refusal {
+	return &broadcastsse.Refusal{Status: http.StatusBadRequest, Text: fmt.Sprintf(format, args...)}
 }
-
-type badField struct {
-	*broadcastsse.Refusal
-	name string
-}
-
-func (b *badField) Unwrap() error { return b.Refusal }
 
 // Handler either answers a request, or returns an error and leaves the answer to ServeHTTP.
 type Handler func(http.ResponseWriter, *http.Request) error
@@ -52,11 +44,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(refusal.RetryAfter.Seconds())))
 	}
-	told := map[string]string{"error": refusal.Error()}
-	if bad, ok := errors.AsType[*badField](err); ok {
-		told["field"] = bad.name
-	}
-	Write(w, refusal.Status, told)
+	Write(w, refusal.Status, map[string]string{"error": refusal.Error()})
 }
 
 var (

@@ -46,7 +46,7 @@ func TestRefusalsAreLoggedAtInfoWithTheirCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refused Log
 		refuse := func() string {
-			_, log := serve(&refused, func(http.ResponseWriter, *http.Request) error { return Bad("text", "no") })
+			_, log := serve(&refused, func(http.ResponseWriter, *http.Request) error { return Bad("no") })
 			return log
 		}
 		assert.Contains(t, refuse(), "count=1")

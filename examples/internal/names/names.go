@@ -22,10 +22,10 @@ func Clean(field, name string) (string, error) {
 	name, err := precis.Nickname.String(name)
 	first, _ := utf8.DecodeRuneInString(name)
 	if err != nil || strings.ContainsFunc(name, isInvisible) || unicode.Is(unicode.M, first) {
-		return "", httpjson.Bad(field, "%s must be a name, of characters that can be seen", field)
+		return "", httpjson.Bad("%s must be a name, of characters that can be seen", field)
 	}
 	if utf8.RuneCountInString(name) > Max {
-		return "", httpjson.Bad(field, "%s has more than %d characters", field, Max)
+		return "", httpjson.Bad("%s has more than %d characters", field, Max)
 	}
 	return name, nil
 }

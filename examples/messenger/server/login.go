@@ -132,7 +132,7 @@ func (s *Server) admit(r *http.Request) (t broadcastws.Ticket, err error) {
 	}
 	device := r.URL.Query().Get("device")
 	if !isID.MatchString(device) {
-		return t, httpjson.Bad("device", "device must be 1 to 64 letters, digits, - and _")
+		return t, httpjson.Bad("device must be 1 to 64 letters, digits, - and _")
 	}
 	if t.Ended, err = s.clients.Enter(limit.Client(r, s.cfg.Proxy)); err != nil {
 		return t, err

@@ -90,7 +90,7 @@ func readText(w http.ResponseWriter, r *http.Request, field string) (string, err
 	err := json.UnmarshalRead(http.MaxBytesReader(w, r.Body, maxBody), &fields) // each once, in UTF-8
 	for name := range fields {
 		if name != field { // a client chose it, so it may be long
-			return "", httpjson.Bad(name[:min(len(name), 32)], "field %.32q is unknown", name)
+			return "", httpjson.Bad("field %.32q is unknown", name)
 		}
 	}
 	text := fields[field]
@@ -103,9 +103,9 @@ func readText(w http.ResponseWriter, r *http.Request, field string) (string, err
 		w.Header().Set("Connection", "close")
 		return "", &broadcastws.Refusal{Status: http.StatusRequestTimeout, Text: "body did not arrive in time"}
 	case bad && syntax.JSONPointer == "", fields == nil:
-		return "", httpjson.Bad("", "body must be one JSON object and nothing else")
+		return "", httpjson.Bad("body must be one JSON object and nothing else")
 	case err != nil, len(text) > maxText, !names.Visible(text), strings.ContainsFunc(text, isControl):
-		return "", httpjson.Bad(field, "%s must be a string, given once, of 1 to %d bytes of UTF-8: "+
+		return "", httpjson.Bad("%s must be a string, given once, of 1 to %d bytes of UTF-8: "+
 			"something to see, and no control characters", field, maxText)
 	}
 	return text, nil

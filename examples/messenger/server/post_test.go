@@ -44,7 +44,7 @@ func TestAnAcceptedMessageIsStampedByTheServerAndReachesTheChat(t *testing.T) {
 func TestWhatIsNoMessageIsAnswered400NamingTheField(t *testing.T) {
 	s := start(t, nil)
 	for field, bodies := range map[string][]string{
-		"": {``, `null`, `7`, `[]`, `{"text":"a"`, `{"text":"a"}{}`, `{"text":"a"} x`},
+		"body": {``, `null`, `7`, `[]`, `{"text":"a"`, `{"text":"a"}{}`, `{"text":"a"} x`},
 		"text": {
 			`{}`, `{"text":7}`, `{"text":null}`, `{"text":""}`, `{"text":" \n\t"}`, `{"text":"a","text":"b"}`, "{\"text\":\"\xff\"}", `{"text":"a\u0000"}`, `{"text":"\u001b[2J"}`,
 			`{"text":"a\ud800b"}`, `{"text":"\udc00"}`, `{"text":"\ud83d\ud83d\ude42"}`, `{"text":"\ud83d"}`,
@@ -60,7 +60,7 @@ func TestWhatIsNoMessageIsAnswered400NamingTheField(t *testing.T) {
 		for _, body := range bodies {
 			a := s.postBody("ann", "general", body)
 			assert.Equal(t, http.StatusBadRequest, a.Status, "%s", body)
-			assert.Equal(t, field, a.Field, "%s: %s", body, a.Error)
+			assert.Contains(t, a.Error, field, "%s", body)
 		}
 	}
 	assert.Equal(t, http.StatusRequestEntityTooLarge, s.postBody("ann", "general", strings.Repeat(" ", maxBody+1)).Status)

@@ -45,7 +45,7 @@ func (s *server) allowed(r *http.Request) (room, name string, err error) {
 	}
 	query := r.URL.Query()
 	if len(query["name"]) > 1 {
-		return "", "", httpjson.Bad("name", "name is given twice")
+		return "", "", httpjson.Bad("name is given twice")
 	}
 	if room, err = wire.Name("room", r.PathValue("room")); err != nil {
 		return "", "", err

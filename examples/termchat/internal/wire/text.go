@@ -66,7 +66,7 @@ func Hostile(r rune) bool {
 func Name(what, name string) (string, error) {
 	name, err := names.Clean(what, name)
 	if err == nil && (strings.ContainsAny(name, "<>") || strings.Trim(name, ".") == "" || Line(name) != name) {
-		err = httpjson.Bad(what, "%s has characters that a name must not have", what)
+		err = httpjson.Bad("%s has characters that a name must not have", what)
 	}
 	return name, err
 }
@@ -75,11 +75,11 @@ func Name(what, name string) (string, error) {
 func CheckText(text string) error {
 	switch {
 	case !utf8.ValidString(text):
-		return httpjson.Bad("text", "text is not UTF-8")
+		return httpjson.Bad("text is not UTF-8")
 	case len(text) > MaxText:
-		return httpjson.Bad("text", "text has %d bytes; it must have 1 to %d", len(text), MaxText)
+		return httpjson.Bad("text has %d bytes; it must have 1 to %d", len(text), MaxText)
 	case !names.Visible(text):
-		return httpjson.Bad("text", "text is empty")
+		return httpjson.Bad("text is empty")
 	}
 	return nil
 }
