@@ -70,7 +70,8 @@ func serve(ctx context.Context, ln net.Listener, command []string) error {
 	if err != nil {
 		return err
 	}
-	jobs := &runner{ctx: ctx, broker: broker, command: command, slots: make(chan struct{}, 4)}
+	jobs := &runner{broker: broker, command: command, slots: make(chan struct{}, 4)}
+	jobs.ctx, jobs.end = context.WithCancel(ctx)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

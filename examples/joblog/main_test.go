@@ -174,6 +174,18 @@ func TestTheEndOfTheServiceEndsTheJobs(t *testing.T) {
 	require.Contains(t, v.result, "signal: terminated")
 }
 
+// A service whose listener fails ends as on a signal, and does not wait for what its jobs do.
+func TestAListenerThatFailsEndsTheJobs(t *testing.T) {
+	ln := exampletest.Listen(t)
+	served := make(chan error, 1)
+	go func() { served <- serve(t.Context(), ln, []string{"sh", "-c", "exec sleep 1000"}) }()
+	s := &service{t: t, url: "http://" + ln.Addr().String()}
+	s.run()
+	http.DefaultClient.CloseIdleConnections()
+	require.NoError(t, ln.Close())
+	require.ErrorIs(t, exampletest.Receive(t, "the end of the service", served), net.ErrClosed)
+}
+
 func TestAPageShowsTheLogOfItsJob(t *testing.T) {
 	b := browsertest.Start(t)
 	s := start(t, "seq 5; exit 3")

@@ -17,7 +17,8 @@ import (
 
 // A runner runs jobs. The log of each is a chat with the job's name.
 type runner struct {
-	ctx     context.Context // ends the jobs
+	ctx     context.Context // of the jobs
+	end     context.CancelFunc
 	broker  *broadcast.Broker[string]
 	command []string
 	slots   chan struct{} // has an element for each job that runs
@@ -43,11 +44,12 @@ func (r *runner) start(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, "/jobs/%s\n", job)
 }
 
-// stop refuses new jobs and waits for the running ones. ctx must have ended: that ends them.
+// stop refuses new jobs, ends the running ones, and waits for them.
 func (r *runner) stop(context.Context) error {
 	r.mu.Lock()
 	r.stopped = true
 	r.mu.Unlock()
+	r.end() // ctx has not ended if the listener has failed
 	r.running.Wait()
 	return nil
 }
