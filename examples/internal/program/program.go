@@ -64,7 +64,7 @@ func (s *Settings) Parse(program string, args []string, all any) {
 	if s.TokenFor == "" {
 		return
 	}
-	signed, err := s.Secret.Issue(s.TokenFor)
+	signed, err := s.Secret.Issue(s.TokenFor, token.Age)
 	if s.Secret == "" {
 		err = errors.New("a token needs a -secret")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
-// Age is how long a token of [Key.Issue] is valid.
+// Age is how long the tokens that people get are valid.
 const Age = 30 * 24 * time.Hour
 
 // A Key signs tokens. Who has it can be anybody. It should have 32 random bytes or more.
@@ -33,18 +33,14 @@ var parser = jwt.NewParser(
 	jwt.WithStrictDecoding(),
 )
 
-// Issue returns a token for a name, of which it signs the one form that [names.Clean] returns, or
-// the error of that.
-func (k Key) Issue(name string) (string, error) {
+// Issue returns a token for the one form of a name that [names.Clean] returns, or the error of that.
+func (k Key) Issue(name string, age time.Duration) (string, error) {
 	name, err := names.Clean("name", name)
-	return k.Sign(name, time.Now().Add(Age)), err
-}
-
-// Sign returns a token for a name that is valid until then.
-func (k Key) Sign(name string, until time.Time) string {
-	claims := jwt.RegisteredClaims{Subject: name, ExpiresAt: jwt.NewNumericDate(until)}
-	token, _ := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(k)) // cannot fail
-	return token
+	if err != nil {
+		return "", err
+	}
+	claims := jwt.RegisteredClaims{Subject: name, ExpiresAt: jwt.NewNumericDate(time.Now().Add(age))}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(k))
 }
 
 // Verify returns the name in a token of this key whose end has not come.

@@ -15,7 +15,8 @@ import (
 func TestATokenIsGoodUntilItsEndForItsKeyAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key := Key("a key")
-		token := key.Sign("ann. é", time.Now().Add(time.Hour))
+		token, err := key.Issue("ann. é", time.Hour)
+		require.NoError(t, err)
 		name, err := key.Verify(token)
 		require.NoError(t, err)
 		assert.Equal(t, "ann. é", name)
@@ -46,11 +47,11 @@ func TestATokenIsGoodUntilItsEndForItsKeyAlone(t *testing.T) {
 
 func TestATokenIsIssuedForTheOneFormOfAName(t *testing.T) {
 	key := Key("a key")
-	token, err := key.Issue(" Ann  B ")
+	token, err := key.Issue(" Ann  B ", Age)
 	require.NoError(t, err)
 	name, err := key.Verify(token)
 	require.NoError(t, err)
 	assert.Equal(t, "Ann B", name)
-	_, err = key.Issue("\u200b")
+	_, err = key.Issue("\u200b", Age)
 	require.Error(t, err)
 }

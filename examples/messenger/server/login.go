@@ -91,7 +91,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	given, err := readText(w, r, field)
 	if err == nil && open {
-		given, err = s.key.Issue(given)
+		given, err = s.key.Issue(given, token.Age)
 	}
 	if err != nil {
 		return err

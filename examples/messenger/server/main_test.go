@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,7 +67,12 @@ func closed(c *Config) { c.Secret = "a secret of the tests, of 32 bytes or more"
 // token returns a token, as the server hands it out.
 func (s *service) token(name string) string {
 	s.T.Helper()
-	token, err := s.key.Issue(name)
+	return s.tokenFor(name, token.Age)
+}
+
+func (s *service) tokenFor(name string, age time.Duration) string {
+	s.T.Helper()
+	token, err := s.key.Issue(name, age)
 	require.NoError(s.T, err)
 	return token
 }

@@ -95,7 +95,7 @@ func TestNamesThatLookAlikeAreOneAndInvisibleOnesAreRefused(t *testing.T) {
 		}
 		_, status, _ := s.login(strings.ReplaceAll(body, `\U000`, `\u`))
 		assert.Equal(t, http.StatusBadRequest, status, "%+q", name)
-		_, err := s.key.Issue(name)
+		_, err := s.key.Issue(name, time.Hour)
 		assert.Error(t, err, "%+q", name)
 		assert.Contains(t, []int{http.StatusBadRequest, http.StatusNotFound, http.StatusTemporaryRedirect}, s.say("ann", name, "a").Status, "a chat %+q", name)
 	}
