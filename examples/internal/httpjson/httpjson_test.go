@@ -2,6 +2,7 @@ package httpjson
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
@@ -44,6 +46,14 @@ func TestAnErrorForTheClientIsToldWithItsStatusFieldAndWhenToComeBack(t *testing
 	assert.Equal(t, http.StatusBadRequest, w.Code)
 	assert.Empty(t, w.Header().Get("Retry-After"))
 	assert.JSONEq(t, `{"error":"no such field"}`, w.Body.String())
+}
+
+func TestWhatTheBrokerCannotTakeIsAnswered503(t *testing.T) {
+	for _, err := range []error{broadcast.ErrOverloaded, broadcast.ErrLimit, broadcast.ErrClosed, broadcast.ErrBrokerClosed} {
+		w := answerTo(refuse(fmt.Errorf("publishing: %w", err)), "GET", nil)
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code, err)
+		assert.Equal(t, "5", w.Header().Get("Retry-After"), err)
+	}
 }
 
 func TestOfAnyOtherErrorAClientLearnsNothing(t *testing.T) {
