@@ -38,8 +38,8 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		refusal = errInternal
 	}
-	if a, logged := w.(*answer); logged {
-		a.err = err
+	if logged, ok := r.Context().Value(failure{}).(*error); ok {
+		*logged = err
 	}
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(refusal.RetryAfter.Seconds())))

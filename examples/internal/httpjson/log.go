@@ -2,6 +2,7 @@ package httpjson
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/felixge/httpsnoop"
 	"golang.org/x/time/rate"
 )
 
@@ -43,42 +45,32 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 		id := rand.Text()[:16]
 		w.Header().Set("X-Request-Id", id)
 		about := []any{"request", id, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr}
-		a := &answer{ResponseWriter: w}
+		var err error // of a Handler
+		r = r.WithContext(context.WithValue(r.Context(), failure{}, &err))
+		var answer httpsnoop.Metrics
 		defer func() {
 			switch p := recover(); {
 			case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it too
 				panic(p)
 			case p != nil:
 				l.With(about...).Error("request panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-				if a.status == 0 {
-					Write(a, errInternal.Status, map[string]string{"error": errInternal.Text})
+				if answer.Code == 0 && answer.Written == 0 {
+					Write(w, errInternal.Status, map[string]string{"error": errInternal.Text})
 				}
-			case a.status == http.StatusInternalServerError:
-				l.With(about...).Error("request failed", "err", a.err)
-			case a.status >= http.StatusBadRequest:
-				l.Refused(http.StatusText(a.status), about...)
+			case answer.Code == http.StatusInternalServerError:
+				l.With(about...).Error("request failed", "err", err)
+			case answer.Code >= http.StatusBadRequest:
+				l.Refused(http.StatusText(answer.Code), about...)
 			default:
-				l.With(about...).Debug("request answered", "status", a.status)
+				l.With(about...).Debug("request answered", "status", cmp.Or(answer.Code, http.StatusOK))
 			}
 		}()
-		next.ServeHTTP(a, r)
+		answer.CaptureMetrics(w, func(w http.ResponseWriter) { next.ServeHTTP(w, r) })
 	})
 }
 
-// An answer is a ResponseWriter that remembers its status, and the error that led to it.
-type answer struct {
-	http.ResponseWriter
-	status int
-	err    error
-}
-
-func (a *answer) WriteHeader(status int) {
-	a.status = status
-	a.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap is for [http.ResponseController].
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+// failure is the key of the context for the error that a Handler returns.
+type failure struct{}
 
 // Write logs a line of the ErrorLog of an [http.Server]. Only failures to accept connections are
 // warnings; the mistakes of single clients are not.

@@ -70,6 +70,16 @@ func TestWhatWasAnsweredIsNotLoggedUnlessAsked(t *testing.T) {
 	assert.NotEmpty(t, w.Header().Get("X-Request-Id"))
 }
 
+func TestAPanicAfterTheAnswerHasBegunIsLoggedAndAddsNothing(t *testing.T) {
+	w, log := serve(new(Log), func(w http.ResponseWriter, _ *http.Request) error {
+		_, _ = w.Write([]byte("half"))
+		panic("a bug")
+	})
+	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Equal(t, "half", w.Body.String())
+	assert.Contains(t, log, "level=ERROR")
+}
+
 func TestAHandlerMayCutTheConnection(t *testing.T) {
 	assert.PanicsWithValue(t, http.ErrAbortHandler, func() {
 		serve(new(Log), func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) })
