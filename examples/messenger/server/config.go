@@ -12,9 +12,9 @@ import (
 type Config struct {
 	program.Settings
 
-	Hosts     []string `arg:"--hosts,env:HOSTS" placeholder:"NAME" help:"names of the server, with commas in the environment; default any, or without a secret those of this machine"`
+	Hosts     []string `arg:"--hosts,env:HOSTS" placeholder:"NAME" help:"of the server; default any, or without a secret those of this machine"`
 	Proxy     bool     `arg:"--proxy,env:PROXY" help:"a proxy is in front, and sets X-Forwarded-For and X-Forwarded-Proto"`
-	Operators []string `arg:"--operators,env:OPERATORS" placeholder:"NAME" help:"users who may see /debug/broadcast, with commas in the environment"`
+	Operators []string `arg:"--operators,env:OPERATORS" placeholder:"NAME" help:"of users who may see /debug/broadcast"`
 
 	PostRate      float64 `arg:"--post-rate,env:POST_RATE" placeholder:"N" help:"posts of a person a second"`
 	HandshakeRate float64 `arg:"--handshake-rate,env:HANDSHAKE_RATE" placeholder:"N" help:"logins and sockets of an address a second"`
