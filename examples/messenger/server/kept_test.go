@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
 )
 
 func TestATextIsKeptOnceAndWithoutEscapes(t *testing.T) {
@@ -57,6 +59,7 @@ func TestChatsThatNobodyWatchesLeaveBeforeNewOnesAreRefused(t *testing.T) {
 	assert.Equal(t, []string{"still here"}, watched.told(1))
 	for i := range 5 * most {
 		s.watch("ann", fmt.Sprint("empty ", i), "").conn.CloseNow()
+		exampletest.Soon(t, "the socket is closed", func() bool { return s.broker.Stats().Subscribers == 1 })
 	}
 	w := s.watch("ann", fmt.Sprint("chat ", 5*most-1), "")
 	w.next()
