@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/flow"
 )
 
@@ -280,4 +281,14 @@ func (f Found[T]) Admits(device string) bool {
 func (f Found[T]) Counts() bool {
 	_, ok := f.chat.stats()
 	return ok
+}
+
+// Feeder returns what the engine's node calls to feed a chat, which is created if necessary. The
+// engine of the broker must be away: the test is the node.
+func Feeder[T any](b *Broker[T], name string) cluster.Presence {
+	c, err := b.chatOf(name)
+	if err != nil {
+		panic(err)
+	}
+	return feeder[T]{c.feed}
 }
