@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/flow"
 )
 
@@ -283,12 +282,22 @@ func (f Found[T]) Counts() bool {
 	return ok
 }
 
-// Feeder returns what the engine's node calls to feed a chat, which is created if necessary. The
-// engine of the broker must be away: the test is the node.
-func Feeder[T any](b *Broker[T], name string) cluster.Presence {
+// Fed is a chat that a test feeds by hand, as the engine's node does.
+type Fed[T any] struct{ feeder[T] }
+
+// FeedByHand returns a chat to feed, which is created if necessary. The engine of the broker must be
+// away.
+func FeedByHand[T any](b *Broker[T], name string) Fed[T] {
 	c, err := b.chatOf(name)
 	if err != nil {
 		panic(err)
 	}
-	return feeder[T]{c.feed}
+	return Fed[T]{feeder[T]{c.feed}}
+}
+
+// Ahead reports whether the chat has the message that it has to be offered next.
+func (f Fed[T]) Ahead() bool {
+	f.chat.gate.Lock()
+	defer f.chat.gate.Unlock()
+	return f.ahead
 }
