@@ -1,0 +1,656 @@
+package brokers_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
+)
+
+// Whatever is done to three brokers and to their engine, what the engine has stored is the order
+// that all readers see. A message is in it exactly once if Publish returned nil, never if it
+// returned an error, and at most once after ErrUncertain. Each reader gets a part of the order, and
+// Missed and Reset say exactly what is missing.
+func TestBrokersMatchTheOrderOfTheirEngine(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		c := conditions{
+			Keep:    rapid.SampledFrom([]int{0, 0, 1, 3, 10}).Draw(rt, "keep"),
+			History: rapid.SampledFrom([]int{0, 3, 100}).Draw(rt, "history"),
+			Grace:   rapid.Bool().Draw(rt, "grace"),
+			Seed:    rapid.Uint64Range(0, 1000).Draw(rt, "seed"),
+		}
+		plan := rapid.SliceOfN(rapid.Custom(drawOperation), 1, 40).Draw(rt, "plan")
+		var difference string
+		synctest.Test(t, func(t *testing.T) { difference = play(t, c, plan) })
+		if difference != "" {
+			rt.Fatal(difference)
+		}
+	})
+}
+
+const (
+	nodes   = 3
+	room    = "room"
+	timeout = 5 * time.Second
+	rest    = 100 * time.Second // after which all is at rest if nothing goes wrong any more
+)
+
+// conditions are the options of brokers and engine.
+type conditions struct {
+	Keep, History int
+	Grace         bool
+	Seed          uint64
+}
+
+// An operation is one step of a plan.
+type operation struct {
+	Kind     string
+	Node     int // of the broker
+	Reader   int // modulo how many there are
+	N        int // messages
+	Fault    string
+	Buffer   int
+	Sampling broadcast.Sampling
+	Device   int // 0: anonymous
+	Position int // modulo how many there are; -1: none
+	Replay   int // -1: none
+	Presence bool
+	Way      string
+	After    time.Duration
+}
+
+func drawOperation(t *rapid.T) operation {
+	o := operation{
+		Kind: rapid.SampledFrom([]string{
+			"publish", "publish", "publish", "publish", "subscribe", "subscribe", "read", "read", "read",
+			"close", "kick", "cut", "restore", "restore", "restart", "purge", "end", "shutdown", "sleep",
+		}).Draw(t, "kind"),
+		Node:     rapid.IntRange(0, nodes-1).Draw(t, "node"),
+		Reader:   rapid.IntRange(0, 11).Draw(t, "reader"),
+		Position: -1,
+		Replay:   -1,
+	}
+	switch o.Kind {
+	case "publish":
+		o.N = rapid.IntRange(1, 5).Draw(t, "n")
+		o.Way = drawWay(t)
+		o.Fault = rapid.SampledFrom(slices.Sorted(maps.Keys(faults))).Draw(t, "fault")
+	case "subscribe":
+		o.Buffer = rapid.SampledFrom([]int{1, 2, 4, 1000}).Draw(t, "buffer")
+		o.Sampling = broadcast.Sampling(rapid.IntRange(0, int(broadcast.Block)).Draw(t, "sampling"))
+		o.Device = rapid.IntRange(0, 2).Draw(t, "device")
+		o.Position = rapid.IntRange(-1, 20).Draw(t, "position")
+		o.Replay = rapid.IntRange(-1, 5).Draw(t, "replay")
+		o.Presence = rapid.Bool().Draw(t, "presence")
+	case "read":
+		o.N = rapid.IntRange(1, 8).Draw(t, "n")
+		o.Way = drawWay(t)
+	case "shutdown":
+		o.Way = drawWay(t)
+	case "kick":
+		o.Device = rapid.IntRange(1, 2).Draw(t, "device")
+	case "sleep":
+		o.After = rapid.SampledFrom([]time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, rest}).Draw(t, "after")
+	}
+	return o
+}
+
+func drawWay(t *rapid.T) string {
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(ways))).Draw(t, "way")
+}
+
+var faults = map[string]memengine.Faults{
+	"":        {},
+	"lost":    {LostRequest: 0.5, LostAnswer: 0.5},
+	"late":    {Late: 0.5},
+	"silence": {LostAnswer: 0.5, Silence: 1},
+	"drop":    {Drop: 0.5},
+	"repeat":  {Repeat: 0.5},
+	"reorder": {Reorder: 0.5},
+	"stale":   {Stale: 0.5},
+	"fail":    {Fail: 0.5, Away: 0.5, Refuse: 0.5},
+	"all": {
+		Drop: 0.1, Repeat: 0.1, Reorder: 0.1, Stale: 0.1, Fail: 0.1, Away: 0.1, Refuse: 0.1,
+		LostRequest: 0.1, LostAnswer: 0.1, Late: 0.1, Silence: 0.5,
+	},
+}
+
+// ways are the ways to read what there is, at most n deliveries. Those that would wait stop then.
+var ways = map[string]func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])){
+	"TryNext": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+		for d, ok := s.TryNext(); ok; d, ok = s.TryNext() {
+			if got(d); n == 1 {
+				return
+			}
+			n--
+		}
+	},
+	"TryNextBatch": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+		into := make([]broadcast.Delivery[string], n)
+		for _, d := range into[:s.TryNextBatch(into)] {
+			got(d)
+		}
+	},
+	"Next": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		for range n {
+			d, err := s.Next(ctx)
+			if err != nil {
+				return
+			}
+			got(d)
+		}
+	},
+	"NextBatch": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		into := make([]broadcast.Delivery[string], n)
+		taken, _ := s.NextBatch(ctx, into)
+		for _, d := range into[:taken] {
+			got(d)
+		}
+	},
+	"All": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		for d := range s.All(ctx) {
+			if got(d); n == 1 {
+				return
+			}
+			n--
+		}
+	},
+}
+
+// play carries out a plan. It returns the first difference from the order.
+func play(t *testing.T, c conditions, plan []operation) (difference string) {
+	m := &machine{
+		conditions: c, engine: memengine.New(c.Seed, time.Millisecond, c.Keep), times: make(map[string]*call),
+	}
+	defer m.engine.Wait()
+	for i := range nodes {
+		m.start(i)
+	}
+	defer func() {
+		for _, b := range m.brokers {
+			_ = b.Close()
+		}
+	}()
+	for i, o := range plan {
+		m.do(t, o)
+		if m.check(); m.difference != "" {
+			return fmt.Sprintf("operation %d, %+v: %s", i, o, m.difference)
+		}
+	}
+	m.calm()
+	m.check()
+	m.checkAtRest()
+	return m.difference
+}
+
+// machine is the brokers of one engine.
+type machine struct {
+	conditions
+	engine  *memengine.Engine
+	clients [nodes]*memengine.Client
+	brokers [nodes]*broadcast.Broker[string]
+	readers []*reader
+
+	mu         sync.Mutex
+	now        int                  // counts the calls of Publish that began or returned
+	times      map[string]*call     // by message
+	known      []broadcast.Position // that readers have had
+	difference string
+}
+
+// call is a call of Publish.
+type call struct {
+	begun, returned int
+	err             error
+}
+
+func (m *machine) differ(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.difference == "" {
+		m.difference = fmt.Sprintf(format, args...)
+	}
+}
+
+func (m *machine) know(p broadcast.Position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known = append(m.known, p)
+}
+
+func (m *machine) start(i int) {
+	m.clients[i] = m.engine.Client()
+	opts := []broadcast.Option{
+		broadcast.WithEngine(m.clients[i]), broadcast.WithPublishTimeout(timeout),
+		broadcast.WithPatience(10 * time.Millisecond), broadcast.WithChatIdle(20 * time.Second),
+		broadcast.WithCleanInterval(time.Second),
+	}
+	if m.History > 0 {
+		opts = append(opts, broadcast.WithHistory(m.History, 0))
+	}
+	if m.Grace {
+		opts = append(opts, broadcast.WithLeaveGrace(10*time.Second))
+	}
+	b, err := broadcast.New[string](opts...)
+	if err != nil {
+		panic(err)
+	}
+	m.brokers[i] = b
+}
+
+// do carries out an operation.
+func (m *machine) do(t *testing.T, o operation) {
+	i := o.Node
+	switch o.Kind {
+	case "publish":
+		m.publish(o)
+	case "subscribe":
+		m.subscribe(o)
+	case "kick":
+		m.brokers[i].Kick(room, fmt.Sprint("device", o.Device), nil)
+	case "cut":
+		m.clients[i].Cut()
+	case "restore":
+		m.clients[i].Restore()
+	case "restart":
+		m.engine.Restart()
+	case "purge":
+		m.engine.Purge(room)
+		time.Sleep(rest) // until the check: nothing shows it before
+	case "end":
+		_ = m.brokers[i].Close()
+		m.checkTotals(i)
+		m.start(i)
+	case "shutdown":
+		wait := m.reading(o)
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		_ = m.brokers[i].Shutdown(ctx)
+		cancel()
+		wait()
+		m.checkTotals(i)
+		m.start(i)
+	case "sleep":
+		time.Sleep(o.After)
+	}
+	if len(m.readers) == 0 {
+		return
+	}
+	switch r := m.readers[o.Reader%len(m.readers)]; o.Kind {
+	case "read":
+		m.read(r, o.Way, o.N)
+	case "close":
+		_ = r.s.Close()
+	}
+}
+
+// read reads at most n deliveries, and returns how many there were.
+func (m *machine) read(r *reader, way string, n int) (taken int) {
+	ways[way](r.s, n, func(d broadcast.Delivery[string]) {
+		m.got(r, d)
+		taken++
+	})
+	return taken
+}
+
+// reading lets a reader read while something else happens, and returns how to wait for it.
+func (m *machine) reading(o operation) (wait func()) {
+	var one sync.WaitGroup
+	if len(m.readers) > 0 {
+		one.Go(func() { m.read(m.readers[o.Reader%len(m.readers)], o.Way, 100) })
+	}
+	return one.Wait
+}
+
+// publish publishes messages on every broker at once, one after the other on each.
+func (m *machine) publish(o operation) {
+	m.engine.SetFaults(faults[o.Fault])
+	defer m.reading(o)()
+	var all sync.WaitGroup
+	for i := range nodes {
+		all.Go(func() {
+			for range o.N {
+				if !m.publishOne(m.brokers[(i+o.Node)%nodes]) {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	m.engine.SetFaults(memengine.Faults{})
+}
+
+// publishOne publishes a message, and reports whether it was accepted.
+func (m *machine) publishOne(b *broadcast.Broker[string]) bool {
+	m.mu.Lock()
+	m.now++
+	c := &call{begun: m.now}
+	message := fmt.Sprint(m.now)
+	m.times[message] = c
+	m.mu.Unlock()
+	err := b.Publish(context.Background(), room, message)
+	m.mu.Lock()
+	m.now++
+	c.returned, c.err = m.now, err
+	m.mu.Unlock()
+	switch {
+	case err == nil:
+	case !errors.Is(err, broadcast.ErrUncertain) && !errors.Is(err, broadcast.ErrAway) && !errors.Is(err, broadcast.ErrOverloaded):
+		m.differ("publishing %s: %v", message, err)
+	}
+	return err == nil
+}
+
+// A reader is a subscription, with what it was last told.
+type reader struct {
+	s        *broadcast.Subscriber[string]
+	broker   *broadcast.Broker[string]
+	name     string
+	sampling broadcast.Sampling
+	buffer   int
+	epoch    string
+	seq      uint64
+	began    bool // something was delivered
+	floor    uint64
+	taken    uint64
+	missed   uint64
+	devices  map[string]bool // what its presence events say
+}
+
+// subscribe subscribes.
+func (m *machine) subscribe(o operation) {
+	opts := []broadcast.SubscribeOption{
+		broadcast.WithBuffer(o.Buffer), broadcast.WithSampling(o.Sampling),
+	}
+	var from broadcast.Position
+	if o.Position >= 0 && len(m.known) > 0 {
+		from = m.known[o.Position%len(m.known)]
+		opts = append(opts, broadcast.Resume(from))
+	}
+	if o.Replay >= 0 {
+		opts = append(opts, broadcast.Replay(o.Replay))
+	}
+	if o.Presence {
+		opts = append(opts, broadcast.WithPresence())
+	}
+	b, begun := m.brokers[o.Node], time.Now()
+	var s *broadcast.Subscriber[string]
+	var err error
+	if o.Device == 0 {
+		s, err = b.SubscribeAnonymous(room, opts...)
+	} else {
+		s, err = b.Subscribe(room, fmt.Sprint("device", o.Device), opts...)
+	}
+	if took := time.Since(begun); took > timeout+time.Second {
+		m.differ("Subscribe took %v", took)
+	}
+	if err != nil {
+		if err != broadcast.ErrAway {
+			m.differ("Subscribe: %v", err)
+		}
+		return
+	}
+	r := &reader{
+		s: s, broker: b, name: fmt.Sprintf("reader %d, %v, buffer %d", len(m.readers), o.Sampling, o.Buffer),
+		sampling: o.Sampling, buffer: o.Buffer, devices: make(map[string]bool),
+	}
+	r.epoch, r.seq = split(s.Position())
+	r.floor = r.seq
+	m.readers = append(m.readers, r)
+	m.know(s.Position())
+	stats := s.Stats()
+	switch resumed := from != (broadcast.Position{}); {
+	case !s.Recovered():
+	case stats.Missed > 0 && o.Buffer > 100:
+		m.differ("%s has recovered, but missed %d", r.name, stats.Missed)
+	case resumed && s.Position() != from:
+		m.differ("%s has recovered, but begins at %v and not at %v", r.name, s.Position(), from)
+	case !resumed && stats.Joined > 0 && stats.Head-stats.Joined < uint64(o.Replay):
+		m.differ("%s has recovered a replay of %d, but begins at %d of %d", r.name, o.Replay, stats.Joined, stats.Head)
+	}
+}
+
+// split returns the parts of a position.
+func split(p broadcast.Position) (epoch string, seq uint64) {
+	epoch, number, _ := strings.Cut(p.String(), "-")
+	for _, digit := range number {
+		seq = seq*36 + uint64(strings.IndexRune("0123456789abcdefghijklmnopqrstuvwxyz", digit))
+	}
+	return epoch, seq
+}
+
+// later reports whether an epoch is after another.
+func later(epoch, other string) bool {
+	return len(epoch) > len(other) || len(epoch) == len(other) && epoch > other
+}
+
+// got checks what a reader has got.
+func (m *machine) got(r *reader, d broadcast.Delivery[string]) {
+	epoch, seq := split(d.Position())
+	m.know(d.Position())
+	if d.Kind != broadcast.Published {
+		m.gotEvent(r, d, epoch, seq)
+		return
+	}
+	stored, at := m.find(d.Message)
+	switch {
+	case stored != 1:
+		m.differ("%s got %+v, which was stored %d times", r.name, d, stored)
+	case at != (place{epoch, d.Seq}), seq != d.Seq:
+		m.differ("%s got %+v, which is stored as %v", r.name, d, at)
+	case epoch == r.epoch && (d.Reset || d.Seq != r.seq+1+d.Missed):
+		m.differ("%s got %+v after number %d of the same epoch", r.name, d, r.seq)
+	case epoch != r.epoch && (!d.Reset || !later(epoch, r.epoch)):
+		m.differ("%s got %+v of epoch %s after epoch %s", r.name, d, epoch, r.epoch)
+	case epoch == r.epoch && seq <= r.floor && r.began:
+		m.differ("%s got %+v after number %d", r.name, d, r.floor)
+	}
+	r.epoch, r.seq, r.floor, r.began = epoch, seq, seq, true
+	r.taken++
+	r.missed += d.Missed
+	if r.s.Err() == nil && r.s.Position() != d.Position() && r.s.Stats().Delivered == r.taken {
+		m.differ("%s is at %v after %v", r.name, r.s.Position(), d.Position())
+	}
+}
+
+// gotEvent checks a presence event.
+func (m *machine) gotEvent(r *reader, d broadcast.Delivery[string], epoch string, seq uint64) {
+	if epoch != r.epoch || seq < r.floor {
+		m.differ("%s got %+v in epoch %s after number %d of epoch %s", r.name, d, epoch, r.floor, r.epoch)
+	}
+	r.floor = seq
+	if d.Kind == broadcast.Resync {
+		clear(r.devices)
+		return
+	}
+	is, told := r.devices[d.Device]
+	if here := d.Kind == broadcast.Joined; told && is == here || d.Device == r.s.Device() {
+		m.differ("%s got %v of %s twice", r.name, d.Kind, d.Device)
+	}
+	r.devices[d.Device] = d.Kind == broadcast.Joined
+}
+
+// place is where the engine has stored a message.
+type place struct {
+	epoch string
+	seq   uint64
+}
+
+// find returns how often a message was stored, and where last.
+func (m *machine) find(message string) (times int, at place) {
+	for _, r := range m.engine.Order(room) {
+		for i, stored := range r.Batch {
+			if string(stored) == `"`+message+`"` {
+				times++
+				at = place{base36(r.Epoch), r.Seq - uint64(len(r.Batch)-1-i)}
+			}
+		}
+	}
+	return times, at
+}
+
+func base36(n uint64) (text string) {
+	for ; n > 0; n /= 36 {
+		text = string("0123456789abcdefghijklmnopqrstuvwxyz"[n%36]) + text
+	}
+	return text
+}
+
+// check checks what must hold at any time when no call is in progress.
+func (m *machine) check() {
+	synctest.Wait()
+	for _, r := range m.readers {
+		s := r.s.Stats()
+		switch all := s.Delivered + s.Missed + s.Pending + s.Discarded; {
+		case s.Head-s.Joined != all || max(s.Delivered, s.Missed, s.Pending, s.Discarded, s.Head) > 1<<40:
+			m.differ("%s: the books do not balance: %+v", r.name, s)
+		case s.Delivered != r.taken:
+			m.differ("%s has taken %d: %+v", r.name, r.taken, s)
+		case s.Missed < r.missed:
+			m.differ("%s was told of %d missed: %+v", r.name, r.missed, s)
+		case r.sampling == broadcast.Block && s.Pending > uint64(r.buffer) && r.buffer > 100:
+			m.differ("%s has too much: %+v", r.name, s)
+		}
+	}
+	m.checkOrder()
+}
+
+// checkOrder checks what the engine has stored.
+func (m *machine) checkOrder() {
+	times := make(map[string]int)
+	var order []string
+	var epoch, seq uint64
+	for _, r := range m.engine.Order(room) {
+		if r.Epoch != epoch {
+			m.checkTimes(order)
+			epoch, seq, order = r.Epoch, r.Seq-uint64(len(r.Batch)), nil
+		}
+		if seq += uint64(len(r.Batch)); r.Seq != seq {
+			m.differ("record %v follows number %d", r, seq-uint64(len(r.Batch)))
+		}
+		for _, stored := range r.Batch {
+			message := strings.Trim(string(stored), `"`)
+			times[message]++
+			order = append(order, message)
+		}
+	}
+	m.checkTimes(order)
+	for message, c := range m.times {
+		switch n := times[message]; {
+		case n > 1:
+			m.differ("%s was stored %d times", message, n)
+		case c.err == nil && n == 0:
+			m.differ("%s was accepted, but not stored", message)
+		case c.err != nil && n > 0 && !errors.Is(c.err, broadcast.ErrUncertain):
+			m.differ("%s was stored after %v", message, c.err)
+		}
+	}
+}
+
+// checkTimes checks that a message is before those whose Publish began after its own had returned
+// nil.
+func (m *machine) checkTimes(order []string) {
+	earliest := m.now + 1 // return of a later one
+	for _, message := range slices.Backward(order) {
+		c := m.times[message]
+		if c.begun > earliest {
+			m.differ("%s is in the order before one that was accepted before", message)
+		}
+		if c.err == nil {
+			earliest = min(earliest, c.returned)
+		}
+	}
+}
+
+// checkTotals checks the counters of a broker: they are the sums over its readers.
+func (m *machine) checkTotals(node int) {
+	synctest.Wait()
+	b := m.brokers[node]
+	var sum broadcast.Stats
+	for _, r := range m.readers {
+		if s := r.s.Stats(); r.broker == b {
+			sum.Delivered += s.Delivered
+			sum.Missed += s.Missed
+			sum.Pending += s.Pending
+			sum.Discarded += s.Discarded
+		}
+	}
+	all := b.Stats()
+	got := broadcast.Stats{Delivered: all.Delivered, Missed: all.Missed, Pending: all.Pending, Discarded: all.Discarded}
+	if got != sum {
+		m.differ("broker %d has counted %+v instead of %+v", node, got, sum)
+	}
+}
+
+// calm lets the engine work without a fault until all is at rest. Readers take what they have, so
+// that none holds back its chat.
+func (m *machine) calm() {
+	for i := range nodes {
+		m.clients[i].Restore()
+	}
+	for range 30 {
+		time.Sleep(rest / 10)
+		for taken := -1; taken != 0; {
+			taken = 0
+			for _, r := range m.readers {
+				taken += m.read(r, "TryNext", 1<<20)
+			}
+			synctest.Wait() // more may come now that there is room
+		}
+	}
+}
+
+// checkAtRest checks that all brokers have the whole order, and readers that lose nothing too.
+func (m *machine) checkAtRest() {
+	var heads [nodes]broadcast.Position
+	for i, b := range m.brokers {
+		var err error
+		if heads[i], err = b.Head(context.Background(), room); err != nil {
+			m.differ("Head of broker %d: %v", i, err)
+		}
+	}
+	order := m.engine.Order(room)
+	last := order[len(order)-1]
+	for i := range heads {
+		if epoch, seq := split(heads[i]); epoch != base36(last.Epoch) || seq != last.Seq {
+			m.differ("broker %d is at %v, and the last record at %+v", i, heads[i], last.Place)
+		}
+	}
+	devices := make(map[string]bool)
+	for _, r := range m.readers {
+		if r.s.Err() == nil && r.s.Device() != "" {
+			devices[r.s.Device()] = true
+		}
+		s := r.s.Stats()
+		switch atHead := r.s.Position() == heads[0]; {
+		case r.s.Err() != nil:
+		case s.Pending > 0:
+			m.differ("%s does not get what it has: %+v", r.name, s)
+		case !atHead && r.missed == s.Missed && last.Seq > 0:
+			m.differ("%s is at %v and not at %v: %+v", r.name, r.s.Position(), heads[0], s)
+		}
+	}
+	for i, b := range m.brokers {
+		m.checkTotals(i)
+		got := b.Devices(room)
+		if want := slices.Sorted(maps.Keys(devices)); b.Stats().Subscribers > 0 && !slices.Equal(got, want) {
+			m.differ("broker %d has the devices %q instead of %q", i, got, want)
+		}
+	}
+}
