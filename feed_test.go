@@ -227,6 +227,66 @@ func TestAHistoryThatBeganInTheMiddleIsNotComplete(t *testing.T) {
 	})
 }
 
+// Nobody knows how much was lost before the numbers began anew.
+func TestAReplayFromTheBeginningIsNotCompleteAfterAReset(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHand(t, 1, 3, broadcast.WithHistory(10, 0))
+		h.reset(2, 0)
+		h.feed(2)
+		require.False(t, h.b.join(chat, "ann", broadcast.Replay(3)).Recovered())
+		require.True(t, h.b.join(chat, "ann", broadcast.Replay(2)).Recovered())
+	})
+}
+
+// What Publish has accepted is part of what the broker shows from then on.
+func TestCallsSeeWhatTheirBrokerHasPublished(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 0)
+		b := nodes(t, e, 1, broadcast.WithHistory(10, 0))[0]
+		for i := range 200 {
+			require.NoError(t, b.Publish(t.Context(), chat, strconv.Itoa(i)))
+			switch i % 3 {
+			case 0:
+				d, ok, err := b.Last(t.Context(), chat)
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.Equal(t, strconv.Itoa(i), d.Message)
+			case 1:
+				p, err := b.Head(t.Context(), chat)
+				require.NoError(t, err)
+				s, err := b.SubscribeAnonymous(chat, broadcast.Resume(p))
+				require.NoError(t, err)
+				require.Zero(t, s.Stats().Pending)
+				require.NoError(t, s.Close())
+			case 2:
+				s, err := b.SubscribeAnonymous(chat)
+				require.NoError(t, err)
+				require.EqualValues(t, i+1, s.Stats().Joined)
+				require.NoError(t, s.Close())
+			}
+		}
+	})
+}
+
+// A reader that holds back a chat delays subscribers by a second, and no more.
+func TestSubscribeWaitsForItsBrokersMessagesForASecond(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 0)
+		brokers := nodes(t, e, 2, broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.Block))
+		_, err := brokers[0].Subscribe(chat, "ann")
+		require.NoError(t, err)
+		for i := range 3 {
+			require.NoError(t, brokers[1].Publish(t.Context(), chat, strconv.Itoa(i)))
+		}
+		sleep(soon)
+		require.Equal(t, time.Second, elapsed(func() {
+			s, err := brokers[0].Subscribe(chat, "bob")
+			require.NoError(t, err)
+			require.EqualValues(t, 1, s.Stats().Joined)
+		}))
+	})
+}
+
 // While a feed waits for one chat, calls about another one are not delayed.
 func TestAStuckReaderDelaysOnlyItsOwnChat(t *testing.T) {
 	bubble(t, func(t *testing.T) {

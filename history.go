@@ -111,7 +111,8 @@ func (c *chat[T]) startLocked(s *Subscriber[T], config *subscriptionConfig) {
 		start = max(wanted, c.keptLocked(time.Now()))
 		s.joined = start
 		numbers = c.numbers.At(start + 1)
-		complete := start == wanted && (uint64(replay) <= head || numbers.Number(0) == 0)
+		all := numbers.Number(0) == 0 && c.numbers.Resets() == 0 // that there ever was is in the log
+		complete := start == wanted && (uint64(replay) <= head || all)
 		s.recovered = complete && resume == Position{} && numbers.Whole(tail)
 	}
 	s.numbers.Store(numbers)
