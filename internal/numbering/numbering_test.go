@@ -144,6 +144,7 @@ func (n *numbered) checkFind(t *testing.T, epoch, number uint64) {
 func (n *numbered) checkReader(t *testing.T, s *Span, at place) {
 	t.Helper()
 	tail, end := n.table.Tail(), n.last()
+	same(t, end.lost == at.lost && end.resets == at.resets, s.Whole(tail), "whole after %+v", at)
 	same(t, end.lost-at.lost, s.Lost(tail), "lost after %+v", at)
 	same(t, end.resets-at.resets, s.Resets(tail), "resets after %+v", at)
 	run := uint64(0) // of messages just after the place that no mark separates from it
@@ -343,6 +344,28 @@ func TestATableKnowsTheLast256Spans(t *testing.T) {
 	require.EqualValues(t, 5, at.Number(index))
 	oldest := n.table.At(index + 1)
 	require.Equal(t, oldest.Number(index)-5, at.Lost(oldest), "all between are missed")
+}
+
+// However many messages in a row are lost, the table knows as much as before.
+func TestHolesAtOnePlaceAreOne(t *testing.T) {
+	n := begin(1, 0)
+	n.messages(3)
+	between := make([]*Span, 0, 300)
+	for range 300 {
+		n.hole(t, 1)
+		between = append(between, n.table.Tail())
+	}
+	n.messages(2)
+	require.Zero(t, n.table.Oldest())
+	require.Len(t, n.table.marks.list, 2)
+	for i, s := range between {
+		require.Same(t, n.table.Tail(), s.At(4), "hole %d", i)
+	}
+	n.check(t)
+	n.reset(t, 2, 0)
+	n.reset(t, 3, 0)
+	require.Len(t, n.table.marks.list, 4, "each epoch has its own")
+	n.check(t)
 }
 
 func TestAnOldEpochIsRefusedWhenItIsForgotten(t *testing.T) {
