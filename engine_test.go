@@ -9,6 +9,7 @@ import (
 
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
+	"github.com/fbd86cad/broadcast/internal/troubled"
 	"github.com/stretchr/testify/require"
 )
 
@@ -116,4 +117,81 @@ func TestShutdownDeliversWhatTheBrokerHasPublished(t *testing.T) {
 		require.Equal(t, []string{"2"}, got)
 		require.NoError(t, <-result)
 	})
+}
+
+// Promise 60.
+func TestEachFigureOfTheEngineCountsWhatHasHappened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := troubled.Broker(t)
+		stats := b.Engine()
+		require.NotZero(t, stats.Since)
+		stats.Since = time.Time{}
+		require.Equal(t, broadcast.EngineStats{
+			Up: true, Peers: troubled.Peers, Fetched: troubled.Fetched, Gaps: troubled.Gaps, Lost: troubled.Lost,
+			Conflicts: troubled.Conflicts, Uncertain: troubled.Uncertain, Resets: troubled.Resets,
+		}, stats)
+		require.EqualValues(t, troubled.AllResets, b.Stats().Resets)
+		chat, ok := b.ChatStats("7")
+		require.True(t, ok)
+		require.EqualValues(t, troubled.ChatResets, chat.Resets)
+		require.EqualValues(t, troubled.Lost, chat.Missed)
+	})
+}
+
+// Promise 60.
+func TestTheEngineIsUpOrAwaySinceThatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 1000)
+		client := e.Client()
+		b, err := broadcast.New[string](broadcast.WithEngine(client))
+		require.NoError(t, err)
+		for _, step := range []struct {
+			change func()
+			up     bool
+		}{
+			{func() {}, true},
+			{client.Cut, false},
+			{client.Restore, true},
+			{func() { require.NoError(t, b.Close()) }, false},
+		} {
+			changed := time.Now()
+			step.change()
+			time.Sleep(time.Minute)
+			stats := b.Engine()
+			require.Equal(t, step.up, stats.Up)
+			require.WithinDuration(t, changed, stats.Since, 100*time.Millisecond)
+		}
+	})
+}
+
+// Promise 60.
+func TestPeersAreTheOtherBrokersThatAreAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 1000)
+		brokers := nodes(t, e, 2)
+		client := e.Client()
+		b, err := broadcast.New[string](broadcast.WithEngine(client))
+		require.NoError(t, err)
+		defer b.Close()
+		require.Zero(t, b.Engine().Peers, "none has been heard")
+		time.Sleep(3 * time.Second)
+		require.Equal(t, 2, b.Engine().Peers)
+		require.NoError(t, brokers[1].Close())
+		time.Sleep(time.Second)
+		require.Equal(t, 1, b.Engine().Peers)
+		client.Cut()
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, b.Engine().Peers, "those that were alive before")
+	})
+}
+
+// Promise 60.
+func TestWithoutAnEngineItsFiguresAreZero(t *testing.T) {
+	b, err := broadcast.New[string]()
+	require.NoError(t, err)
+	defer b.Close()
+	require.NoError(t, b.Publish(t.Context(), "room", "message"))
+	require.Zero(t, b.Engine())
+	require.Zero(t, new(broadcast.Broker[string]).Engine())
+	require.Zero(t, b.Stats().Resets)
 }

@@ -208,7 +208,9 @@ func (n *Node) Close(ctx context.Context) {
 func (n *Node) tearDown() {
 	n.mu.Lock()
 	n.closed = true
-	n.live.Store(nil)
+	if n.live.Swap(nil) != nil {
+		n.since = time.Now()
+	}
 	n.mu.Unlock()
 	n.cancel()
 	for _, c := range n.chats.All() {
