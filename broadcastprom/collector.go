@@ -4,11 +4,12 @@
 //	registry.MustRegister(broadcastprom.NewCollector(broker,
 //		broadcastprom.WithServers(sockets, streams)))
 //
-// A scrape calls [broadcast.Broker.Stats], ChatStats for the chats that [WithChats] names, and the
-// Stats of the servers. Nothing is counted a second time, and nothing happens between scrapes. No
-// metric has a label for a device: to find a reader that is behind, use package broadcastdebug or
-// [broadcast.Broker.Laggards]. To tell several brokers apart, register each collector with
-// prometheus.WrapRegistererWith.
+// A scrape calls Stats and Engine of the broker, its ChatStats for the chats that [WithChats]
+// names, and the Stats of the servers. Nothing is counted a second time, and nothing happens
+// between scrapes. The metrics broadcast_engine_… are those of a broker that has an engine; without
+// one they are not exported. No metric has a label for a device: to find a reader that is behind,
+// use package broadcastdebug or [broadcast.Broker.Laggards]. To tell several brokers apart,
+// register each collector with prometheus.WrapRegistererWith.
 package broadcastprom
 
 import (
@@ -46,6 +47,7 @@ func WithServers(servers ...interface{ Stats() broadcastsse.Stats }) Option {
 // source is a broker of any type.
 type source interface {
 	Stats() broadcast.Stats
+	Engine() broadcast.EngineStats
 	ChatStats(chat string) (broadcast.ChatStats, bool)
 }
 
@@ -64,7 +66,7 @@ type collector struct {
 	source source
 }
 
-// A metric is a figure of a broker, of a chat, or of the servers of a transport.
+// A metric is a figure of a broker, of its engine, of a chat, or of the servers of a transport.
 type metric[S any] struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -85,6 +87,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 type (
 	stats   = broadcast.Stats
+	engine  = broadcast.EngineStats
 	chat    = broadcast.ChatStats
 	servers = broadcastsse.Stats
 )
@@ -115,12 +118,41 @@ var brokerMetrics = []metric[stats]{
 		func(s *stats) float64 { return float64(s.Stalled) }),
 	counter("cleaned_chats_total", "Chats forgotten by the cleaner.",
 		func(s *stats) float64 { return float64(s.ChatsCleaned) }),
+	counter("resets_total", "How often the numbers of a chat began anew.",
+		func(s *stats) float64 { return float64(s.Resets) }),
 	counter("publish_waits_total", "Calls of Publish that have waited for a reader.",
 		func(s *stats) float64 { return float64(s.PublishersWaited) }),
 	counter("publish_wait_seconds_total", "How long calls of Publish have waited for readers.",
 		func(s *stats) float64 { return s.PublishWait.Seconds() }),
 	counter("out_of_patience_total", "How often a reader was still full when its patience was over.",
 		func(s *stats) float64 { return float64(s.OutOfPatience) }),
+}
+
+var engineMetrics = []metric[engine]{
+	gauge("engine_up", "1 if the engine can be reached, otherwise 0.",
+		func(s *engine) float64 { return one(s.Up) }),
+	gauge("engine_peers", "Other brokers that are alive.",
+		func(s *engine) float64 { return float64(s.Peers) }),
+	counter("engine_fetched_records_total", "Records read because the engine did not hand them over.",
+		func(s *engine) float64 { return float64(s.Fetched) }),
+	counter("engine_gaps_total", "How often a record showed that others had been missed.",
+		func(s *engine) float64 { return float64(s.Gaps) }),
+	counter("engine_lost_messages_total", "Messages that the engine no longer had.",
+		func(s *engine) float64 { return float64(s.Lost) }),
+	counter("engine_conflicts_total", "Batches numbered anew because another broker was faster.",
+		func(s *engine) float64 { return float64(s.Conflicts) }),
+	counter("engine_uncertain_messages_total", "Messages refused though they may be delivered.",
+		func(s *engine) float64 { return float64(s.Uncertain) }),
+	counter("engine_resets_total", "How often the engine had lost its memory of a chat.",
+		func(s *engine) float64 { return float64(s.Resets) }),
+}
+
+// one returns 1 for true, and 0 for false.
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 var chatMetrics = []metric[chat]{
@@ -136,6 +168,8 @@ var chatMetrics = []metric[chat]{
 		func(s *chat) float64 { return float64(s.Delivered) }, "chat"),
 	counter("chat_missed_messages_total", "Messages of a chat that subscriptions have lost.",
 		func(s *chat) float64 { return float64(s.Missed) }, "chat"),
+	counter("chat_resets_total", "How often the numbers of a chat began anew.",
+		func(s *chat) float64 { return float64(s.Resets) }, "chat"),
 	counter("chat_publish_wait_seconds_total", "How long Publish has waited for readers of a chat.",
 		func(s *chat) float64 { return s.PublishWait.Seconds() }, "chat"),
 	counter("chat_out_of_patience_total", "How often a reader of a chat ran out of patience.",
@@ -171,6 +205,11 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, m := range brokerMetrics {
 		descs <- m.desc
 	}
+	if _, ok := c.engine(); ok {
+		for _, m := range engineMetrics {
+			descs <- m.desc
+		}
+	}
 	if c.chats != nil {
 		for _, m := range chatMetrics {
 			descs <- m.desc
@@ -189,12 +228,21 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	s := c.source.Stats()
 	collect(metrics, brokerMetrics, &s)
+	if s, ok := c.engine(); ok {
+		collect(metrics, engineMetrics, &s)
+	}
 	if c.chats != nil {
 		c.collectChats(metrics)
 	}
 	for _, s := range stream.Totals(c.servers) {
 		collectServers(metrics, &s)
 	}
+}
+
+// engine returns the counters of the broker's engine. ok is false if it has none.
+func (c *collector) engine() (s engine, ok bool) {
+	s = c.source.Engine()
+	return s, !s.Since.IsZero()
 }
 
 func collect[S any](

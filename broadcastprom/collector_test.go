@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,6 +21,7 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastprom"
 	"github.com/fbd86cad/broadcast/broadcastsse"
+	"github.com/fbd86cad/broadcast/internal/troubled"
 )
 
 // slowReader returns a broker in which one of three readers of chat 7 has lost messages.
@@ -59,28 +60,33 @@ func (server) Stats() broadcastsse.Stats {
 	}
 }
 
-// everything returns a collector of all metrics there are.
+// everything returns a collector of all metrics that a broker has.
 func everything(b *broadcast.Broker[int]) prometheus.Collector {
 	return broadcastprom.NewCollector(b,
 		broadcastprom.WithChats(func() []string { return []string{"7", "no such chat", "7"} }),
 		broadcastprom.WithServers(server{}), broadcastprom.WithServers(server{}))
 }
 
-// scrape returns what a server of the registry answers.
+// scrape returns what a handler of the registry answers.
 func scrape(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
-	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	defer server.Close()
-	response, err := http.Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
+	w := httptest.NewRecorder()
+	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatal(w.Code, w.Body)
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatal(response.Status, err, string(text))
-	}
-	return string(text)
+	return w.Body.String()
+}
+
+// scrapeAll is scrape for all metrics there are.
+func scrapeAll(t *testing.T) (text string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := troubled.Broker(t)
+		text = scrape(t, register(t, everything(b)))
+	})
+	return text
 }
 
 func register(t *testing.T, c prometheus.Collector) *prometheus.Registry {
@@ -111,6 +117,39 @@ func TestAScrapeHasTheFiguresOfStats(t *testing.T) {
 	if strings.Contains(text, "no such chat") || strings.Contains(text, "device") {
 		t.Error(text)
 	}
+}
+
+// Promise 58.
+func TestAScrapeHasTheFiguresOfAnEngineIfThereIsOne(t *testing.T) {
+	if text := scrape(t, register(t, everything(slowReader(t)))); strings.Contains(text, "broadcast_engine_") {
+		t.Error("without an engine:", text)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b, cut := troubled.Broker(t)
+		registry := register(t, everything(b))
+		check := func(lines ...string) {
+			text := scrape(t, registry)
+			for _, line := range lines {
+				if !strings.Contains(text, "\n"+line+"\n") {
+					t.Errorf("no line %q in\n%s", line, text)
+				}
+			}
+		}
+		check(
+			"broadcast_engine_up 1",
+			fmt.Sprint("broadcast_engine_peers ", troubled.Peers),
+			fmt.Sprint("broadcast_engine_fetched_records_total ", troubled.Fetched),
+			fmt.Sprint("broadcast_engine_gaps_total ", troubled.Gaps),
+			fmt.Sprint("broadcast_engine_lost_messages_total ", troubled.Lost),
+			fmt.Sprint("broadcast_engine_conflicts_total ", troubled.Conflicts),
+			fmt.Sprint("broadcast_engine_uncertain_messages_total ", troubled.Uncertain),
+			fmt.Sprint("broadcast_engine_resets_total ", troubled.Resets),
+			fmt.Sprint("broadcast_resets_total ", troubled.AllResets),
+			fmt.Sprint(`broadcast_chat_resets_total{chat="7"} `, troubled.ChatResets),
+		)
+		cut()
+		check("broadcast_engine_up 0")
+	})
 }
 
 // Promise 59.
@@ -167,7 +206,7 @@ func TestTheDocsNameMetricsThatAScrapeHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := scrape(t, register(t, everything(slowReader(t))))
+	text := scrapeAll(t)
 	names := regexp.MustCompile(`\bbroadcast_\w+`).FindAllString(string(docs), -1)
 	for _, name := range names {
 		if !strings.Contains(text, "# TYPE "+name+" ") {
@@ -246,10 +285,13 @@ func TestNoChatIsNamedUnlessAFunctionNamesIt(t *testing.T) {
 
 // Promise 58.
 func TestNamesAndHelpFollowTheConventions(t *testing.T) {
-	problems, err := testutil.CollectAndLint(everything(slowReader(t)))
-	if err != nil || len(problems) > 0 {
-		t.Error(problems, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := troubled.Broker(t)
+		problems, err := testutil.CollectAndLint(everything(b))
+		if err != nil || len(problems) > 0 {
+			t.Error(problems, err)
+		}
+	})
 }
 
 // Promise 58.
@@ -267,7 +309,7 @@ func TestTheDashboardAsksForWhatAScrapeHas(t *testing.T) {
 	if err := json.Unmarshal(file, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	text := scrape(t, register(t, everything(slowReader(t))))
+	text := scrapeAll(t)
 	queries := 0
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
