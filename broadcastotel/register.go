@@ -3,10 +3,11 @@
 //
 //	registration, err := broadcastotel.Register(provider.Meter("chat"), broker, sockets, streams)
 //
-// The instruments are observable: each collection calls [broadcast.Broker.Stats] and the Stats of
-// each server once. Nothing is counted a second time, and nothing happens between collections. No
-// instrument has an attribute for a device or a chat: to find a reader that is behind, use package
-// broadcastdebug or [broadcast.Broker.Laggards].
+// The instruments are observable: each collection calls Stats and Engine of the broker, and Stats
+// of each server, once. Nothing is counted a second time, and nothing happens between collections.
+// The instruments broadcast.engine.… are those of a broker that has an engine; without one they are
+// not made. No instrument has an attribute for a device or a chat: to find a reader that is behind,
+// use package broadcastdebug or [broadcast.Broker.Laggards].
 package broadcastotel
 
 import (
@@ -23,6 +24,7 @@ import (
 
 type (
 	stats   = broadcast.Stats
+	engine  = broadcast.EngineStats
 	servers = broadcastsse.Stats
 )
 
@@ -32,7 +34,8 @@ type instrument struct {
 	counter                 bool // it only grows
 }
 
-// A figure is one of the broker, or of the servers of a transport, with its instrument.
+// A figure is one of the broker, of its engine, or of the servers of a transport, with its
+// instrument.
 type figure[S any] struct {
 	instrument
 	value func(s *S) float64
@@ -120,6 +123,13 @@ var brokerFigures = []figure[stats]{
 	},
 	{
 		instrument{
+			"broadcast.chats.resets", "{reset}",
+			"How often the numbers of a chat began anew.", true,
+		},
+		func(s *stats) float64 { return float64(s.Resets) },
+	},
+	{
+		instrument{
 			"broadcast.publish.waits", "{call}",
 			"Calls of Publish that have waited for a reader.", true,
 		},
@@ -139,6 +149,70 @@ var brokerFigures = []figure[stats]{
 		},
 		func(s *stats) float64 { return float64(s.OutOfPatience) },
 	},
+}
+
+var engineFigures = []figure[engine]{
+	{
+		instrument{
+			"broadcast.engine.up", "{broker}",
+			"1 if the engine can be reached, otherwise 0.", false,
+		},
+		func(s *engine) float64 { return one(s.Up) },
+	},
+	{
+		instrument{"broadcast.engine.peers", "{broker}", "Other brokers that are alive.", false},
+		func(s *engine) float64 { return float64(s.Peers) },
+	},
+	{
+		instrument{
+			"broadcast.engine.records.fetched", "{record}",
+			"Records read because the engine did not hand them over.", true,
+		},
+		func(s *engine) float64 { return float64(s.Fetched) },
+	},
+	{
+		instrument{
+			"broadcast.engine.gaps", "{gap}",
+			"How often a record showed that others had been missed.", true,
+		},
+		func(s *engine) float64 { return float64(s.Gaps) },
+	},
+	{
+		instrument{
+			"broadcast.engine.messages.lost", "{message}",
+			"Messages that the engine no longer had.", true,
+		},
+		func(s *engine) float64 { return float64(s.Lost) },
+	},
+	{
+		instrument{
+			"broadcast.engine.conflicts", "{batch}",
+			"Batches numbered anew because another broker was faster.", true,
+		},
+		func(s *engine) float64 { return float64(s.Conflicts) },
+	},
+	{
+		instrument{
+			"broadcast.engine.messages.uncertain", "{message}",
+			"Messages refused though they may be delivered.", true,
+		},
+		func(s *engine) float64 { return float64(s.Uncertain) },
+	},
+	{
+		instrument{
+			"broadcast.engine.resets", "{reset}",
+			"How often the engine had lost its memory of a chat.", true,
+		},
+		func(s *engine) float64 { return float64(s.Resets) },
+	},
+}
+
+// one returns 1 for true, and 0 for false.
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 var serverFigures = []figure[servers]{
@@ -210,6 +284,10 @@ func Register[T any](
 ) (metric.Registration, error) {
 	r := registry{meter: m}
 	observeBroker := register(&r, brokerFigures)
+	observeEngine := func(metric.Observer, *engine, ...attribute.KeyValue) {}
+	if !b.Engine().Since.IsZero() {
+		observeEngine = register(&r, engineFigures)
+	}
 	observeServers := func(metric.Observer, []broadcastsse.Stats) {}
 	if len(servers) > 0 {
 		observeServers = r.registerServers()
@@ -218,8 +296,9 @@ func Register[T any](
 		return nil, err
 	}
 	return m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		s := b.Stats()
+		s, e := b.Stats(), b.Engine()
 		observeBroker(o, &s)
+		observeEngine(o, &e)
 		observeServers(o, stream.Totals(servers))
 		return nil
 	}, r.all...)

@@ -3,6 +3,7 @@ package broadcastotel_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -10,6 +11,7 @@ import (
 	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastotel"
 	"github.com/fbd86cad/broadcast/broadcastsse"
+	"github.com/fbd86cad/broadcast/internal/troubled"
 )
 
 // collect returns the value of each instrument, by name and attributes, and whether it only grows.
@@ -70,7 +72,7 @@ func TestACollectionHasTheFiguresOfStats(t *testing.T) {
 			t.Errorf("%s is %v instead of %v", name, got, want)
 		}
 	}
-	if len(values) != 16 {
+	if len(values) != 17 {
 		t.Error(len(values), "instruments")
 	}
 	if grows["broadcast.messages.pending"] || !grows["broadcast.messages.missed"] {
@@ -82,6 +84,41 @@ func TestACollectionHasTheFiguresOfStats(t *testing.T) {
 	if values, _ := collect(t, reader); len(values) > 0 {
 		t.Error(values)
 	}
+}
+
+// Promise 58.
+func TestACollectionHasTheFiguresOfAnEngineIfThereIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, cut := troubled.Broker(t)
+		reader := sdk.NewManualReader()
+		meter := sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
+		if _, err := broadcastotel.Register(meter, b); err != nil {
+			t.Fatal(err)
+		}
+		values, grows := collect(t, reader)
+		for name, want := range map[string]float64{
+			"broadcast.engine.up": 1, "broadcast.engine.peers": troubled.Peers,
+			"broadcast.engine.records.fetched": troubled.Fetched, "broadcast.engine.gaps": troubled.Gaps,
+			"broadcast.engine.messages.lost": troubled.Lost, "broadcast.engine.conflicts": troubled.Conflicts,
+			"broadcast.engine.messages.uncertain": troubled.Uncertain, "broadcast.engine.resets": troubled.Resets,
+			"broadcast.chats.resets": troubled.AllResets,
+		} {
+			if got, ok := values[name]; !ok || got != want {
+				t.Errorf("%s is %v instead of %v", name, got, want)
+			}
+			if is := name == "broadcast.engine.up" || name == "broadcast.engine.peers"; is == grows[name] {
+				t.Errorf("%s grows: %v", name, grows[name])
+			}
+		}
+		if len(values) != 17+8 {
+			t.Error(len(values), "instruments")
+		}
+		cut()
+		values, _ = collect(t, reader)
+		if up, ok := values["broadcast.engine.up"]; !ok || up != 0 {
+			t.Error("the engine is up:", up)
+		}
+	})
 }
 
 type server string
@@ -123,7 +160,7 @@ func TestACollectionHasTheFiguresOfServers(t *testing.T) {
 			t.Errorf("%s is %v instead of %v", name, got, want)
 		}
 	}
-	if len(grows) != 16+9 {
+	if len(grows) != 17+9 {
 		t.Error(len(grows), "instruments")
 	}
 	if grows["broadcast.connections.open"] || !grows["broadcast.connections.closed"] {
