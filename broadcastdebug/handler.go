@@ -1,6 +1,6 @@
-// Package broadcastdebug serves a page that shows the state of a broker: its counters, the chats
-// that lose or wait most, the readers that are furthest behind, and the connections of its servers.
-// The same figures are available as JSON.
+// Package broadcastdebug serves a page that shows the state of a broker: its counters, those of its
+// engine if it has one, the chats that lose or wait most, the readers that are furthest behind, and
+// the connections of its servers. The same figures are available as JSON.
 //
 //	mux.Handle("/debug/broadcast", auth(broadcastdebug.Handler(broker, sockets, streams)))
 //

@@ -16,6 +16,7 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastsse"
 	"github.com/fbd86cad/broadcast/broadcasttest"
+	"github.com/fbd86cad/broadcast/internal/troubled"
 )
 
 // get returns the body of an answer that must be 200.
@@ -185,6 +186,45 @@ func TestTheSubscriptionsOfAChatThatAreFurthestBehindComeFirst(t *testing.T) {
 			require.Equal(t, fmt.Sprint(i+1), first[i].Device[:1], first[i].Device)
 		}
 		require.Equal(t, "up to date", first[4].State)
+	})
+}
+
+// Promise 57.
+func TestThePageShowsTheFiguresOfAnEngineIfThereIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		without := broadcastdebug.Handler(slowReader(t))
+		require.Zero(t, report(t, without, "").Engine)
+		for _, query := range []string{"", "?chat=7"} {
+			page := get(t, without, query)
+			require.NotContains(t, page, "Engine")
+			require.NotContains(t, page, "numbered anew")
+		}
+
+		b, cut := troubled.Broker(t)
+		time.Sleep(time.Minute)
+		h := broadcastdebug.Handler(b)
+		for _, query := range []string{"", "&chat=7"} {
+			want, got := b.Engine(), report(t, h, query).Engine
+			want.Since, got.Since = want.Since.UTC(), got.Since.UTC()
+			require.Equal(t, want, got)
+		}
+		page := get(t, h, "")
+		up := time.Since(b.Engine().Since).Round(time.Second)
+		for text, figure := range map[string]any{
+			"for " + up.String(): "up", "other brokers": troubled.Peers, "uncertain messages": troubled.Uncertain,
+			"lost messages": troubled.Lost, "times memory was lost": troubled.Resets, "gaps": troubled.Gaps,
+			"records read": troubled.Fetched, "conflicts": troubled.Conflicts, "times numbered anew": troubled.AllResets,
+		} {
+			require.Contains(t, page, fmt.Sprintf("<b>%v</b><span>%s</span>", figure, text))
+		}
+		ofChat := fmt.Sprintf(`data-is="numbered anew">%d<`, troubled.ChatResets)
+		require.Contains(t, page, ofChat)
+		require.Contains(t, get(t, h, "?chat=7"), ofChat)
+		require.NotContains(t, get(t, h, "?chat=7"), "Engine")
+
+		cut()
+		time.Sleep(time.Minute - time.Second)
+		require.Contains(t, get(t, h, ""), "<b>away</b><span>for 1m0s</span>")
 	})
 }
 

@@ -24,6 +24,10 @@ type Report struct {
 	Time  time.Time       // when the report was made
 	Stats broadcast.Stats // of the broker
 
+	// Engine holds the counters of the broker's connection with its engine. They are all zero
+	// without one.
+	Engine broadcast.EngineStats
+
 	// Chats are the chats with subscribers, at most 50 of them: those with the most waiting
 	// publishers first, then those with the most missed, then those with the most pending messages.
 	Chats []Chat
@@ -49,6 +53,7 @@ type Chat struct {
 // source is what a report is made of: a broker of any type.
 type source interface {
 	Stats() broadcast.Stats
+	Engine() broadcast.EngineStats
 	Chats() []string
 	ChatStats(chat string) (broadcast.ChatStats, bool)
 	Subscriptions(chat string) iter.Seq[broadcast.SubscriptionInfo]
@@ -81,7 +86,9 @@ func (r *reporter) report(chat string) *Report {
 	if m := r.made[chat]; began.Before(m.until) {
 		return m.report
 	}
-	report := &Report{Time: began, Stats: r.source.Stats(), Chat: chat}
+	report := &Report{
+		Time: began, Stats: r.source.Stats(), Engine: r.source.Engine(), Chat: chat,
+	}
 	if chat == "" {
 		report.Chats = r.chats()
 		report.Laggards = r.source.Laggards(mostLaggards)
