@@ -26,12 +26,12 @@ const (
 var (
 	// ErrAway means that the engine could not be reached in time. A message that was refused with it
 	// is never delivered.
-	ErrAway = errors.New("broadcast: engine is away")
+	ErrAway = engine.ErrAway
 
 	// ErrUncertain means that it is not known whether a message was accepted: it may appear in the
 	// order of its chat, now or later. It wraps the reason, such as an error of a context. Of all
 	// errors of Publish, only after this one may the message be delivered.
-	ErrUncertain = errors.New("broadcast: not known whether the message was accepted")
+	ErrUncertain = cluster.ErrUncertain
 )
 
 // EngineStats holds the counters of a broker's connection with its engine; see [Broker.Engine].
@@ -143,25 +143,19 @@ func (b *Broker[T]) encode(msg *T) (data []byte, err error) {
 
 // engineError translates an error of the node.
 func engineError(err error) error {
+	var reason error
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, cluster.ErrUncertain):
-		return fmt.Errorf("%w: %w", ErrUncertain, reasonOf(err))
 	case errors.Is(err, engine.ErrRefused):
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	case errors.Is(err, cluster.ErrTimeout):
+		reason = ErrOverloaded
+	case errors.Is(err, cluster.ErrClosed):
+		reason = ErrBrokerClosed
+	default:
+		return err
 	}
-	return reasonOf(err)
-}
-
-// reasonOf translates the reason in an error of the node.
-func reasonOf(err error) error {
-	for from, to := range map[error]error{
-		engine.ErrAway: ErrAway, cluster.ErrTimeout: ErrOverloaded, cluster.ErrClosed: ErrBrokerClosed,
-	} {
-		if errors.Is(err, from) {
-			return to
-		}
+	if errors.Is(err, ErrUncertain) {
+		return fmt.Errorf("%w: %w", ErrUncertain, reason)
 	}
-	return err
+	return reason
 }

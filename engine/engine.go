@@ -112,5 +112,5 @@ var (
 	// too large.
 	ErrRefused = errors.New("refused by the engine")
 	// ErrAway means that the engine cannot be reached.
-	ErrAway = errors.New("engine is away")
+	ErrAway = errors.New("broadcast: engine is away")
 )

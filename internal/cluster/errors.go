@@ -5,7 +5,7 @@ import "errors"
 // Errors of [Node.Publish].
 var (
 	// ErrUncertain means that the message may have been stored, or may be stored yet.
-	ErrUncertain = errors.New("not known whether the message was accepted")
+	ErrUncertain = errors.New("broadcast: not known whether the message was accepted")
 	// ErrTimeout means that the timeout has passed although the engine could be reached: a reader of
 	// this node held publishers back, or there was too much to publish.
 	ErrTimeout = errors.New("timeout")
