@@ -307,6 +307,27 @@ func TestAnEventBesideAMarkIsBeforeIt(t *testing.T) {
 	})
 }
 
+// A reader that loses the messages around a mark gets the events before the mark is shown to it.
+func TestAnEventAmongLostMessagesIsNotBehindTheirMark(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHand(t, 1, 0, broadcast.WithHistory(10, 0))
+		r := h.join("ann", broadcast.WithPresence(), broadcast.WithBuffer(1), broadcast.WithPatience(0))
+		h.feed(2)
+		h.hole(3)
+		h.feed(3)
+		h.fed.Here("bob")
+		h.feed(1)
+		d, ok := r.TryNext()
+		require.True(t, ok)
+		require.Equal(t, broadcast.Joined, d.Kind)
+		require.EqualValues(t, 2, d.Seq)
+		r.got(d)
+		waysByHand["TryNext"](r, 5)
+		require.EqualValues(t, 9, r.last.seq)
+		require.EqualValues(t, 8, r.check().Missed)
+	})
+}
+
 // A node that has left a chat may still be told something once.
 func TestNewsAfterTheEndChangesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -225,6 +225,15 @@ func TestAHistoryThatBeganInTheMiddleIsNotComplete(t *testing.T) {
 			require.Equal(t, recovered, s.Recovered(), n)
 		}
 	})
+	bubble(t, func(t *testing.T) {
+		h := newHand(t, 3, 100, broadcast.WithHistory(1000, 0))
+		h.feed(6)
+		for n, recovered := range map[int]bool{0: true, 6: true, 7: false, 200: false} {
+			s := h.b.join(chat, "ann", broadcast.Replay(n))
+			require.Equal(t, recovered, s.Recovered(), n)
+			require.EqualValues(t, min(n, 6), s.Stats().Pending)
+		}
+	})
 }
 
 // Nobody knows how much was lost before the numbers began anew.
