@@ -28,7 +28,6 @@ type hand struct {
 	b       *auditedBroker[int]
 	fed     broadcast.Fed[int]
 	places  []place
-	index   int
 	rest    [][]byte // what the chat has no room for yet
 	waiting bool
 }

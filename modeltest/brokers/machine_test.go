@@ -44,6 +44,7 @@ const (
 	room    = "room"
 	timeout = 5 * time.Second
 	rest    = 100 * time.Second // after which all is at rest if nothing goes wrong any more
+	sampler = broadcast.Block + 1
 )
 
 // conditions are the options of brokers and engine.
@@ -66,6 +67,7 @@ type operation struct {
 	Position int // modulo how many there are; -1: none
 	Replay   int // -1: none
 	Presence bool
+	Chan     bool // is always read through its channel
 	Way      string
 	After    time.Duration
 }
@@ -88,7 +90,8 @@ func drawOperation(t *rapid.T) operation {
 		o.Fault = rapid.SampledFrom(slices.Sorted(maps.Keys(faults))).Draw(t, "fault")
 	case "subscribe":
 		o.Buffer = rapid.SampledFrom([]int{1, 2, 4, 1000}).Draw(t, "buffer")
-		o.Sampling = broadcast.Sampling(rapid.IntRange(0, int(broadcast.Block)).Draw(t, "sampling"))
+		o.Sampling = broadcast.Sampling(rapid.IntRange(0, int(sampler)).Draw(t, "sampling"))
+		o.Chan = rapid.IntRange(0, 3).Draw(t, "chan") == 0
 		o.Device = rapid.IntRange(0, 2).Draw(t, "device")
 		o.Position = rapid.IntRange(-1, 20).Draw(t, "position")
 		o.Replay = rapid.IntRange(-1, 5).Draw(t, "replay")
@@ -107,7 +110,7 @@ func drawOperation(t *rapid.T) operation {
 }
 
 func drawWay(t *rapid.T) string {
-	return rapid.SampledFrom(slices.Sorted(maps.Keys(ways))).Draw(t, "way")
+	return rapid.SampledFrom([]string{"TryNext", "TryNextBatch", "Next", "NextBatch", "All"}).Draw(t, "way")
 }
 
 var faults = map[string]memengine.Faults{
@@ -127,51 +130,73 @@ var faults = map[string]memengine.Faults{
 }
 
 // ways are the ways to read what there is, at most n deliveries. Those that would wait stop then.
-var ways = map[string]func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])){
-	"TryNext": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
-		for d, ok := s.TryNext(); ok; d, ok = s.TryNext() {
-			if got(d); n == 1 {
-				return
+var ways map[string]func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string]))
+
+func init() {
+	ways = map[string]func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])){
+		"TryNext": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+			for d, ok := s.TryNext(); ok; d, ok = s.TryNext() {
+				if got(d); n == 1 {
+					return
+				}
+				n--
 			}
-			n--
-		}
-	},
-	"TryNextBatch": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
-		into := make([]broadcast.Delivery[string], n)
-		for _, d := range into[:s.TryNextBatch(into)] {
-			got(d)
-		}
-	},
-	"Next": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		for range n {
-			d, err := s.Next(ctx)
-			if err != nil {
-				return
+		},
+		"TryNextBatch": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+			into := make([]broadcast.Delivery[string], n)
+			for _, d := range into[:s.TryNextBatch(into)] {
+				got(d)
 			}
-			got(d)
-		}
-	},
-	"NextBatch": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		into := make([]broadcast.Delivery[string], n)
-		taken, _ := s.NextBatch(ctx, into)
-		for _, d := range into[:taken] {
-			got(d)
-		}
-	},
-	"All": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		for d := range s.All(ctx) {
-			if got(d); n == 1 {
-				return
+		},
+		"Next": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			for range n {
+				d, err := s.Next(ctx)
+				if err != nil {
+					return
+				}
+				got(d)
 			}
-			n--
-		}
-	},
+		},
+		"NextBatch": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			into := make([]broadcast.Delivery[string], n)
+			taken, _ := s.NextBatch(ctx, into)
+			for _, d := range into[:taken] {
+				got(d)
+			}
+		},
+		"Chan": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for empty := 0; n > 0 && empty < 3; n-- {
+				select {
+				case d, ok := <-s.Chan():
+					if !ok {
+						ways["TryNext"](s, n, got) // what the end has left
+						return
+					}
+					<-tick.C // until it counts as taken
+					got(d)
+					empty = 0
+				case <-tick.C:
+					empty++
+				}
+			}
+		},
+		"All": func(s *broadcast.Subscriber[string], n int, got func(broadcast.Delivery[string])) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			for d := range s.All(ctx) {
+				if got(d); n == 1 {
+					return
+				}
+				n--
+			}
+		},
+	}
 }
 
 // play carries out a plan. It returns the first difference from the order.
@@ -302,6 +327,9 @@ func (m *machine) do(t *testing.T, o operation) {
 
 // read reads at most n deliveries, and returns how many there were.
 func (m *machine) read(r *reader, way string, n int) (taken int) {
+	if r.pumped {
+		way = "Chan"
+	}
 	ways[way](r.s, n, func(d broadcast.Delivery[string]) {
 		m.got(r, d)
 		taken++
@@ -364,6 +392,7 @@ type reader struct {
 	name     string
 	sampling broadcast.Sampling
 	buffer   int
+	pumped   bool
 	epoch    string
 	seq      uint64
 	began    bool // something was delivered
@@ -375,8 +404,11 @@ type reader struct {
 
 // subscribe subscribes.
 func (m *machine) subscribe(o operation) {
-	opts := []broadcast.SubscribeOption{
-		broadcast.WithBuffer(o.Buffer), broadcast.WithSampling(o.Sampling),
+	opts := []broadcast.SubscribeOption{broadcast.WithBuffer(o.Buffer)}
+	if o.Sampling == sampler {
+		opts = append(opts, broadcast.WithSampler(func(b broadcast.Backlog[string], _ string) int { return b.Len() / 2 }))
+	} else {
+		opts = append(opts, broadcast.WithSampling(o.Sampling))
 	}
 	var from broadcast.Position
 	if o.Position >= 0 && len(m.known) > 0 {
@@ -408,7 +440,7 @@ func (m *machine) subscribe(o operation) {
 	}
 	r := &reader{
 		s: s, broker: b, name: fmt.Sprintf("reader %d, %v, buffer %d", len(m.readers), o.Sampling, o.Buffer),
-		sampling: o.Sampling, buffer: o.Buffer, devices: make(map[string]bool),
+		sampling: o.Sampling, buffer: o.Buffer, pumped: o.Chan, devices: make(map[string]bool),
 	}
 	r.epoch, r.seq = split(s.Position())
 	r.floor = r.seq
