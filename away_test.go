@@ -169,6 +169,33 @@ func TestShutdownWaitsForMessagesInFlight(t *testing.T) {
 	}
 }
 
+// Only the chat of a stuck reader is held up until it reads, or the context of Shutdown ends.
+func TestAStuckReaderDelaysTheShutdownOfItsOwnChatAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := memengine.New(1, time.Millisecond, 0)
+		brokers := nodes(t, e, 2, broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.Block))
+		stuck, err := brokers[0].Subscribe("stuck", "ann")
+		require.NoError(t, err)
+		free, err := brokers[0].Subscribe("free", "ann")
+		require.NoError(t, err)
+		for i := range 3 {
+			require.NoError(t, brokers[1].Publish(t.Context(), "stuck", strconv.Itoa(i)))
+		}
+		sleep(soon)
+		answer := async(func() error { return brokers[0].Shutdown(t.Context()) })
+		sleep(soon)
+		require.ErrorIs(t, free.Err(), broadcast.ErrBrokerClosed)
+		require.NoError(t, stuck.Err())
+		sleep(time.Second)
+		var got []string
+		for d := range stuck.All(t.Context()) {
+			got = append(got, d.Message)
+		}
+		require.Equal(t, []string{"0", "1", "2"}, got)
+		require.NoError(t, inTime(t, answer).err)
+	})
+}
+
 func TestCallsThatAnEngineCannotServeAreInvalid(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := memengine.New(1, time.Millisecond, 0)

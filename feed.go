@@ -81,6 +81,21 @@ func (f *feed[T]) awaitOrder(ctx context.Context, resume Position) error {
 	return nil
 }
 
+// caughtUp returns a channel that is closed when the chat has what the broker has published in it. It
+// returns nil if it has that already.
+func (c *chat[T]) caughtUp() <-chan struct{} {
+	if c.feed == nil {
+		return nil
+	}
+	drained := c.feed.node.Drained()
+	select {
+	case <-drained:
+		return nil
+	default:
+		return drained
+	}
+}
+
 // growth returns a channel that is closed at the next message, if a position is after the last
 // one. Otherwise it returns nil.
 func (f *feed[T]) growth(position Position) <-chan struct{} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -393,6 +394,26 @@ func newLoggedFeed(t *testing.T, j *journal) *auditedBroker[int] {
 			_, err = fmt.Sscan(string(data), &n)
 			return n, err
 		}))
+}
+
+// What an engine must never do changes no number that was given.
+func TestAnEngineThatContradictsItselfIsLogged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		j := &journal{}
+		h := handIn(t, newLoggedFeed(t, j), chat)
+		h.reset(7, 2)
+		h.fed.Ready()
+		r := h.join("ann")
+		h.feed(1)
+		h.fed.Reset(6, 0)
+		h.fed.Hole(math.MaxUint64)
+		h.feed(1)
+		waysByHand["TryNext"](r, 5)
+		require.EqualValues(t, 4, r.last.seq)
+		r.check()
+		require.Len(t, j.about("engine is inconsistent"), 2)
+		require.Equal(t, chat, j.about("engine is inconsistent")[0].chat)
+	})
 }
 
 // What does not return holds up neither the feed nor, at the end, Close.

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -81,20 +82,36 @@ func (b *Broker[T]) awaitDrained(ctx context.Context) error {
 }
 
 // beginShutdown makes all chats refuse messages and drain, unless that was done before. It returns
-// the subscriptions that ended because they had nothing left to take. With an engine it first waits
-// until the chats have what the broker has published.
+// the subscriptions that ended because they had nothing left to take. With an engine, each chat
+// drains when it has what the broker has published in it, or ctx is done.
 func (b *Broker[T]) beginShutdown(ctx context.Context) (all []*Subscriber[T]) {
 	if !b.advanceState(stateRefusing) {
 		return nil
 	}
 	if b.node != nil {
-		b.node.Drain(ctx)
+		b.node.Settle(ctx)
 	}
-	for _, c := range b.chats.All() {
+	var mu sync.Mutex // of all
+	drain := func(c *chat[T]) {
 		ended := c.drain()
 		b.signalEnd(ended...)
+		mu.Lock()
+		defer mu.Unlock()
 		all = append(all, ended...)
 	}
+	var late sync.WaitGroup // a reader may hold back its chat, but no other
+	for _, c := range b.chats.All() {
+		if behind := c.caughtUp(); behind == nil {
+			drain(c)
+		} else {
+			done := ctx.Done() // user code
+			late.Go(func() {
+				awaitEither(behind, done)
+				drain(c)
+			})
+		}
+	}
+	late.Wait()
 	b.count(draining)
 	return all
 }

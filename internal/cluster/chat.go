@@ -152,17 +152,6 @@ func (c *chat) neededLocked() bool {
 		c.inflight != nil || c.waiting.first != nil
 }
 
-// drain returns a channel that is closed when the log was told all that has its place in the order
-// now.
-func (c *chat) drain() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.feed == nil {
-		return drained
-	}
-	return c.feed.drainedLocked()
-}
-
 // close ends all waits, and the feed.
 func (c *chat) close() {
 	c.mu.Lock()

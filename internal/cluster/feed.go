@@ -102,10 +102,6 @@ func (f *Feed) leaveLocked() {
 func (f *Feed) Drained() <-chan struct{} {
 	f.chat.mu.Lock()
 	defer f.chat.mu.Unlock()
-	return f.drainedLocked()
-}
-
-func (f *Feed) drainedLocked() <-chan struct{} {
 	if f.left || f.idleLocked() {
 		return drained
 	}

@@ -155,21 +155,10 @@ func (n *Node) Join(chat string, log Log, history bool) *Feed {
 	}
 }
 
-// Drain makes Publish return ErrClosed from then on, also for messages that are still in the queue.
-// It waits for the messages in flight, and until the logs were told of all messages that were
-// accepted, or ctx is done.
-func (n *Node) Drain(ctx context.Context) {
-	if n.settle(ctx); ctx.Err() != nil {
-		return
-	}
-	for _, c := range n.chats.All() {
-		select {
-		case <-c.drain():
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+// Settle makes Publish return ErrClosed from then on, also for messages that are still in the queue.
+// It waits for the messages in flight, or until ctx is done. [Feed.Drained] tells when a log was
+// told of those that were accepted.
+func (n *Node) Settle(ctx context.Context) { n.settle(ctx) }
 
 // settle refuses messages, and waits for those in flight or until ctx is done. It returns a channel
 // that is closed when there are none.
