@@ -22,9 +22,10 @@ func Bad(format string, args ...any) *broadcastsse.Refusal {
 // Handler either answers a request, or returns an error and leaves the answer to ServeHTTP.
 type Handler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP answers with the error that h returns, if that is a Refusal, and with 503 if the broker
-// cannot accept more at the moment. Of any other error the client learns nothing, because it could
-// not fix the cause, and [Log] logs it.
+// ServeHTTP answers with the error that h returns, if that is a Refusal, with 503 if the broker
+// cannot accept more at the moment, and with 504 if it is not known whether it has accepted a
+// message. Of any other error the client learns nothing, because it could not fix the cause, and
+// [Log] logs it.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := h(w, r)
 	if err == nil {
@@ -33,6 +34,10 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refusal, ok := errors.AsType[*broadcastsse.Refusal](err)
 	switch {
 	case ok:
+	case errors.Is(err, broadcast.ErrUncertain): // which may wrap one of the others
+		refusal = errUncertain
+	case errors.Is(err, broadcast.ErrAway):
+		refusal = errAway
 	case errors.Is(err, broadcast.ErrOverloaded), errors.Is(err, broadcast.ErrLimit), errors.Is(err, broadcast.ErrClosed):
 		refusal = errBusy
 	default:
@@ -50,6 +55,9 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var (
 	errInternal = &broadcastsse.Refusal{Status: http.StatusInternalServerError, Text: "internal error"}
 	errBusy     = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "overloaded, at a limit, or shutting down", RetryAfter: 5 * time.Second}
+
+	errAway      = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "the engine is away", RetryAfter: time.Second}
+	errUncertain = &broadcastsse.Refusal{Status: http.StatusGatewayTimeout, Text: "not known whether it was accepted"}
 )
 
 // Write answers with v as JSON, which must not be cached. It blocks as long as the connection does.

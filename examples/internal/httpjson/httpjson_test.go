@@ -61,3 +61,15 @@ func TestOfAnyOtherErrorAClientLearnsNothing(t *testing.T) {
 	assert.Equal(t, http.StatusInternalServerError, w.Code)
 	assert.JSONEq(t, `{"error":"internal error"}`, w.Body.String())
 }
+
+func TestWhatTheBrokerCannotAcceptIsToldApartFromWhatItMayHaveAccepted(t *testing.T) {
+	for err, status := range map[error]int{
+		broadcast.ErrLimit: http.StatusServiceUnavailable,
+		broadcast.ErrAway:  http.StatusServiceUnavailable,
+		fmt.Errorf("%w: %w", broadcast.ErrUncertain, broadcast.ErrAway): http.StatusGatewayTimeout,
+	} {
+		w := answerTo(refuse(err), "POST", nil)
+		assert.Equal(t, status, w.Code, err)
+		assert.Equal(t, status == http.StatusServiceUnavailable, w.Header().Get("Retry-After") != "", err)
+	}
+}
