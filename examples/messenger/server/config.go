@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/examples/internal/program"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 )
 
 // Config has the settings of a Server, most of which are flags. Begin with [DefaultConfig].
@@ -32,6 +34,17 @@ type Config struct {
 	WriteTimeout time.Duration `arg:"--write-timeout,env:WRITE_TIMEOUT" placeholder:"TIME" help:"for one batch of a socket"`
 	Ping         time.Duration `arg:"--ping,env:PING" placeholder:"TIME" help:"between two heartbeats of a socket"`
 	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" placeholder:"TIME" help:"for the end; longer than the body timeout"`
+
+	// Options are more options of the broker, such as an engine.
+	Options []broadcast.Option `arg:"-"`
+
+	// Nodes are the origins of all servers that share the chats, between which pages move. nil: pages
+	// stay.
+	Nodes []string `arg:"-"`
+
+	// Key signs the tokens if there is no Secret. Servers that share the chats have the same. "": a
+	// random one.
+	Key token.Key `arg:"-"`
 }
 
 // DefaultConfig returns the defaults of the flags.

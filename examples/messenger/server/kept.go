@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fbd86cad/broadcast"
 )
@@ -19,6 +20,9 @@ import (
 type note struct {
 	text atomic.Pointer[[]byte] // JSON; nil when the shelf, which alone changes it, has no room for it
 	at   time.Time
+	post string // who posted it, and the key of the post; "": it has no key
+
+	copied bool // only copies are kept; set by marshal, which Publish calls
 }
 
 func newNote(by, text string, at time.Time) *note {
@@ -39,6 +43,35 @@ func encode(dst []byte, d broadcast.Delivery[*note]) ([]byte, error) {
 }
 
 var null = []byte("null")
+
+// record is a note as an engine keeps it, for all nodes.
+type record struct {
+	Text jsontext.Value `json:"text"`
+	At   time.Time      `json:"at"`
+	Post string         `json:"post,omitzero"`
+}
+
+// marshal returns the record of a note.
+func marshal(n *note) ([]byte, error) {
+	n.copied = true
+	return json.Marshal(record{*n.text.Load(), n.at, n.post})
+}
+
+// unmarshal returns the note of a record, and keeps it. From now on this node accepts no retry of
+// its post, which another node may have accepted.
+func (s *Server) unmarshal(data []byte) (*note, error) {
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, err
+	}
+	n := &note{at: r.At, post: r.Post}
+	n.text.Store((*[]byte)(&r.Text))
+	s.shelf.put(n)
+	if n.post != "" {
+		s.sent.Add(n.post, struct{}{})
+	}
+	return n, nil
+}
 
 // A shelf bounds the bytes of the texts that are kept, of all chats together. The oldest go first.
 type shelf struct {

@@ -70,11 +70,13 @@ type identity struct {
 	Name  string `json:"name"` // empty: nobody has logged in
 	Token string `json:"token,omitempty"`
 	Open  bool   `json:"open"` // anybody may log in under any name
+
+	Nodes []string `json:"nodes,omitempty"` // see Config
 }
 
 func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) error {
 	name, _ := s.who(r)
-	httpjson.Write(w, http.StatusOK, identity{Name: name, Open: s.cfg.Secret == ""})
+	httpjson.Write(w, http.StatusOK, identity{Name: name, Open: s.cfg.Secret == "", Nodes: s.cfg.Nodes})
 	return nil
 }
 
@@ -101,7 +103,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 		return &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "the token is wrong, or too old"}
 	}
 	s.setCookie(w, r, given, int(token.Age.Seconds()))
-	httpjson.Write(w, http.StatusOK, identity{name, given, open})
+	httpjson.Write(w, http.StatusOK, identity{Name: name, Token: given, Open: open})
 	return nil
 }
 

@@ -35,31 +35,32 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = s.once(by, r.Header.Get("Idempotency-Key"), func() error {
-		return s.publish(r.Context(), chat, newNote(by, text, time.Now()))
-	})
+	n := newNote(by, text, time.Now())
+	switch key := r.Header.Get("Idempotency-Key"); {
+	case len(key) > 64:
+		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "Idempotency-Key has more than 64 bytes"}
+	case key != "":
+		n.post = by + "\n" + key
+	}
+	err = s.once(n.post, func() error { return s.publish(r.Context(), chat, n) })
 	if err == nil {
 		httpjson.Write(w, http.StatusAccepted, map[string]string{"chat": chat, "by": by})
 	}
 	return err
 }
 
-// once calls do, unless that has succeeded before for that user and key. A call that comes while
-// another is in progress waits for that, and returns its error. An empty key means no key.
-func (s *Server) once(by, key string, do func() error) error {
-	switch {
-	case key == "":
+// once calls do, unless that has succeeded before for that post. A call that comes while another is
+// in progress waits for that, and returns its error. An empty post has no key.
+func (s *Server) once(post string, do func() error) error {
+	if post == "" {
 		return do()
-	case len(key) > 64:
-		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "Idempotency-Key has more than 64 bytes"}
 	}
-	key = by + "\n" + key
-	_, err, _ := s.sending.Do(key, func() (_ any, err error) {
-		if s.sent.Contains(key) {
+	_, err, _ := s.sending.Do(post, func() (_ any, err error) {
+		if s.sent.Contains(post) {
 			return nil, nil
 		}
 		if err = do(); err == nil {
-			s.sent.Add(key, struct{}{})
+			s.sent.Add(post, struct{}{})
 		}
 		return nil, err
 	})
@@ -70,7 +71,7 @@ func (s *Server) once(by, key string, do func() error) error {
 func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	ctx = context.WithoutCancel(ctx) // whether the client waits makes no difference
 	err := s.makingRoom(ctx, chat, func() error { return s.broker.Publish(ctx, chat, n) })
-	if err == nil {
+	if err == nil && !n.copied {
 		s.shelf.put(n)
 	}
 	return err

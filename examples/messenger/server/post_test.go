@@ -128,8 +128,8 @@ func TestARetryWithTheSameKeyIsAcceptedOnce(t *testing.T) {
 func TestAPostThatPanicsMayBeRepeated(t *testing.T) {
 	s := newService(t, nil)
 	defer s.Close()
-	assert.Panics(t, func() { _ = s.once("ann", "k1", func() error { panic("bad") }) })
-	assert.NoError(t, s.once("ann", "k1", func() error { return nil }))
+	assert.Panics(t, func() { _ = s.once("ann\nk1", func() error { panic("bad") }) })
+	assert.NoError(t, s.once("ann\nk1", func() error { return nil }))
 }
 
 func TestARetryWhileTheFirstPostIsInProgressWaitsForItsResult(t *testing.T) {
@@ -141,7 +141,7 @@ func TestARetryWhileTheFirstPostIsInProgressWaitsForItsResult(t *testing.T) {
 			var posts sync.WaitGroup
 			for range 2 {
 				posts.Go(func() {
-					assert.Equal(t, result, s.once("ann", "k1", func() error {
+					assert.Equal(t, result, s.once("ann\nk1", func() error {
 						calls++
 						<-goOn
 						return result
@@ -152,7 +152,7 @@ func TestARetryWhileTheFirstPostIsInProgressWaitsForItsResult(t *testing.T) {
 			close(goOn)
 			posts.Wait()
 			assert.Equal(t, 1, calls)
-			_ = s.once("ann", "k1", func() error { calls++; return nil })
+			_ = s.once("ann\nk1", func() error { calls++; return nil })
 			assert.Equal(t, result != nil, calls == 2, "only one that was not accepted is repeated")
 		})
 	}

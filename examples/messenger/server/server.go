@@ -35,7 +35,7 @@ type Server struct {
 	http.Handler
 
 	cfg     Config
-	key     token.Key // the Secret, or one that nobody knows
+	key     token.Key // the Secret or the Key, or one that nobody knows
 	broker  *broadcast.Broker[*note]
 	sockets *broadcastws.Server[*note]
 
@@ -55,7 +55,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:     cfg,
-		key:     cmp.Or(cfg.Secret, token.Key(rand.Text())),
+		key:     cmp.Or(cfg.Secret, cfg.Key, token.Key(rand.Text())),
 		log:     httpjson.Log{Logger: cfg.Log},
 		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
 		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
@@ -73,26 +73,27 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
 	s.sent, _ = lru.New[string, struct{}](10_000)
-	s.broker, err = broadcast.New[*note](
+	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
 		broadcast.WithBuffer(cfg.Buffer),
 		broadcast.WithSampling(broadcast.Disconnect), // instead of gaps: clients resume
 		broadcast.WithHistory(cfg.History, cfg.HistoryAge),
 		broadcast.WithMaxChats(cfg.MaxChats),
 		broadcast.WithLeaveGrace(cfg.LeaveGrace),
 		broadcast.WithLogger(cfg.Log),
-	)
+		broadcast.WithCodec(marshal, s.unmarshal),
+	}, cfg.Options...)...)
 	if err != nil {
 		return nil, err
 	}
 	s.sockets, err = broadcastws.New(s.broker, broadcastws.Options[*note]{
 		Admit: s.admit, Encode: encode, Event: broadcastws.AppendEventWithDevices, Replay: replay,
-		Subprotocols: []string{appName},
-		Ping:         cfg.Ping, WriteTimeout: cfg.WriteTimeout, Logger: cfg.Log,
+		Subprotocols: []string{appName}, Origins: cfg.Nodes,
+		Ping: cfg.Ping, WriteTimeout: cfg.WriteTimeout, Logger: cfg.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.broker.Close())
 	}
-	s.Handler = s.log.Handler(broadcastws.OnlyHosts(s.cfg.Hosts, http.NewCrossOriginProtection().Handler(s.routes())))
+	s.Handler = s.log.Handler(broadcastws.OnlyHosts(s.cfg.Hosts, s.fromNodes(s.routes())))
 	return s, nil
 }
 
@@ -127,8 +128,8 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", strings.ReplaceAll("default-src 'none'; script-src 'nonce-NONCE'; "+
-		"style-src 'nonce-NONCE'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "+
-		"frame-ancestors 'none'", "NONCE", nonce))
+		"style-src 'nonce-NONCE'; img-src data:; base-uri 'none'; form-action 'none'; "+
+		"frame-ancestors 'none'; connect-src "+s.sources(), "NONCE", nonce))
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	_, _ = strings.NewReplacer("NONCE", nonce).WriteString(w, pageHTML) // fails only when the client has gone
