@@ -27,6 +27,8 @@ type feed[T any] struct {
 	ahead bool          // the log has the message that the node offers next: it waited for room
 	grown chan struct{} // closed, and set to nil, at the next message; nil if nobody waits for it
 
+	reporting bool // an error is being logged
+
 	elsewhere map[string]struct{} // the devices that other nodes have
 	tickets   map[string]uint64   // of the devices that are here; they name subscriptions
 	away      int                 // how many of those elsewhere are not here too

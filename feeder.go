@@ -31,11 +31,23 @@ func (f feeder[T]) Reset(epoch, seq uint64) {
 func (f feeder[T]) markLocked(err error) {
 	f.growLocked()
 	if err != nil {
-		f.chat.shared.aside(func() {
-			f.chat.shared.logEvent(slog.LevelError, "engine is inconsistent", f.chat.name, "",
-				slog.Any("reason", err))
-		})
+		f.reportLocked("engine is inconsistent", err)
 	}
+}
+
+// reportLocked logs an error, unless the logger has yet to return from the one before.
+func (f feeder[T]) reportLocked(what string, err error) {
+	c := f.chat
+	if c.shared.config.logger == nil || f.reporting {
+		return
+	}
+	f.feed.reporting = true
+	c.shared.aside(func() {
+		c.shared.logEvent(slog.LevelError, what, c.name, "", slog.Any("reason", err))
+		c.gate.Lock()
+		defer c.gate.Unlock()
+		f.feed.reporting = false
+	})
 }
 
 // Hole implements [cluster.Log].
@@ -65,25 +77,32 @@ func (f feeder[T]) feedOne(data []byte) bool {
 		return true
 	}
 	msg, err := f.decode(data)
+	f.chat.gate.Lock()
+	fed, sample := f.feedLocked(&msg, err)
+	f.chat.gate.Unlock()
+	if sample {
+		f.sample()
+	}
+	return fed
+}
+
+// feedLocked is feedOne for a message that was decoded, or could not be. It reports whether laggards
+// need sampling too.
+func (f feeder[T]) feedLocked(msg *T, err error) (fed, sample bool) {
 	c := f.chat
-	c.gate.Lock()
-	defer c.gate.Unlock()
 	switch {
 	case c.Refusal() != nil:
 	case err != nil:
 		f.markLocked(c.numbers.Hole(c.log.Head(), 1))
-		c.shared.aside(func() {
-			c.shared.logEvent(slog.LevelError, "message cannot be decoded", c.name, "",
-				slog.Any("reason", err))
-		})
+		f.reportLocked("message cannot be decoded", err)
 	case !c.gate.Open(c.log.Head()):
 		c.shared.background.Enter()
-		go f.awaitRoom(&msg)
-		return false
+		go f.awaitRoom(msg)
+		return false, false
 	default:
-		f.appendLocked(&msg)
+		sample = f.appendLocked(msg)
 	}
-	return true
+	return true, sample
 }
 
 // takeAhead reports whether the log has the next message already.
@@ -104,13 +123,25 @@ func (f feeder[T]) decode(data []byte) (msg T, err error) {
 	return f.chat.shared.codec.unmarshal(data)
 }
 
-// appendLocked appends a message for which there is room.
-func (f feeder[T]) appendLocked(msg *T) {
-	c := f.chat
-	if c.acceptLocked(msg) {
-		c.shared.aside(c.sampleForOthers)
-	}
+// appendLocked appends a message for which there is room. It reports whether laggards need sampling.
+func (f feeder[T]) appendLocked(msg *T) (sample bool) {
 	f.growLocked()
+	return f.chat.acceptLocked(msg)
+}
+
+// sample has laggards sampled: by the distributor, or aside if that calls samplers.
+func (f feeder[T]) sample() {
+	c := f.chat
+	c.gate.Lock()
+	head, l := c.log.Head(), c.lagging
+	random, custom := l.random.Earliest() <= head, l.custom.Earliest() <= head
+	c.gate.Unlock()
+	if c.handOver(random) {
+		c.shared.distributor.Do(c.sampleForDistributor)
+	}
+	if custom {
+		c.shared.aside(func() { c.samplePiece(&l.custom, publisherPicks) })
+	}
 }
 
 // awaitRoom appends a message when there is room. While it waits it is a publisher like others.
@@ -118,11 +149,14 @@ func (f feeder[T]) awaitRoom(msg *T) {
 	c := f.chat
 	a := &admission[T]{chat: c}
 	if f.admit(a) {
-		f.appendLocked(msg)
+		sample := f.appendLocked(msg)
 		f.feed.ahead = true
 		c.gate.Unlock()
 		c.wakeReaders()
 		a.Settle()
+		if sample {
+			f.sample()
+		}
 	}
 	f.node.Room()
 	c.shared.background.Leave()

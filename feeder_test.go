@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -367,7 +369,13 @@ func TestAMessageThatCannotBeDecodedIsMissed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		hang := make(chan struct{})
 		defer close(hang)
-		j := &journal{on: func(string) { <-hang }}
+		var reports atomic.Int32
+		j := &journal{on: func(what string) {
+			if strings.Contains(what, "cannot be decoded") {
+				reports.Add(1)
+			}
+			<-hang
+		}}
 		logged := newLoggedFeed(t, j)
 		h := handIn(t, logged, chat)
 		h.reset(1, 0)
@@ -375,6 +383,8 @@ func TestAMessageThatCannotBeDecodedIsMissed(t *testing.T) {
 		r := h.join("ann")
 		require.True(t, h.feed(1))
 		require.Equal(t, 3, h.fed.Feed([][]byte{[]byte("error"), []byte("panic"), []byte("error")}), "a logger that hangs holds nobody up")
+		synctest.Wait()
+		require.EqualValues(t, 1, reports.Load(), "until the logger has returned")
 		h.lose(3)
 		require.True(t, h.feed(1))
 		waysByHand["TryNext"](r, 10)
@@ -406,7 +416,9 @@ func TestAnEngineThatContradictsItselfIsLogged(t *testing.T) {
 		r := h.join("ann")
 		h.feed(1)
 		h.fed.Reset(6, 0)
+		synctest.Wait() // until it is logged
 		h.fed.Hole(math.MaxUint64)
+		synctest.Wait()
 		h.feed(1)
 		waysByHand["TryNext"](r, 5)
 		require.EqualValues(t, 4, r.last.seq)

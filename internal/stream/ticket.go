@@ -62,6 +62,8 @@ func refusalOf(err error) *Refusal {
 		return refusal
 	case errors.Is(err, broadcast.ErrLimit):
 		return errFull
+	case errors.Is(err, broadcast.ErrAway):
+		return errAway
 	case errors.Is(err, broadcast.ErrClosed):
 		return errDraining
 	case errors.Is(err, broadcast.ErrInvalid):
@@ -77,6 +79,7 @@ func (r *Refusal) answers() bool { return r != nil && r.Status >= minStatus && r
 var (
 	errDraining = &Refusal{503, "the server is shutting down", retryAfter}
 	errFull     = &Refusal{503, "there is no room for another one", retryAfter}
+	errAway     = &Refusal{503, "the messages cannot be reached now", retryAfter}
 )
 
 // write answers a request.
