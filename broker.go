@@ -79,9 +79,10 @@ func New[T any](opts ...Option) (*Broker[T], error) {
 // [WithStallTimeout] are both 0, until ctx, the chat or the broker ends.
 //
 // With [WithEngine], Publish also waits until the engine has stored the message, and while the
-// engine cannot be reached. There is one more exception to the rule above: after [ErrUncertain] the
-// message may have its place in the order. Other errors are [ErrAway], and [ErrInvalid] for a
-// message that cannot be encoded or that the engine refuses, such as one that is too large.
+// engine cannot be reached; see [WithAway]. There is one exception to the rule above: after
+// [ErrUncertain] the message may have its place in the order, now or later. Other errors are
+// [ErrAway], and [ErrInvalid] for a message that cannot be encoded or that the engine refuses, such
+// as one that is too large.
 func (b *Broker[T]) Publish(ctx context.Context, chat string, msg T) error {
 	if !b.valid() {
 		return errZeroBroker
@@ -201,10 +202,10 @@ func (b *Broker[T]) reject(err error) error {
 // [Until] that is already done.
 //
 // With [WithEngine], a device has at most one subscription in a chat on all brokers: the newest.
-// Subscribe waits until the broker has what the engine keeps of the chat and, for up to a second,
-// for messages up to the position of [Resume] that another broker was faster to get. It returns
-// [ErrAway] if the chat is not ready within [WithPublishTimeout], and the error of the context of
-// Until if that is done first.
+// Subscribe waits until the broker has what the engine keeps of the chat. Then it waits, for up to a
+// second, for the messages that this broker has published before, and for those up to the position
+// of [Resume], which another broker may have got earlier. It returns [ErrAway] if the chat is not
+// ready within [WithPublishTimeout], and the error of the context of Until if that is done first.
 func (b *Broker[T]) Subscribe(
 	chat, device string, opts ...SubscribeOption,
 ) (*Subscriber[T], error) {
@@ -314,7 +315,7 @@ func (b *Broker[T]) chatOf(name string) (*chat[T], error) {
 	return b.chatWith(name, config)
 }
 
-// readyChat is chatOf for a chat of which the position or a message is asked for.
+// readyChat is chatOf for Head and Last. With an engine it waits until the chat is ready.
 func (b *Broker[T]) readyChat(ctx context.Context, name string) (c *chat[T], err error) {
 	ctx, cancel := b.engineWait(ctx)
 	defer cancel()
@@ -419,8 +420,8 @@ func (b *Broker[T]) Head(ctx context.Context, chat string) (Position, error) {
 // subscription, and does not change any counters.
 //
 // Last does not block. It returns [ErrInvalid] for a bad argument, [ErrBrokerClosed], and ctx.Err()
-// if ctx is done, checked in this order. With [WithEngine] it creates the chat and may wait, as Head
-// does.
+// if ctx is done, checked in this order. With [WithEngine] it creates the chat and waits as Head
+// does, with the same errors.
 func (b *Broker[T]) Last(ctx context.Context, chat string) (d Delivery[T], ok bool, err error) {
 	if err := b.check(ctx, chat); err != nil {
 		return d, false, err
@@ -454,10 +455,13 @@ func (b *Broker[T]) check(ctx context.Context, chat string) error {
 }
 
 // Devices returns the sorted names of the devices that are present in a chat: those that are
-// subscribed, and those that left but may still come back within [WithLeaveGrace]. With
-// [WithEngine], these are the devices on all brokers that this one knows of, if the chat is in its
-// memory. It does not block. The result is empty, not nil, if there are none, and if the chat has ended. A device that
+// subscribed, and those that left but may still come back within [WithLeaveGrace]. It does not
+// block. The result is empty, not nil, if there are none, and if the chat has ended. A device that
 // joins or leaves during the call may or may not be included.
+//
+// With [WithEngine], these are the devices on all brokers, as far as this one knows. It knows those
+// of the chats that it has in memory: after Subscribe, [Broker.Head] or [Broker.Last], until it
+// forgets the chat.
 func (b *Broker[T]) Devices(chat string) []string {
 	devices := []string{}
 	if !b.valid() {

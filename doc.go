@@ -1,4 +1,4 @@
-// Package broadcast fans messages out inside a process. Any goroutine publishes a message to a
+// Package broadcast fans messages out inside a service. Any goroutine publishes a message to a
 // chat, and every device subscribed to that chat receives it. A chat is a topic; a device is a
 // subscriber's key. The words come from messengers, but the package also serves dashboards,
 // progress streams, cache invalidation and game rooms.
@@ -55,6 +55,13 @@
 // or after the [Position] of a delivery ([Resume]). Published messages follow without a gap and
 // without a duplicate, and Missed counts what is no longer kept. [WithPresence] also delivers an
 // event when a device joins or leaves, in one order with the messages.
+//
+// # Many processes
+//
+// A broker serves one process. [WithEngine] makes those of several processes share their chats: the
+// order, the positions and the devices of a chat are the same on all of them. What follows from it
+// is in the docs of each call; in particular, calls may wait for the engine, and after
+// [ErrUncertain] a message may still be delivered.
 //
 // # Ends
 //

@@ -44,7 +44,8 @@ var (
 	// ErrLimit refuses a subscription beyond [WithMaxChats] or [WithMaxSubscribers], one that would
 	// make too many different patiences in a chat (see [WithPatience]), and any other call that
 	// would create a chat beyond WithMaxChats: [Broker.Head], [Broker.EndChat] and, with
-	// [WithHistory], Publish and TryPublish.
+	// [WithHistory], Publish and TryPublish. With [WithEngine], [Broker.Last] creates chats too,
+	// and Publish does not.
 	ErrLimit = errors.New("broadcast: limit reached")
 
 	// ErrInvalid refuses an argument, an option, or a value that was not made by this package.

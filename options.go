@@ -36,11 +36,14 @@ type SharedOption interface {
 }
 
 // WithEngine makes the broker share its chats with all brokers that use the same engine, in this
-// process and on other machines. Package broadcastnats has one. Nothing else in a program changes: messages have one order on all
-// of them, and Seq, Missed, [WithHistory], [Resume] and presence mean the same everywhere.
+// process and on other machines. Package broadcastnats has one. Messages have one order on all of
+// them, and Seq, Missed, [WithHistory], [Resume] and presence mean the same everywhere. A chat that
+// one broker has forgotten goes on: its Seq continues, and its positions stay valid. TryPublish,
+// EndChat and Forget return [ErrInvalid].
 //
-// The broker opens the engine in the background; see [Broker.Engine]. A broker ends the connection
-// when it is closed.
+// [New] does not wait for the engine, and does not fail if it cannot be reached: the broker connects
+// in the background, until it succeeds or is closed. [Broker.Engine] says whether it is connected.
+// Close and Shutdown end the connection.
 func WithEngine(e engine.Engine) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if e == nil {
@@ -179,6 +182,9 @@ func WithPatience(d time.Duration) SharedOption {
 // WithPublishTimeout limits how long one [Broker.Publish] may wait before it returns
 // [ErrOverloaded]; the default is 5 s. 0 means that only its context limits it. Any other value
 // must be longer than every patience.
+//
+// With [WithEngine] it also limits how long Publish, [Broker.Subscribe], [Broker.Head] and
+// [Broker.Last] wait for the engine before they return [ErrAway].
 func WithPublishTimeout(d time.Duration) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if d < 0 {
@@ -242,6 +248,10 @@ func WithChatIdle(d time.Duration) ChatOption {
 // not forgotten while it keeps messages: with an age of 0, not until the broker ends. Messages that
 // have expired and that all readers have taken are released from memory within one
 // [WithCleanInterval]. An age takes 8 more bytes for each message kept.
+//
+// With [WithEngine], Publish does not create a chat on its broker: Subscribe, [Broker.Head] and
+// [Broker.Last] do, and then get the history from the engine. The broker receives the messages of a
+// chat until it forgets it, so give the history an age if there are many chats.
 func WithHistory(n int, age time.Duration) ChatOption {
 	return chatOption(func(c *chatConfig) {
 		if n < 0 || n > maxBuffer {
