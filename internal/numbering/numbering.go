@@ -1,13 +1,18 @@
 // Package numbering gives the messages of a log their numbers.
 //
-// A log counts its messages without gaps: their index. Mostly the number of a message is its index.
-// It is not where the messages come from elsewhere: numbers that were lost on the way are a hole,
-// and when the numbers begin anew, that is a reset. Both are marks, at a place between two
-// messages. From one mark to the next is a [Span], in which number and index differ by a constant.
+// A log counts its messages from 1 without gaps; this is the index of a message. Readers see its
+// number. In a log that only this process appends to, the two are the same. They differ if the
+// messages come from an engine: numbers may be missing, because messages were lost on the way,
+// which is a hole; and the numbers may begin anew in another numbering, named by an epoch, which is
+// a reset. Holes and resets are marks. A mark is between two messages. The messages between two
+// marks are a [Span], in which number and index differ by a constant.
 //
-// The spans of a log are a list that leads forward. A reader of the log points at the span of the
-// message that it has taken last, and finds later ones from there without a lock. So a span lives
-// as long as a reader needs it, and a mark costs nobody anything before its reader passes it.
+// The spans of a log are a linked list, from older to newer. A reader of the log points at the span
+// of the message that it has taken last, and finds later ones from there without a lock. So a span
+// lives as long as a reader needs it, and a mark costs a reader nothing before the reader passes
+// it.
+//
+// The head of a log is its last message, and the tail of a table is the last span.
 package numbering
 
 import (
@@ -18,16 +23,16 @@ import (
 // A Span is a run of messages between two marks. Its methods are safe for concurrent use.
 type Span struct {
 	from  uint64 // index of the message before the first one
-	epoch uint64 // names the numbering; 0 in plain
+	epoch uint64 // names the numbering; 0 in plain, whose table has it
 	shift uint64 // number - index; may wrap around
 
 	// Sums over all marks up to here. They may wrap around, but differences come out right.
 	lost   uint64 // numbers in holes
 	resets uint64
 
-	// next is the span after this one. The holder of the log's lock stores it before the head of the
-	// log goes beyond next.from, so a reader that has loaded the head sees it. If there is another
-	// mark at the same place, it is stored once more.
+	// next is the span after this one. It is stored with the log's lock held, before the head of
+	// the log goes beyond next.from, so a reader that has loaded the head sees it. If another mark
+	// is set at the same place, it is stored again.
 	next atomic.Pointer[Span]
 }
 
@@ -37,8 +42,8 @@ var plain Span
 // Number returns the number of a message in the span.
 func (s *Span) Number(index uint64) uint64 { return index + s.shift }
 
-// Within returns the number of a message in the span or, if the message comes after that, the last
-// number in the span.
+// Within is Number for a message that may come after the span: then it returns the last number in
+// the span.
 func (s *Span) Within(index uint64) uint64 {
 	if next := s.next.Load(); next != nil {
 		index = min(index, next.from)
@@ -46,7 +51,7 @@ func (s *Span) Within(index uint64) uint64 {
 	return s.Number(index)
 }
 
-// Left returns how many of the next n messages after an index are in the span.
+// Left returns how many of the n messages after an index are in the span.
 func (s *Span) Left(index, n uint64) uint64 {
 	if next := s.next.Load(); next != nil {
 		return min(n, next.from-min(index, next.from))
@@ -54,7 +59,7 @@ func (s *Span) Left(index, n uint64) uint64 {
 	return n
 }
 
-// At returns the span of a message that is not before s.
+// At returns the span of a message, which must not be before s.
 func (s *Span) At(index uint64) *Span {
 	for next := s.next.Load(); next != nil && next.from < index; next = s.next.Load() {
 		s = next
@@ -80,17 +85,17 @@ type Table struct {
 	marks *marks // nil if there are none, and never will be
 }
 
-// marks are the spans of a table with marks.
+// marks are the spans of a table in which marks can be set.
 type marks struct {
 	list   []*Span // the last ones, at least one; also those between two resets at the same place
-	before *Span   // the last one that begins before the tail; nil if there is none
+	before *Span   // the last one that begins at an earlier place than the tail; may be nil
 }
 
-// Plain returns a table without marks: the number of a message is its index. The epoch must not be
-// 0.
+// Plain returns a table in which no marks can be set: the number of a message is its index. The
+// epoch must not be 0.
 func Plain(epoch uint64) Table { return Table{epoch: epoch} }
 
-// Marked returns a table with which marks can be set. The first message has number+1.
+// Marked returns a table in which marks can be set. The first message has number+1.
 func Marked(epoch, number uint64) Table {
 	return Table{marks: &marks{list: []*Span{{epoch: epoch, shift: number}}}}
 }
@@ -106,7 +111,7 @@ func (t *Table) Tail() *Span {
 	return t.marks.list[len(t.marks.list)-1]
 }
 
-// Oldest returns the index after which the table knows all spans. It knows the last 256.
+// Oldest returns the index after which the table knows all spans: it forgets all but the last 256.
 func (t *Table) Oldest() uint64 {
 	if t.marks == nil {
 		return 0
@@ -136,7 +141,7 @@ var (
 	errOldEpoch = errors.New("epoch is not larger than the last one")
 )
 
-// Hole marks that n numbers after that of the message head, which is the last one, are lost.
+// Hole marks that the next n numbers are lost. head is the index of the last message.
 func (t *Table) Hole(head, n uint64) error {
 	tail := t.Tail()
 	if number := tail.Number(head); number+n < number {
@@ -148,8 +153,9 @@ func (t *Table) Hole(head, n uint64) error {
 	return nil
 }
 
-// Reset marks that the message after head, which is the last one, has number+1 in a new numbering.
-// Epochs must grow, so that a position in an old numbering is never taken for one in the new one.
+// Reset marks that the next message has number+1 in a new numbering. head is the index of the last
+// message. Epochs must grow, so that a position in an old numbering is never taken for one in the
+// new one.
 func (t *Table) Reset(head, epoch, number uint64) error {
 	tail := t.Tail()
 	if epoch <= tail.epoch {
@@ -181,9 +187,13 @@ func (t *Table) mark(s *Span) {
 	}
 }
 
-// Find returns the index of the last message up to a number, and a span in which that is its
-// number, or the number has been passed. head is the last message. ok is false if the table does
-// not know the numbering, or if there is no such number yet.
+// Find returns where a reader begins that has got everything up to a number: the index of the last
+// message that has this number or a smaller one in the epoch, and the span from which the reader
+// goes on. The marks after that span are those that it has yet to pass. If no message is at the
+// number, because it is in a hole, before the first message of the log, or after the last one of an
+// old epoch, the span is made for this reader: it counts as lost only the numbers after its own.
+// head is the index of the last message. ok is false if the table does not know the epoch, or if
+// there is no such number yet.
 func (t *Table) Find(epoch, number, head uint64) (at *Span, index uint64, ok bool) {
 	if t.marks == nil {
 		return &plain, number, epoch == t.epoch && number <= head
