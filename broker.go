@@ -27,8 +27,8 @@ type Broker[T any] struct {
 	cleaner cleaner[T]
 	ended   chan struct{} // closed when everything is torn down
 
-	// statsMu is held by one call of Stats or ChatStats at a time, because they leave marks in chats
-	// and readers. Nobody else waits for it.
+	// statsMu is held by one call of Stats or ChatStats at a time, because they leave marks in
+	// chats and readers. Nobody else waits for it.
 	statsMu sync.Mutex
 }
 
@@ -202,10 +202,11 @@ func (b *Broker[T]) reject(err error) error {
 // [Until] that is already done.
 //
 // With [WithEngine], a device has at most one subscription in a chat on all brokers: the newest.
-// Subscribe waits until the broker has what the engine keeps of the chat. Then it waits, for up to a
-// second, for the messages that this broker has published before, and for those up to the position
-// of [Resume], which another broker may have got earlier. It returns [ErrAway] if the chat is not
-// ready within [WithPublishTimeout], and the error of the context of Until if that is done first.
+// Subscribe waits until the broker has what the engine keeps of the chat. Then it waits, for up to
+// a second, for the messages that this broker has published before, and for those up to the
+// position of [Resume], which another broker may have got earlier. It returns [ErrAway] if the chat
+// is not ready within [WithPublishTimeout], and the error of the context of Until if that is done
+// first.
 func (b *Broker[T]) Subscribe(
 	chat, device string, opts ...SubscribeOption,
 ) (*Subscriber[T], error) {

@@ -64,7 +64,8 @@ func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) erro
 // not count, see [WithLeaveGrace]. Forgetting a chat that does not exist is not an error.
 //
 // Forget does not block. Its other errors are [ErrInvalid] for a bad argument, [ErrBrokerClosed],
-// and ctx.Err() if ctx is done, checked in this order. With [WithEngine], Forget returns ErrInvalid.
+// and ctx.Err() if ctx is done, checked in this order. With [WithEngine], Forget returns
+// ErrInvalid.
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err

@@ -28,8 +28,8 @@ func newHistory(config *chatConfig) (h history) {
 	return h
 }
 
-// keptLocked returns the index after which the history keeps messages, and expires those that are too
-// old.
+// keptLocked returns the index after which the history keeps messages, and expires those that are
+// too old.
 func (c *chat[T]) keptLocked(now time.Time) uint64 {
 	h, head := &c.history, c.log.Head()
 	kept := max(head-min(head, uint64(c.config.historySize)), h.expired, c.numbers.Oldest())

@@ -41,9 +41,9 @@ type SharedOption interface {
 // one broker has forgotten goes on: its Seq continues, and its positions stay valid. TryPublish,
 // EndChat and Forget return [ErrInvalid].
 //
-// [New] does not wait for the engine, and does not fail if it cannot be reached: the broker connects
-// in the background, until it succeeds or is closed. [Broker.Engine] says whether it is connected.
-// Close and Shutdown end the connection.
+// [New] does not wait for the engine, and does not fail if it cannot be reached: the broker
+// connects in the background, and tries again until it succeeds or is closed. [Broker.Engine] says
+// whether it is connected. Close and Shutdown end the connection.
 func WithEngine(e engine.Engine) Option {
 	return brokerOption(func(c *brokerConfig) {
 		if e == nil {
@@ -251,8 +251,8 @@ func WithChatIdle(d time.Duration) ChatOption {
 //
 // With [WithEngine], Publish does not create a chat on its broker: Subscribe, [Broker.Head] and
 // [Broker.Last] do, and then get the history from the engine. The broker receives the messages of a
-// chat until it forgets it, so give the history an age if there are many chats. The age of a message
-// counts from when the broker got it.
+// chat until it forgets it, so give the history an age if there are many chats. The age of a
+// message counts from when the broker got it.
 func WithHistory(n int, age time.Duration) ChatOption {
 	return chatOption(func(c *chatConfig) {
 		if n < 0 || n > maxBuffer {

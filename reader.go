@@ -12,7 +12,8 @@ import (
 // valid reports whether the subscriber was made by Subscribe.
 func (s *Subscriber[T]) valid() bool { return s != nil && s.chat != nil }
 
-// headLocked returns the index of the last message that concerns the subscription, and its ending if it has ended.
+// headLocked returns the index of the last message that concerns the subscription, and its ending
+// if it has ended.
 func (s *Subscriber[T]) headLocked() (*ending[T], uint64) {
 	if e := s.end.Load(); e != nil {
 		return e, e.head

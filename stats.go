@@ -7,8 +7,8 @@ import "time"
 //
 //	Head - Joined = Delivered + Missed + Pending + Discarded
 //
-// and Head does not change once the subscription has ended. If the numbers have begun anew since the
-// subscription began (see [Delivery].Reset), Joined is 0, and Head counts from there.
+// and Head does not change once the subscription has ended. If the numbers have begun anew since
+// the subscription began (see [Delivery].Reset), Joined is 0, and Head counts from there.
 type SubscriberStats struct {
 	Delivered uint64 // messages taken
 	Missed    uint64 // messages dropped by the strategy, or no longer kept when it resumed

@@ -87,12 +87,12 @@ type Place struct {
 	// begins when the engine has lost the old one.
 	Epoch uint64
 
-	// Seq is the number of the last message of the record. Messages are counted from 1 in each epoch,
-	// without gaps. A record without messages has the Seq of the record before.
+	// Seq is the number of the last message of the record. Messages are counted from 1 in each
+	// epoch, without gaps. A record without messages has the Seq of the record before.
 	Seq uint64
 
-	// Mark is how the engine finds the record. A mark is not 0. No two records of a chat ever have the
-	// same mark, and marks grow in the order of a chat as long as the engine remembers it.
+	// Mark is how the engine finds the record. A mark is not 0. No two records of a chat ever have
+	// the same mark, and marks grow in the order of a chat as long as the engine remembers it.
 	Mark uint64
 }
 
