@@ -1,7 +1,8 @@
 package broadcast
 
-// This file keeps which devices of a chat are on other nodes of its engine, and tells them which
-// are here. Its methods may be called on a nil feed: that of a chat without an engine.
+// This file is about the devices of a chat that other nodes of the engine have, and tells these
+// nodes which devices are here. Its methods may be called on a nil feed, which a chat without an
+// engine has.
 
 // arriveLocked notes that a device has a new subscription here.
 func (f *feed[T]) arriveLocked(device string) {
@@ -28,7 +29,7 @@ func (f *feed[T]) hasLocked(device string) bool {
 	return ok
 }
 
-// awayLocked returns how many devices are present on other nodes alone.
+// awayLocked returns how many devices have a subscription on other nodes and none here.
 func (f *feed[T]) awayLocked() int {
 	if f == nil {
 		return 0

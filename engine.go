@@ -24,8 +24,8 @@ const (
 
 // Errors of a broker with an engine. They may be wrapped with details.
 var (
-	// ErrAway means that the engine could not be reached in time. A message that was refused with it
-	// is never delivered.
+	// ErrAway means that the engine could not be reached in time. A message that was refused with
+	// it is never delivered.
 	ErrAway = engine.ErrAway
 
 	// ErrUncertain means that it is not known whether a message was accepted: it may appear in the
@@ -57,7 +57,7 @@ func (b *Broker[T]) Engine() EngineStats {
 	return EngineStats(b.node.Stats())
 }
 
-// A codec turns messages into bytes for the engine, and back.
+// A codec holds the two functions of [WithCodec].
 type codec[T any] struct {
 	marshal   func(T) ([]byte, error)
 	unmarshal func([]byte) (T, error)
@@ -84,8 +84,9 @@ var (
 	errForget     = invalidf("Forget with an engine")
 )
 
-// engineWait returns a context for the wait for a chat, at most for the publish timeout. until may
-// be nil. Without an engine there is no wait.
+// engineWait returns the context for a wait for the engine: until, or a context that never ends if
+// until is nil, limited by the publish timeout with ErrAway as the cause. Without an engine nothing
+// waits, and it returns noWait.
 func (b *Broker[T]) engineWait(until context.Context) (context.Context, context.CancelFunc) {
 	switch timeout := b.config.publishTimeout; {
 	case b.node == nil:
@@ -98,7 +99,8 @@ func (b *Broker[T]) engineWait(until context.Context) (context.Context, context.
 	return until, func() {}
 }
 
-// awaitOrder waits until a chat can be subscribed to, with a context of engineWait.
+// awaitOrder waits until the feed of a chat, if it has one, is ready and has caught up. ctx is from
+// engineWait. Its errors are those of Subscribe, and errForgotten if the caller must begin anew.
 func (b *Broker[T]) awaitOrder(ctx context.Context, c *chat[T], resume Position) error {
 	if c.feed == nil {
 		return nil
@@ -113,7 +115,7 @@ func (b *Broker[T]) awaitOrder(ctx context.Context, c *chat[T], resume Position)
 	return err
 }
 
-// publishToEngine publishes a message in the order that the engine keeps.
+// publishToEngine encodes a message and waits until the engine has stored it.
 func (b *Broker[T]) publishToEngine(ctx context.Context, chat string, msg *T) error {
 	if ctx == noWait {
 		return errTryPublish
@@ -125,7 +127,8 @@ func (b *Broker[T]) publishToEngine(ctx context.Context, chat string, msg *T) er
 	return engineError(b.node.Publish(ctx, chat, data))
 }
 
-// encode encodes a message. The message is rejected if the codec does not return.
+// encode encodes a message with the codec of the broker. If the codec panics or exits the
+// goroutine, encode counts the message as rejected, because publish cannot.
 func (b *Broker[T]) encode(msg *T) (data []byte, err error) {
 	returned := false
 	defer func() {
@@ -141,7 +144,7 @@ func (b *Broker[T]) encode(msg *T) (data []byte, err error) {
 	return data, nil
 }
 
-// engineError translates an error of the node.
+// engineError translates an error of [cluster.Node.Publish] to one of this package.
 func engineError(err error) error {
 	var reason error
 	switch {

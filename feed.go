@@ -7,15 +7,17 @@ import (
 	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
-// catchUpTimeout is how long a subscription waits for its chat to catch up: with what the broker has
-// published itself, and with the position to resume from, which another broker has handed out.
+// catchUpTimeout is how long a subscription waits for its chat to catch up: with the messages that
+// its broker has published, and with the position to resume from, which another broker gave.
 const catchUpTimeout = time.Second
 
-// A feed is how a chat takes part in the order that an engine keeps. This file has the part of it
-// that the rest of the chat uses; feeder.go has what the engine's node calls. The chat's lock guards
-// it.
+// A feed connects a chat with its engine: the messages of the chat come from there, in an order
+// that all brokers share, and with the numbers of that order. The broker's connection is a
+// [cluster.Node]; each broker is one node of the engine. This file has what the rest of the chat
+// uses of the feed, feeder.go what the node calls, and elsewhere.go the devices on other nodes. The
+// chat's lock guards it, except the fields that never change.
 //
-// Nobody subscribes before the feed is ready. So all readers begin within the numbers of the order.
+// Nobody subscribes before the feed is ready, so each reader begins with a number of the order.
 type feed[T any] struct {
 	chat *chat[T]
 	node *cluster.Feed
@@ -23,18 +25,18 @@ type feed[T any] struct {
 	left  context.Context // done when the chat is forgotten
 	leave context.CancelFunc
 	ready chan struct{} // closed when the log has what the engine had when the chat was made
-	begun bool          // the numbers have begun
+	begun bool          // Reset has been called, so messages have numbers
 	ahead bool          // the log has the message that the node offers next: it waited for room
-	grown chan struct{} // closed, and set to nil, at the next message; nil if nobody waits for it
+	grown chan struct{} // closed, and set to nil, at the next message or mark; nil if nobody waits
 
 	reporting bool // an error is being logged
 
-	elsewhere map[string]struct{} // the devices that other nodes have
-	tickets   map[string]uint64   // of the devices that are here; they name subscriptions
-	away      int                 // how many of those elsewhere are not here too
+	elsewhere map[string]struct{} // the devices that have a subscription on other nodes
+	tickets   map[string]uint64   // of the devices with a subscription here; each names that one
+	away      int                 // how many devices are in elsewhere and have none here
 }
 
-// joinNode makes a new chat take part in the order of its engine, if the broker has one.
+// joinNode gives a new chat a feed if the broker has an engine. The node then begins to call it.
 func (c *chat[T]) joinNode() {
 	node := c.shared.node
 	if node == nil {
@@ -51,7 +53,7 @@ func (c *chat[T]) joinNode() {
 	f.node = node.Join(c.name, feeder[T]{f}, c.config.historySize > 0)
 }
 
-// leaveNodeLocked ends what joinNode began.
+// leaveNodeLocked ends the feed of a chat that is forgotten. Those who wait for it return.
 func (c *chat[T]) leaveNodeLocked() {
 	if f := c.feed; f != nil {
 		f.node.Leave()
@@ -59,8 +61,9 @@ func (c *chat[T]) leaveNodeLocked() {
 	}
 }
 
-// awaitOrder waits until somebody can subscribe: the feed is ready and, if that comes soon, the log
-// has caught up. It returns errForgotten if the chat is forgotten meanwhile.
+// awaitOrder waits until the feed is ready, and then, for catchUpTimeout at most, until the log has
+// caught up. It returns errForgotten if the chat is forgotten meanwhile, and ctx.Err() if ctx is
+// done.
 func (f *feed[T]) awaitOrder(ctx context.Context, resume Position) error {
 	select {
 	case <-f.ready:
@@ -77,14 +80,14 @@ func (f *feed[T]) awaitOrder(ctx context.Context, resume Position) error {
 		case <-f.left.Done():
 			return errForgotten
 		case <-soon.Done():
-			return ctx.Err() // nil if only the log has not caught up
+			return ctx.Err() // nil if it was only soon that ended
 		}
 	}
 	return nil
 }
 
-// caughtUp returns a channel that is closed when the chat has what the broker has published in it. It
-// returns nil if it has that already.
+// caughtUp returns a channel that is closed when the chat has what the broker has published in it,
+// or nil if it has that already or there is no engine.
 func (c *chat[T]) caughtUp() <-chan struct{} {
 	if c.feed == nil {
 		return nil
@@ -98,8 +101,8 @@ func (c *chat[T]) caughtUp() <-chan struct{} {
 	}
 }
 
-// growth returns a channel that is closed at the next message, if a position is after the last
-// one. Otherwise it returns nil.
+// growth returns a channel that is closed at the next message or mark if the position is after the
+// last message. Otherwise, and for a position of another epoch, it returns nil.
 func (f *feed[T]) growth(position Position) <-chan struct{} {
 	c := f.chat
 	c.gate.Lock()
@@ -114,7 +117,7 @@ func (f *feed[T]) growth(position Position) <-chan struct{} {
 	return f.grown
 }
 
-// growLocked tells those who wait that the log has another message.
+// growLocked wakes those who wait for growth: the log has another message or mark.
 func (f *feed[T]) growLocked() {
 	if f.grown != nil {
 		close(f.grown)

@@ -26,8 +26,8 @@ func (f feeder[T]) Reset(epoch, seq uint64) {
 	f.markLocked(c.numbers.Reset(c.log.Head(), epoch, seq))
 }
 
-// markLocked notes a mark. The node numbers what the engine has; a mark that the numbers do not allow
-// means that the engine has broken its contract.
+// markLocked follows each hole or reset that was set in the numbers; err is what that returned. An
+// error means that the engine has broken its contract: it is logged, and the numbers are unchanged.
 func (f feeder[T]) markLocked(err error) {
 	f.growLocked()
 	if err != nil {
@@ -61,8 +61,9 @@ func (f feeder[T]) Hole(n uint64) {
 // Ready implements [cluster.Log].
 func (f feeder[T]) Ready() { close(f.ready) }
 
-// Feed implements [cluster.Log]. A message for which there is no room waits on a goroutine of its
-// own, as a publisher would.
+// Feed implements [cluster.Log]. It returns how many messages of the batch it has dealt with. The
+// next one has no room: it waits on a goroutine of its own, as a publisher would, which then calls
+// Room, and the node offers the message again.
 func (f feeder[T]) Feed(batch [][]byte) (n int) {
 	for n < len(batch) && f.feedOne(batch[n]) {
 		n++
@@ -71,7 +72,8 @@ func (f feeder[T]) Feed(batch [][]byte) (n int) {
 	return n
 }
 
-// feedOne reports whether a message has its place in the log, or needs none.
+// feedOne appends a message to the log, or a hole if it cannot be decoded. It reports false if the
+// message has no room, and then awaitRoom appends it. A chat that refuses messages gets none.
 func (f feeder[T]) feedOne(data []byte) bool {
 	if f.takeAhead() {
 		return true
@@ -105,7 +107,7 @@ func (f feeder[T]) feedLocked(msg *T, err error) (fed, sample bool) {
 	return true, sample
 }
 
-// takeAhead reports whether the log has the next message already.
+// takeAhead reports whether awaitRoom has already appended the next message, and forgets it.
 func (f feeder[T]) takeAhead() (ahead bool) {
 	f.chat.gate.Lock()
 	defer f.chat.gate.Unlock()
@@ -113,7 +115,7 @@ func (f feeder[T]) takeAhead() (ahead bool) {
 	return ahead
 }
 
-// decode decodes a message with the codec of the broker.
+// decode decodes a message with the codec of the broker. A panic of the codec is an error.
 func (f feeder[T]) decode(data []byte) (msg T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -123,7 +125,8 @@ func (f feeder[T]) decode(data []byte) (msg T, err error) {
 	return f.chat.shared.codec.unmarshal(data)
 }
 
-// appendLocked appends a message for which there is room. It reports whether laggards need sampling.
+// appendLocked appends a message for which there is room. It reports whether laggards need
+// sampling. The caller wakes the readers.
 func (f feeder[T]) appendLocked(msg *T) (sample bool) {
 	f.growLocked()
 	return f.chat.acceptLocked(msg)
@@ -144,7 +147,7 @@ func (f feeder[T]) sample() {
 	}
 }
 
-// awaitRoom appends a message when there is room. While it waits it is a publisher like others.
+// awaitRoom waits for room as a publisher does, appends the message, and tells the node.
 func (f feeder[T]) awaitRoom(msg *T) {
 	c := f.chat
 	a := &admission[T]{chat: c}
@@ -163,8 +166,8 @@ func (f feeder[T]) awaitRoom(msg *T) {
 	a.runEndHooks()
 }
 
-// admit waits until the next message may be accepted, and returns with the lock held, or until the
-// chat refuses messages or is forgotten.
+// admit waits until there is room for a message. Then it returns true, with the lock held. It
+// returns false, without the lock, if the chat refuses messages or is forgotten.
 func (f feeder[T]) admit(a *admission[T]) bool {
 	a.gate.Lock()
 	if a.Refusal() != nil {
