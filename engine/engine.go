@@ -2,6 +2,12 @@
 // processes. A program passes its driver, such as that of package broadcastnats, to
 // broadcast.WithEngine, and needs nothing of this package.
 //
+// An engine stores, for each chat, a sequence of records. A [Record] is a batch of messages that
+// one node, the broker of one process, has published. Each record has a [Place], which holds the
+// epoch and the number of its last message, and a mark, by which the engine finds the record. A
+// node chooses the numbers; the engine makes the marks, and refuses a record if the node does not
+// know the newest mark. So two nodes never use the same number for different messages.
+//
 // A driver implements [Engine] and [Session]. Package enginetest tests it.
 package engine
 
@@ -10,8 +16,7 @@ import (
 	"errors"
 )
 
-// An Engine is a system that stores the records of chats and hands them to all nodes. A driver
-// implements it.
+// An Engine stores the records of chats and hands them to the nodes that follow a chat.
 type Engine interface {
 	// Open returns a session, or an error when ctx is done or the engine refuses. The session calls
 	// sink from then on, also while Open is running, until its Close has returned.
@@ -21,19 +26,20 @@ type Engine interface {
 // A Session is the connection of one broker, a node, to the engine. It reconnects by itself, and
 // follows the same chats as before when it has.
 //
-// All methods are safe for concurrent use. Those with a context return early when it is done. What
-// Heads and Read return may be out of date: they may miss the newest records for a while. Append
-// must be exact.
+// All methods are safe for concurrent use. Those with a context return early when it is done.
+// What Heads and Read return may be out of date: they may miss the newest records for a while.
+// Append must be exact: it compares with the newest record there is.
 type Session interface {
 	// Append stores a record, provided that the newest record of the chat is the one with the mark
 	// after.Mark, or that there is none if that is 0. The messages of the batch, of which there may
-	// be none, get the numbers after after.Seq in after.Epoch. It calls done with the place of the
-	// record, or with an error. done does not block.
+	// be none, get the numbers after after.Seq in after.Epoch. id is stored with the record: a node
+	// recognizes its own records by it, and uses the same id when it appends a batch again. Append
+	// calls done with the place of the record, or with an error. done does not block.
 	//
 	// Append does not wait for the engine. It blocks only while the connection takes no data. done
-	// is called at most once, perhaps before Append has returned, and not after Close has. The node
-	// waits for two seconds: the session may forget a call of which it has heard nothing for as
-	// long.
+	// is called at most once, perhaps before Append has returned, and not after Close has. After
+	// two seconds without a call of done the node no longer waits for it, so the session may forget
+	// an append of which it has heard nothing for as long.
 	//
 	// ErrConflict, ErrAway and ErrRefused, also wrapped, mean that this call has not stored the
 	// record and never will. After any other error it may be stored, now or later, even after the
@@ -47,8 +53,9 @@ type Session interface {
 	// Unfollow ends what Follow began. It does not wait for the engine.
 	Unfollow(chats ...string)
 
-	// Heads returns the place of the newest record of each chat, or the zero Place if there is
-	// none. The engine may remove old records of a chat, but must keep the newest one.
+	// Heads returns the places of the newest records of the chats, in the order of the arguments,
+	// with the zero Place for a chat without records. The engine may remove old records of a chat,
+	// but must keep the newest one.
 	Heads(ctx context.Context, chats ...string) ([]Place, error)
 
 	// Read returns the oldest records of a chat with marks above after.Mark, in order and without a
@@ -73,10 +80,10 @@ type Sink interface {
 	// Sent hands over what a node has sent. The sink does not keep data.
 	Sent(subject string, data []byte)
 
-	// Up says whether the engine can be reached. A session is down until it first says otherwise.
-	// It must call Up(true) after each reconnection, even without Up(false) before, because the
-	// engine may have lost its memory. It should also call Up(true) when it had to drop records
-	// that it would have handed over.
+	// Up says whether the engine can be reached. Until the first call, it cannot. The session must
+	// call Up(true) after each reconnection, even without Up(false) before, because the engine may
+	// have lost its memory. It should also call Up(true) when it had to drop records that it would
+	// have handed over.
 	Up(up bool)
 }
 
