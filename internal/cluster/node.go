@@ -23,6 +23,7 @@ const (
 	minBackoff    = 10 * time.Millisecond  // after a call that failed
 	maxBackoff    = time.Second            // after many
 	visitSlack    = 5 * time.Millisecond   // by which visits may be late
+	closeTimeout  = 500 * time.Millisecond // of closing the session
 )
 
 // A Config holds the options of a [Node].
@@ -179,16 +180,19 @@ func (n *Node) settle(ctx context.Context) (settled <-chan struct{}) {
 
 // Close ends the node. From then on Publish returns ErrClosed, also for messages that are still in
 // the queue. Close waits until ctx is done for the messages in flight; those that remain get an
-// ErrUncertain. Then it closes the session. When it returns, no goroutine of the node is running,
+// ErrUncertain. Then it closes the session, which takes half a second at most. When it returns, no goroutine of the node is running,
 // which includes calls of a Log. It must be called once.
 func (n *Node) Close(ctx context.Context) {
 	settled := n.settle(ctx)
-	if live := n.live.Load(); live != nil {
-		_ = live.Send("", note{Kind: noteBye, Node: n.name}.encode()) // or others find out
-	}
+	live := n.live.Load()
 	n.tearDown()
 	<-settled
+	if live != nil { // after all other notes, which would show that the node lives
+		_ = live.Send("", note{Kind: noteBye, Node: n.name}.encode()) // or others find out
+	}
 	if n.session != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
 		_ = n.session.Close(ctx) // nothing is lost with a connection
 	}
 }
