@@ -29,7 +29,8 @@ type feed[T any] struct {
 	ahead bool          // the log has the message that the node offers next: it waited for room
 	grown chan struct{} // closed, and set to nil, at the next message or mark; nil if nobody waits
 
-	reporting bool // an error is being logged
+	reporting bool      // an error is being logged
+	made      time.Time // when the latest message was published
 
 	elsewhere map[string]struct{} // the devices that have a subscription on other nodes
 	tickets   map[string]uint64   // of the devices with a subscription here; each names that one

@@ -144,7 +144,7 @@ func TestResumeWaitsForItsPosition(t *testing.T) {
 		"too little":      {func(h *hand) { h.feed(1) }, false, time.Second},
 		"another epoch":   {func(h *hand) { h.reset(2, 0) }, false, 300 * time.Millisecond},
 		"nothing":         {func(*hand) {}, false, time.Second},
-		"what is decoded": {func(h *hand) { h.fed.Feed([][]byte{[]byte("?")}); h.lose(1); h.feed(1) }, true, 300 * time.Millisecond},
+		"what is decoded": {func(h *hand) { h.fed.Feed([][]byte{[]byte("?")}, time.Now()); h.lose(1); h.feed(1) }, true, 300 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -325,5 +325,23 @@ func TestAStuckReaderDelaysOnlyItsOwnChat(t *testing.T) {
 			require.Zero(t, d.Missed)
 		}
 		require.NoError(t, brokers[0].Publish(t.Context(), "stuck", "x"))
+	})
+}
+
+// Promise 64: not from when a broker has got the message.
+func TestTheAgeOfAHistoryCountsFromThePublish(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		brokers := nodes(t, memengine.New(1, time.Millisecond, 0), 3, broadcast.WithHistory(10, 10*time.Second))
+		require.NoError(t, brokers[0].Publish(t.Context(), chat, "1"))
+		replayed := func(b *broadcast.Broker[string]) []string {
+			s, err := b.SubscribeAnonymous(chat, broadcast.Replay(10))
+			require.NoError(t, err)
+			return payloads(takeAll(t, s))
+		}
+		sleep(9 * time.Second)
+		require.Equal(t, []string{"1"}, replayed(brokers[1]))
+		sleep(2 * time.Second)
+		require.Empty(t, replayed(brokers[2]), "a broker that has just got it")
+		require.Empty(t, replayed(brokers[1]), "one that has had it")
 	})
 }

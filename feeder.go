@@ -3,6 +3,7 @@ package broadcast
 import (
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/fbd86cad/broadcast/internal/numbering"
 	"github.com/fbd86cad/broadcast/internal/presence"
@@ -64,12 +65,23 @@ func (f feeder[T]) Ready() { close(f.ready) }
 // Feed implements [cluster.Log]. It returns how many messages of the batch it has dealt with. The
 // next one has no room: it waits on a goroutine of its own, as a publisher would, which then calls
 // Room, and the node offers the message again.
-func (f feeder[T]) Feed(batch [][]byte) (n int) {
+func (f feeder[T]) Feed(batch [][]byte, made time.Time) (n int) {
+	f.noteMade(made)
 	for n < len(batch) && f.feedOne(batch[n]) {
 		n++
 	}
 	f.chat.wakeReaders()
 	return n
+}
+
+// noteMade notes when the next messages were published. The clocks of nodes may differ, but of two
+// messages of a chat the later one is not older.
+func (f feeder[T]) noteMade(made time.Time) {
+	f.chat.gate.Lock()
+	defer f.chat.gate.Unlock()
+	if made.After(f.made) {
+		f.feed.made = made
+	}
 }
 
 // feedOne appends a message to the log, or a hole if it cannot be decoded. It reports false if the

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,7 +105,7 @@ func (h *hand) feed(n int) bool {
 // offer offers what is left, as far as there is room.
 func (h *hand) offer() bool {
 	for len(h.rest) > 0 && (!h.waiting || h.fed.Ahead()) {
-		n := h.fed.Feed(h.rest)
+		n := h.fed.Feed(h.rest, time.Now())
 		h.rest = h.rest[n:]
 		h.waiting = len(h.rest) > 0
 		synctest.Wait()

@@ -15,7 +15,7 @@ import (
 type history struct {
 	expired uint64 // messages up to this index are too old
 
-	// times are when the messages of the history were accepted, as the time since the broker
+	// times are when the messages of the history were published, as the time since the broker
 	// began; nil without an age.
 	times *seglog.Log[time.Duration]
 }
@@ -73,11 +73,14 @@ func (c *chat[T]) noteAcceptedLocked() {
 			c.releaseLaterLocked()
 		}
 	case h.times != nil:
-		now := time.Now()
-		if h.expired == c.log.Head()-1 {
-			c.shared.agenda.Schedule(c, now.Add(config.historyAge))
+		published := time.Now()
+		if c.feed != nil {
+			published = c.feed.made
 		}
-		h.times.Append(new(now.Sub(c.shared.began)))
+		if h.expired == c.log.Head()-1 {
+			c.shared.agenda.Schedule(c, published.Add(config.historyAge))
+		}
+		h.times.Append(new(published.Sub(c.shared.began)))
 	}
 }
 

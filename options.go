@@ -252,7 +252,7 @@ func WithChatIdle(d time.Duration) ChatOption {
 // With [WithEngine], Publish does not create a chat on its broker: Subscribe, [Broker.Head] and
 // [Broker.Last] do, and then get the history from the engine. The broker receives the messages of a
 // chat until it forgets it, so give the history an age if there are many chats. The age of a
-// message counts from when the broker got it.
+// message counts from when it was published, by the clock of that machine.
 func WithHistory(n int, age time.Duration) ChatOption {
 	return chatOption(func(c *chatConfig) {
 		if n < 0 || n > maxBuffer {

@@ -48,7 +48,7 @@ func (c *counting) Reset(_, _ uint64) {}
 func (c *counting) Hole(uint64)       {}
 func (c *counting) Ready()            { c.isReady.Do(c.ready.Done) }
 
-func (c *counting) Feed(batch [][]byte) int {
+func (c *counting) Feed(batch [][]byte, _ time.Time) int {
 	c.fed.Add(int64(len(batch)))
 	return len(batch)
 }

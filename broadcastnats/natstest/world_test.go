@@ -267,7 +267,7 @@ func (l *log) Hole(n uint64) {
 
 func (l *log) Ready() {}
 
-func (l *log) Feed(batch [][]byte) int {
+func (l *log) Feed(batch [][]byte, _ time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, m := range batch {

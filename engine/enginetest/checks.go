@@ -469,7 +469,7 @@ func (l *log) isReady() bool {
 	return l.ready
 }
 
-func (l *log) Feed(batch [][]byte) int {
+func (l *log) Feed(batch [][]byte, _ time.Time) int {
 	for _, message := range batch {
 		l.add(string(message))
 	}

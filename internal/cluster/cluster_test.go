@@ -491,8 +491,8 @@ func TestALogWithoutRoomHoldsBackThePublishersOfItsNodeAndNobodyElse(t *testing.
 // eager is a log that takes one message at a time, and says at once that it has room again.
 type eager struct{ *core }
 
-func (l eager) Feed(batch [][]byte) int {
-	n := l.core.Feed(batch[:1])
+func (l eager) Feed(batch [][]byte, made time.Time) int {
+	n := l.core.Feed(batch[:1], made)
 	if len(batch) > 1 {
 		l.room()
 	}
@@ -682,9 +682,9 @@ func TestCloseWaitsForMessagesInFlight(t *testing.T) {
 // slow is a log that takes its time.
 type slow struct{ *core }
 
-func (l slow) Feed(batch [][]byte) int {
+func (l slow) Feed(batch [][]byte, made time.Time) int {
 	time.Sleep(time.Second)
-	return l.core.Feed(batch)
+	return l.core.Feed(batch, made)
 }
 
 func TestCloseWaitsForALog(t *testing.T) {

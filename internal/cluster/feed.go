@@ -1,5 +1,7 @@
 package cluster
 
+import "time"
+
 // A Log is what a [Feed] feeds: the core's side of a chat. Its methods are called one at a time,
 // without any lock of this package. They must not block; they may run user code.
 type Log interface {
@@ -12,8 +14,9 @@ type Log interface {
 	Hole(n uint64)
 
 	// Feed appends messages as far as there is room, and returns how many. If it does not take all,
-	// [Feed.Room] must be called when there may be room: it offers the rest again.
-	Feed(batch [][]byte) (n int)
+	// [Feed.Room] must be called when there may be room: it offers the rest again. made is when they
+	// were published, by the clock of their node, and not later than now.
+	Feed(batch [][]byte, made time.Time) (n int)
 
 	// Ready says that the log has what the engine had at some time after Join was called. It is
 	// called once.
@@ -53,6 +56,7 @@ type item struct {
 	epoch, seq uint64 // of the reset
 	hole       uint64
 	batch      [][]byte
+	made       time.Time
 	ready      bool
 	drained    chan struct{} // closed when the log was told of it, or never will be; may be nil
 }
@@ -206,7 +210,7 @@ func (f *Feed) do(it item) (n int) {
 		f.log.Hole(it.hole)
 	}
 	if len(it.batch) > 0 {
-		n = f.log.Feed(it.batch)
+		n = f.log.Feed(it.batch, it.made)
 	}
 	if it.ready {
 		f.log.Ready()

@@ -88,7 +88,7 @@ func (l *core) Hole(n uint64) {
 	l.steps = append(l.steps, step{hole: n, epoch: l.epoch, seq: l.seq})
 }
 
-func (l *core) Feed(batch [][]byte) (n int) {
+func (l *core) Feed(batch [][]byte, _ time.Time) (n int) {
 	defer l.enter(false)()
 	if l.goOn != nil {
 		<-l.goOn

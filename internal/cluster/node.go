@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -224,10 +225,26 @@ func (n *Node) begin(task func()) (ok bool) {
 	return !n.closed
 }
 
-// newID returns the id of another record.
+// newID returns the id of another record. It also says when the record was made.
 func (n *Node) newID() string {
-	var id [32]byte
-	return string(strconv.AppendUint(append(append(id[:0], n.name...), '-'), n.records.Add(1), 36))
+	var buffer [48]byte
+	id := strconv.AppendUint(append(append(buffer[:0], n.name...), '-'), n.records.Add(1), 36)
+	return string(strconv.AppendInt(append(id, madeMark...), time.Now().UnixMilli(), 36))
+}
+
+// madeMark precedes, in an id, when the record was made.
+const madeMark = "@"
+
+// madeAt returns when a record was made, by the clock of its node, or now if its id does not say so
+// or that clock is ahead.
+func madeAt(id string) time.Time {
+	now := time.Now()
+	_, text, _ := strings.Cut(id, madeMark)
+	made, err := strconv.ParseInt(text, 36, 64)
+	if err != nil || made > now.UnixMilli() {
+		return now
+	}
+	return time.UnixMilli(made)
 }
 
 // chat returns a chat, which it creates if necessary.

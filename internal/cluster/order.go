@@ -246,7 +246,7 @@ func (c *chat) readOneLocked(r engine.Record) bool {
 func (c *chat) applyLocked(r engine.Record) {
 	place, start := c.place, startOf(&r)
 	follows := r.Epoch == place.Epoch && r.Prev == place.Mark
-	it := item{epoch: r.Epoch, seq: start, batch: r.Batch}
+	it := item{epoch: r.Epoch, seq: start, batch: r.Batch, made: madeAt(r.ID)}
 	switch {
 	case r.Epoch != place.Epoch:
 		it.reset = true

@@ -348,7 +348,7 @@ func (l *log) Reset(_, seq uint64) { l.mark("reset", seq) }
 func (l *log) Hole(n uint64)       { l.mark("hole", n) }
 func (l *log) Ready()              {}
 
-func (l *log) Feed(batch [][]byte) (n int) {
+func (l *log) Feed(batch [][]byte, _ time.Time) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stuck {
