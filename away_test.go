@@ -174,24 +174,34 @@ func TestAStuckReaderDelaysTheShutdownOfItsOwnChatAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := memengine.New(1, time.Millisecond, 0)
 		brokers := nodes(t, e, 2, broadcast.WithBuffer(1), broadcast.WithSampling(broadcast.Block))
-		stuck, err := brokers[0].Subscribe("stuck", "ann")
-		require.NoError(t, err)
-		free, err := brokers[0].Subscribe("free", "ann")
-		require.NoError(t, err)
-		for i := range 3 {
-			require.NoError(t, brokers[1].Publish(t.Context(), "stuck", strconv.Itoa(i)))
+		var stuck, free []*broadcast.Subscriber[string]
+		for c := range 10 { // many, because the order of chats is random
+			name := fmt.Sprint("stuck", c)
+			s, err := brokers[0].Subscribe(name, "ann")
+			require.NoError(t, err)
+			stuck = append(stuck, s)
+			for i := range 3 {
+				require.NoError(t, brokers[1].Publish(t.Context(), name, strconv.Itoa(i)))
+			}
+			s, err = brokers[0].Subscribe(fmt.Sprint("free", c), "ann")
+			require.NoError(t, err)
+			free = append(free, s)
 		}
 		sleep(soon)
 		answer := async(func() error { return brokers[0].Shutdown(t.Context()) })
 		sleep(soon)
-		require.ErrorIs(t, free.Err(), broadcast.ErrBrokerClosed)
-		require.NoError(t, stuck.Err())
-		sleep(time.Second)
-		var got []string
-		for d := range stuck.All(t.Context()) {
-			got = append(got, d.Message)
+		for _, s := range free {
+			require.ErrorIs(t, s.Err(), broadcast.ErrBrokerClosed)
 		}
-		require.Equal(t, []string{"0", "1", "2"}, got)
+		sleep(time.Second)
+		for _, s := range stuck {
+			require.NoError(t, s.Err())
+			var got []string
+			for d := range s.All(t.Context()) {
+				got = append(got, d.Message)
+			}
+			require.Equal(t, []string{"0", "1", "2"}, got)
+		}
 		require.NoError(t, inTime(t, answer).err)
 	})
 }

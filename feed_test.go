@@ -251,7 +251,10 @@ func TestAReplayFromTheBeginningIsNotCompleteAfterAReset(t *testing.T) {
 func TestCallsSeeWhatTheirBrokerHasPublished(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := memengine.New(1, time.Millisecond, 0)
-		b := nodes(t, e, 1, broadcast.WithHistory(10, 0))[0]
+		slow := broadcast.WithCodec(
+			func(msg string) ([]byte, error) { return []byte(msg), nil },
+			func(data []byte) (string, error) { sleep(time.Millisecond); return string(data), nil })
+		b := nodes(t, e, 1, broadcast.WithHistory(10, 0), slow)[0]
 		for i := range 200 {
 			require.NoError(t, b.Publish(t.Context(), chat, strconv.Itoa(i)))
 			switch i % 3 {
