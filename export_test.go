@@ -285,8 +285,8 @@ func (f Found[T]) Counts() bool {
 // Fed is a chat that a test feeds by hand, as the engine's node does.
 type Fed[T any] struct{ feeder[T] }
 
-// FeedByHand returns a chat to feed, which is created if necessary. The engine of the broker must be
-// away.
+// FeedByHand returns a chat to feed, which is created if necessary. The engine of the broker must
+// be away.
 func FeedByHand[T any](b *Broker[T], name string) Fed[T] {
 	c, err := b.chatOf(name)
 	if err != nil {

@@ -100,8 +100,8 @@ func (f feeder[T]) feedOne(data []byte) bool {
 	return fed
 }
 
-// feedLocked is feedOne for a message that was decoded, or could not be. It reports whether laggards
-// need sampling too.
+// feedLocked is feedOne for a message that was decoded, or could not be. It reports whether
+// laggards need sampling too.
 func (f feeder[T]) feedLocked(msg *T, err error) (fed, sample bool) {
 	c := f.chat
 	switch {

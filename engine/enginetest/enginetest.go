@@ -32,8 +32,8 @@ type Config struct {
 	// Keep is how many records of a chat the engine keeps. 0 means all that the tests store.
 	Keep int
 
-	// Settle is how long the engine may take to hand over a record, to reconnect, and to bring Heads
-	// and Read up to date. The default is 5 s.
+	// Settle is how long the engine may take to hand over a record, to reconnect, and to bring
+	// Heads and Read up to date. The default is 5 s.
 	Settle time.Duration
 }
 

@@ -6,8 +6,8 @@ import "errors"
 var (
 	// ErrUncertain means that the message may have been stored, or may be stored yet.
 	ErrUncertain = errors.New("broadcast: not known whether the message was accepted")
-	// ErrTimeout means that the timeout has passed although the engine could be reached: a reader of
-	// this node held publishers back, or there was too much to publish.
+	// ErrTimeout means that the timeout has passed although the engine could be reached: a reader
+	// of this node held publishers back, or there was too much to publish.
 	ErrTimeout = errors.New("timeout")
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("closed")

@@ -14,8 +14,8 @@ type Log interface {
 	Hole(n uint64)
 
 	// Feed appends messages as far as there is room, and returns how many. If it does not take all,
-	// [Feed.Room] must be called when there may be room: it offers the rest again. made is when they
-	// were published, by the clock of their node, and not later than now.
+	// [Feed.Room] must be called when there may be room: it offers the rest again. made is when
+	// they were published, by the clock of their node, and not later than now.
 	Feed(batch [][]byte, made time.Time) (n int)
 
 	// Ready says that the log has what the engine had at some time after Join was called. It is
@@ -101,8 +101,8 @@ func (f *Feed) leaveLocked() {
 	f.left, f.news, f.queue, f.bytes = true, nil, nil, 0
 }
 
-// Drained returns a channel that is closed when the log was told all that has its place in the order
-// now, or the feed has ended. What [Node.Publish] has accepted before is part of that.
+// Drained returns a channel that is closed when the log was told all that has its place in the
+// order now, or the feed has ended. What [Node.Publish] has accepted before is part of that.
 func (f *Feed) Drained() <-chan struct{} {
 	f.chat.mu.Lock()
 	defer f.chat.mu.Unlock()

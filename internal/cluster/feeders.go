@@ -20,8 +20,8 @@ type feeders struct {
 	before      uint64 // taken when it looked last
 }
 
-// long is how often the goroutines are looked at: if none has taken a feed between two looks, though
-// one waits, there is another.
+// long is how often the goroutines are looked at: if none has taken a feed between two looks,
+// though one waits, there is another.
 const long = 10 * time.Millisecond
 
 // add has a feed fed. It returns false if the node is closed. The lock of the chat is held.

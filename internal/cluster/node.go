@@ -157,9 +157,9 @@ func (n *Node) Join(chat string, log Log, history bool) *Feed {
 	}
 }
 
-// Settle makes Publish return ErrClosed from then on, also for messages that are still in the queue.
-// It waits for the messages in flight, or until ctx is done. [Feed.Drained] tells when a log was
-// told of those that were accepted.
+// Settle makes Publish return ErrClosed from then on, also for messages that are still in the
+// queue. It waits for the messages in flight, or until ctx is done. [Feed.Drained] tells when a log
+// was told of those that were accepted.
 func (n *Node) Settle(ctx context.Context) { n.settle(ctx) }
 
 // settle refuses messages, and waits for those in flight or until ctx is done. It returns a channel
@@ -181,8 +181,8 @@ func (n *Node) settle(ctx context.Context) (settled <-chan struct{}) {
 
 // Close ends the node. From then on Publish returns ErrClosed, also for messages that are still in
 // the queue. Close waits until ctx is done for the messages in flight; those that remain get an
-// ErrUncertain. Then it closes the session, which takes half a second at most. When it returns, no goroutine of the node is running,
-// which includes calls of a Log. It must be called once.
+// ErrUncertain. Then it closes the session, which takes half a second at most. When it returns, no
+// goroutine of the node is running, which includes calls of a Log. It must be called once.
 func (n *Node) Close(ctx context.Context) {
 	settled := n.settle(ctx)
 	live := n.live.Load()

@@ -33,7 +33,8 @@ var parser = jwt.NewParser(
 	jwt.WithStrictDecoding(),
 )
 
-// Issue returns a token for the one form of a name that [names.Clean] returns, or the error of that.
+// Issue returns a token for the one form of a name that [names.Clean] returns, or the error of
+// that.
 func (k Key) Issue(name string, age time.Duration) (string, error) {
 	name, err := names.Clean("name", name)
 	if err != nil {
