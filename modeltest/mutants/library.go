@@ -90,7 +90,9 @@ func copyLibrary(root, temp string) (*library, error) {
 }
 
 // build makes a test binary of a package from its files that some of its tests need, with the
-// changed files laid over. It is alone in its folder.
+// changed files laid over. It is alone in its folder. All packages are compiled with the same flags:
+// each that instantiates a generic function compiles it, and the linker keeps only one of these, so
+// a caller that was compiled without inlining must not meet a function that was inlined.
 func (l *library) build(ctx context.Context, p pkg, names []string, changed map[string]string) (binary string, err error) {
 	work, err := os.MkdirTemp(l.temp, "build")
 	if err != nil {
@@ -126,7 +128,7 @@ func (l *library) build(ctx context.Context, p pkg, names []string, changed map[
 		return "", err
 	}
 	binary = filepath.Join(work, "tests")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-gcflags=-l", "-ldflags=-s -w", "-overlay="+overlayFile,
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay="+overlayFile,
 		"-race="+strconv.FormatBool(p.race), "-o", binary, ".")
 	cmd.Dir = filepath.Join(l.root, p.dir)
 	cmd.Env = append(os.Environ(), "GOWORK=off")
