@@ -1,10 +1,12 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -526,7 +528,15 @@ func TestALogThatBlocksDelaysNoOther(t *testing.T) {
 		for _, b := range blockers {
 			require.Len(t, b.messages(), 1)
 		}
+		require.LessOrEqual(t, feeding(), runtime.GOMAXPROCS(0))
 	})
+}
+
+// feeding returns how many goroutines feed logs, or wait until they may.
+func feeding() int {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return bytes.Count(stacks, []byte("(*feeders).run("))
 }
 
 func TestRoomThatComesBeforeFeedHasReturnedIsNotForgotten(t *testing.T) {

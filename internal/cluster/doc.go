@@ -77,8 +77,9 @@
 // One goroutine makes the calls of Append, none of which waits for the engine. Each call of Read
 // has a goroutine of its own, at most one for a chat. There is one call of Follow and one of Heads
 // at a time for all chats, which gather meanwhile for the next. A few goroutines, one for each
-// processor, feed the logs that have something in their queues, in turn. There is another one for
-// each log that does not return within 20 ms. So neither a full log nor a busy chat delays another
-// chat. One more goroutine sends the notes to other nodes, and one the heartbeats. The node starts
-// these goroutines, and [Node.Close] waits for them.
+// processor, feed the logs that have something in their queues, in turn. They last as long as the
+// node. There is another one for each log that does not return within 20 ms, for as long as it is
+// needed. So neither a full log nor a busy chat delays another chat. One more goroutine sends the
+// notes to other nodes, and one the heartbeats. The node starts these goroutines, and [Node.Close]
+// waits for them.
 package cluster

@@ -5,16 +5,19 @@ import (
 	"time"
 )
 
-// feeders are the goroutines that feed the logs of a node: as many as there are processors, while
-// there is something to feed. Calls of logs should not block, but a log that does so nevertheless
-// must not delay others. So there is another goroutine for each call that takes long.
+// feeders are the goroutines that feed the logs of a node: as many as there are processors. They
+// begin when they are needed and last as long as the node, because new ones would have to grow
+// their stacks. Calls of logs should not block, but a log that does so nevertheless must not delay
+// others. So there is another goroutine for each call that takes long.
 type feeders struct {
 	node *Node
-	most int // goroutines, as long as no call takes long
+	most int           // goroutines, as long as no call takes long
+	wake chan struct{} // has a token for each goroutine that is to look for feeds; most fit
 
 	mu          sync.Mutex
 	first, last *Feed // that wait for a goroutine, linked by Feed.next; nil if there are none
 	goroutines  int
+	idle        int    // goroutines that wait, without those for which there is a token
 	watched     bool   // a goroutine looks for calls that take long
 	taken       uint64 // counts the feeds that have been taken
 	before      uint64 // taken when it looked last
@@ -29,6 +32,9 @@ func (p *feeders) add(f *Feed) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case p.idle > 0:
+		p.idle--
+		p.wake <- struct{}{}
 	case p.goroutines < p.most:
 		p.startLocked()
 	case !p.watched:
@@ -55,39 +61,71 @@ func (p *feeders) pushLocked(f *Feed) {
 	p.last = f
 }
 
-// run feeds the logs in turn, each a piece at a time, until none waits.
+// run feeds the logs in turn, each a piece at a time, until the node is closed or there are enough
+// other goroutines for what there is to do.
 func (p *feeders) run() {
 	var again *Feed
 	for {
-		f := p.take(again)
-		if f == nil {
+		f, stay := p.take(again)
+		switch {
+		case f != nil:
+			if again = nil; f.feed() {
+				again = f
+			}
+		case !stay || !p.wait():
 			return
-		}
-		again = nil
-		if f.feed() {
-			again = f
 		}
 	}
 }
 
-// take returns the feed that has waited for longest, after it has let another one wait again.
-func (p *feeders) take(again *Feed) *Feed {
+// take returns the feed that has waited for longest, after it has let another one wait again. If
+// there is none, it says whether the goroutine stays to wait.
+func (p *feeders) take(again *Feed) (f *Feed, stay bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if again != nil {
 		p.pushLocked(again)
 	}
-	f := p.first
-	if f == nil {
-		p.goroutines--
-		return nil
+	if p.first == nil {
+		return nil, p.restLocked()
 	}
+	f = p.first
 	p.first, f.next = f.next, nil
 	if p.first == nil {
 		p.last = nil
 	}
 	p.taken++
-	return f
+	return f, true
+}
+
+// restLocked notes that a goroutine has nothing to do. It returns false if that ends, because there
+// are enough others.
+func (p *feeders) restLocked() (stay bool) {
+	if p.goroutines > p.most {
+		p.goroutines--
+		return false
+	}
+	p.idle++
+	return true
+}
+
+// wait waits until there is something to do. It returns false if the node is closed.
+func (p *feeders) wait() bool {
+	select {
+	case <-p.wake:
+		return true
+	case <-p.node.ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.wake: // it may be for this goroutine
+		return true
+	default:
+		p.idle--
+		p.goroutines--
+		return false
+	}
 }
 
 // watch starts another goroutine each time that none has finished for long while a feed waits. It

@@ -99,6 +99,7 @@ func Start(e engine.Engine, config Config) *Node {
 	n.calls.wake = make(chan struct{}, 1)
 	n.mail.node = n
 	n.feeders.node, n.feeders.most = n, runtime.GOMAXPROCS(0)
+	n.feeders.wake = make(chan struct{}, n.feeders.most)
 	n.peers.heard = make(map[string]time.Time)
 	n.begin(func() { n.open(e) })
 	n.begin(n.beat)
