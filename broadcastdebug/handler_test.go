@@ -116,7 +116,6 @@ func TestNamesAreShownAndNeverMarkup(t *testing.T) {
 }
 
 // Promise 57.
-// Promise 57.
 func TestThePageReloadsUnlessItIsPaused(t *testing.T) {
 	h := broadcastdebug.Handler(broadcasttest.New[int](t))
 	for query, want := range map[string]struct{ refresh, link string }{

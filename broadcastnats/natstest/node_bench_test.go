@@ -35,8 +35,6 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-var message = make([]byte, 100)
-
 // counting is the log of a chat that counts.
 type counting struct {
 	ready   *sync.WaitGroup
