@@ -12,12 +12,14 @@ func (f *feed[T]) arriveLocked(device string) {
 	f.tickets[device] = f.node.Arrive(device)
 }
 
-// departLocked notes that a device has no subscription here any more.
-func (f *feed[T]) departLocked(device string) {
-	if f != nil {
-		delete(f.tickets, device)
-		f.node.Depart(device)
+// departLocked notes that a device has no subscription here any more, and whether it was kicked.
+// What is noted once need not be noted again.
+func (f *feed[T]) departLocked(device string, kicked bool) {
+	if f == nil || f.tickets[device] == 0 && !kicked {
+		return
 	}
+	delete(f.tickets, device)
+	f.node.Depart(device, kicked)
 }
 
 // hasLocked reports whether another node has a device.

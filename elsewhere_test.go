@@ -2,6 +2,10 @@ package broadcast_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -264,17 +268,194 @@ func TestDevicesOfABrokerThatEndsLeaveAtOnce(t *testing.T) {
 	}
 }
 
-func TestKickActsOnTheDevicesOfItsBroker(t *testing.T) {
+func TestKickReachesTheBrokerThatHasTheDevice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		spam := errors.New("spam")
+		for broker := range c.brokers {
+			s := c.join(0, "ann", broadcast.WithBuffer(1))
+			sleep(soon)
+			c.require("+ann", "ann")
+			require.False(t, c.brokers[broker].Kick(chat, "bob", nil))
+			require.True(t, c.brokers[broker].Kick(chat, "ann", spam))
+			sleep(soon)
+			c.require("-ann", "")
+			<-s.Done()
+			require.EqualError(t, s.Err(), "spam")
+			require.Equal(t, broker == 0, s.Err() == spam, "the reason itself, on the same broker")
+			require.Equal(t, broker != 0, errors.Is(s.Err(), broadcast.ErrKicked))
+			require.False(t, c.brokers[broker].Kick(chat, "ann", spam))
+		}
+		sleep(time.Minute)
+		c.require("", "")
+	})
+}
+
+func TestTheReasonOfAKickTravelsAsText(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		for reason, text := range map[error]string{
+			nil:                 broadcast.ErrKicked.Error(),
+			broadcast.ErrKicked: broadcast.ErrKicked.Error(),
+			errors.New(""):      broadcast.ErrKicked.Error(),
+			errKick:             errKick.Error(),
+			fmt.Errorf("%w: %w", broadcast.ErrKicked, io.EOF): "broadcast: kicked: EOF",
+			errors.New("not \xff"):                            "not \uFFFD",
+			errors.New(strings.Repeat("x", 1024)):             strings.Repeat("x", 1024),
+			errors.New(strings.Repeat("x", 1025)):             strings.Repeat("x", 1024),
+			errors.New(strings.Repeat("x", 1023) + "\u00e9"):  strings.Repeat("x", 1023),
+		} {
+			s := c.join(0, "ann")
+			sleep(soon)
+			require.True(t, c.brokers[1].Kick(chat, "ann", reason))
+			sleep(soon)
+			require.ErrorIs(t, s.Err(), broadcast.ErrKicked)
+			require.EqualError(t, s.Err(), text)
+			require.NotErrorIs(t, s.Err(), io.EOF)
+			require.Equal(t, text == broadcast.ErrKicked.Error(), s.Err() == broadcast.ErrKicked)
+		}
+	})
+}
+
+// The device takes over its subscription, here or there, before the kick arrives.
+func TestAKickDoesNotEndASubscriptionThatItsBrokerDidNotKnow(t *testing.T) {
+	for name, second := range map[string]int{"on the same broker": 0, "on another": 2} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				c := newCluster(t, 3)
+				old := c.join(0, "ann")
+				sleep(soon)
+				c.require("+ann", "ann")
+				newer := c.join(second, "ann")
+				require.True(t, c.brokers[1].Kick(chat, "ann", nil))
+				sleep(time.Minute)
+				require.Error(t, old.Err())
+				require.NoError(t, newer.Err())
+				require.Equal(t, []string{"ann"}, c.brokers[0].Devices(chat))
+				require.Equal(t, []string{"ann"}, c.brokers[1].Devices(chat))
+				require.True(t, c.brokers[1].Kick(chat, "ann", nil), "now it knows")
+				sleep(soon)
+				require.ErrorIs(t, newer.Err(), broadcast.ErrKicked)
+				require.Empty(t, c.brokers[2].Devices(chat))
+			})
+		})
+	}
+}
+
+// The kick of the newest subscription reaches the older one before its takeover does.
+func TestAKickOfADeviceOnTwoBrokersEndsBoth(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		old := c.join(0, "ann")
+		sleep(soon)
+		c.require("+ann", "ann")
+		newer := c.join(1, "ann")
+		require.True(t, c.brokers[1].Kick(chat, "ann", errKick))
+		require.Equal(t, errKick, newer.Err())
+		sleep(soon)
+		require.Error(t, old.Err())
+		c.require("-ann", "")
+	})
+}
+
+// Nobody waits for the grace of a device that was kicked, wherever it is and wherever the others
+// are.
+func TestNoBrokerGivesAKickedDeviceAGrace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3, broadcast.WithLeaveGrace(time.Hour))
+		for broker := range c.brokers {
+			c.join(0, "ann")
+			sleep(soon)
+			c.require("+ann", "ann")
+			require.True(t, c.brokers[broker].Kick(chat, "ann", nil))
+			sleep(soon)
+			c.require("-ann", "")
+
+			require.NoError(t, c.join(0, "ann").Close())
+			sleep(soon)
+			c.require("+ann", "ann")
+			require.True(t, c.brokers[broker].Kick(chat, "ann", nil), "in its grace")
+			sleep(soon)
+			c.require("-ann", "")
+		}
+	})
+}
+
+func TestAKickedDeviceMaySubscribeAgainOnAnyBroker(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		for broker := range c.brokers {
+			c.join(0, "ann")
+			sleep(soon)
+			require.True(t, c.brokers[1].Kick(chat, "ann", nil))
+			sleep(soon)
+			c.require("+ann -ann", "")
+			again := c.join(broker, "ann")
+			sleep(time.Minute)
+			require.NoError(t, again.Err())
+			c.require("+ann", "ann")
+			require.NoError(t, again.Close())
+			sleep(soon)
+			c.require("-ann", "")
+		}
+	})
+}
+
+// Kick returns while the engine is away, and has its effect when it is back.
+func TestAKickWaitsForTheEngine(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c := newCluster(t, 2)
 		s := c.join(0, "ann")
 		sleep(soon)
-		require.False(t, c.brokers[1].Kick(chat, "ann", nil))
-		require.NoError(t, s.Err())
-		require.True(t, c.brokers[0].Kick(chat, "ann", errKick))
-		require.Equal(t, errKick, s.Err())
+		c.clients[1].Cut()
 		sleep(soon)
-		c.require("+ann -ann", "")
+		require.True(t, c.brokers[1].Kick(chat, "ann", nil))
+		sleep(time.Minute)
+		require.NoError(t, s.Err())
+		c.clients[1].Restore()
+		sleep(soon)
+		require.ErrorIs(t, s.Err(), broadcast.ErrKicked)
+	})
+}
+
+// A handler that hangs when it is told of a kick holds up neither messages nor devices.
+func TestAKickOfAnotherBrokerRunsEndHooksAside(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		hanging := false
+		logger := slog.New(&journal{level: slog.LevelDebug, on: func(message string) {
+			if strings.Contains(message, "ended") {
+				hanging = true
+				<-goOn
+			}
+		}})
+		c := newCluster(t, 2, broadcast.WithLogger(logger))
+		defer close(goOn)
+		s := c.join(0, "ann")
+		sleep(soon)
+		require.True(t, c.brokers[1].Kick(chat, "ann", nil))
+		sleep(soon)
+		require.True(t, hanging)
+		require.ErrorIs(t, s.Err(), broadcast.ErrKicked)
+		c.join(1, "bob")
+		require.NoError(t, c.brokers[1].Publish(t.Context(), chat, 1))
+		sleep(soon)
+		require.Equal(t, []string{"bob"}, c.brokers[0].Devices(chat))
+		require.EqualValues(t, 1, c.observers[0].Stats().Pending)
+	})
+}
+
+// The subscription of another ticket is not meant.
+func TestOnlyTheSubscriptionOfItsTicketIsKicked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHand(t, 1, 0)
+		r := h.join("ann")
+		h.fed.Kicked("ann", 1, "")
+		h.fed.Kicked("ann", 0, "")
+		h.fed.Kicked("bob", 1, "")
+		h.fed.Kicked("bob", 0, "")
+		require.NoError(t, r.Err())
+		require.Equal(t, []string{"ann"}, h.b.Devices(chat))
 	})
 }
 
@@ -338,6 +519,8 @@ func TestNewsAfterTheEndChangesNothing(t *testing.T) {
 		h.fed.Here("carl")
 		h.fed.Gone("bob")
 		h.fed.Replaced("ann", 1)
+		h.fed.Kicked("ann", 1, "")
+		h.fed.Kicked("bob", 0, "")
 		synctest.Wait()
 		require.ErrorIs(t, r.Err(), broadcast.ErrBrokerClosed)
 		require.Zero(t, h.b.Stats().Subscribers)

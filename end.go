@@ -79,7 +79,7 @@ func (c *chat[T]) endLocked(s *Subscriber[T], reason error, readable bool) bool 
 	case s.device == "":
 		c.removeAnonymousLocked(s)
 	case c.readers.Get(s.device) == s: // else it was replaced
-		c.feed.departLocked(s.device)
+		c.feed.departLocked(s.device, false)
 		c.departedLocked(s.device)
 	}
 	c.releaseAfterEndLocked()

@@ -27,7 +27,8 @@ var (
 	// ErrReplaced ends a subscription when its device subscribes to the chat again.
 	ErrReplaced = errors.New("broadcast: replaced by a newer subscription of the same device")
 
-	// ErrKicked ends a subscription by [Broker.Kick] without a reason.
+	// ErrKicked ends a subscription by [Broker.Kick] without a reason. With [WithEngine], the errors
+	// of readers that another broker has kicked wrap it.
 	ErrKicked = errors.New("broadcast: kicked")
 
 	// ErrEnded means that [Broker.EndChat] has ended the chat. The errors of publishers and readers

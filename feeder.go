@@ -238,7 +238,27 @@ func (f feeder[T]) Replaced(device string, ticket uint64) {
 	}
 	c.gate.Unlock()
 	if ended {
-		c.shared.signalEnd(s)
-		c.shared.aside(func() { c.shared.runEndHooks(s) })
+		f.finish(s)
 	}
+}
+
+// Kicked implements [cluster.Presence].
+func (f feeder[T]) Kicked(device string, ticket uint64, reason string) {
+	c := f.chat
+	c.gate.Lock()
+	var ended *Subscriber[T]
+	if f.tickets[device] == ticket {
+		ended, _ = c.kickLocked(device, kickReason(reason))
+	}
+	c.gate.Unlock()
+	if ended != nil {
+		f.finish(ended)
+	}
+}
+
+// finish completes an end for which endLocked returned true.
+func (f feeder[T]) finish(ended *Subscriber[T]) {
+	sh := f.chat.shared
+	sh.signalEnd(ended)
+	sh.aside(func() { sh.runEndHooks(ended) })
 }

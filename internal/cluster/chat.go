@@ -9,8 +9,9 @@ import (
 	"github.com/fbd86cad/broadcast/internal/background"
 )
 
-// A chat is what a node knows of one chat. It has four parts: order.go follows the order, commit.go
-// publishes, presence.go follows the devices of other nodes, and feed.go feeds the core.
+// A chat is what a node knows of one chat. It has five parts: order.go follows the order, commit.go
+// publishes, presence.go follows the devices of other nodes, kick.go kicks them, and feed.go feeds
+// the core.
 //
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
 // the new state asks for. No lock is held during a call of a session or a Log.
@@ -176,7 +177,7 @@ func (c *chat) backingOffLocked() bool {
 
 // scheduleLocked schedules the next visit.
 func (c *chat) scheduleLocked() {
-	due := []time.Time{c.retryAt, c.checkAt}
+	due := []time.Time{c.retryAt, c.checkAt, c.kickAt}
 	if c.feed != nil {
 		due = append(due, c.feed.devices.repeatAt)
 	}
@@ -223,6 +224,7 @@ func (c *chat) visit(now time.Time) (unneeded bool) {
 		}
 	}
 	c.repeatLocked(now)
+	c.repeatKicksLocked(now)
 	c.beginning.expireLocked(now)
 	if c.inflight != nil {
 		c.inflight.call.expireLocked(now)

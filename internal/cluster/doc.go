@@ -72,6 +72,11 @@
 // it says that it ends, when they have heard nothing from it for 5 s by their own clocks, or when
 // it has missed two repetitions.
 //
+// A kick is a note too. The node that has the device ends its subscription if its ticket is not
+// newer than the one that the kicking node knew, and says so in the change that follows. Until the
+// kicking node hears of that or of a newer ticket, it repeats the kick: every second, ten times at
+// most, and after a reconnection.
+//
 // # Goroutines
 //
 // One goroutine makes the calls of Append, none of which waits for the engine. Each call of Read

@@ -87,7 +87,7 @@ func (f *Feed) Leave() {
 	}
 	if c.feed == f {
 		c.dropDevicesLocked()
-		c.feed, c.peers, c.elsewhere = nil, nil, nil
+		c.feed, c.presence = nil, presence{}
 	}
 	c.advanceLocked()
 }

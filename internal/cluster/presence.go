@@ -23,6 +23,12 @@ type Presence interface {
 	// Replaced says that the device has subscribed on another node after it subscribed on this one.
 	// The subscription for which Arrive returned the ticket must end, unless it already has.
 	Replaced(device string, ticket uint64)
+
+	// Kicked says that a node has kicked the device. The subscription for which Arrive returned the
+	// ticket must end, unless it already has; reason is what [Feed.Kick] was given. If the ticket
+	// is 0, the device was kicked on another node, and Gone was called if it has left that one: it
+	// does not come back, so a device that is on no node has left.
+	Kicked(device string, ticket uint64, reason string)
 }
 
 // Arrive says that a device has subscribed to the chat on this node, whether or not it had a
@@ -30,15 +36,16 @@ type Presence interface {
 // Depart do not block, and may be called with locks held that the log takes.
 func (f *Feed) Arrive(device string) (ticket uint64) {
 	ticket = f.chat.node.clock.next()
-	f.setTicket(device, ticket)
+	f.setTicket(device, ticket, false)
 	return ticket
 }
 
-// Depart says that a device has no subscription in the chat on this node any more.
-func (f *Feed) Depart(device string) { f.setTicket(device, 0) }
+// Depart says that a device has no subscription in the chat on this node any more, and whether it
+// was kicked.
+func (f *Feed) Depart(device string, kicked bool) { f.setTicket(device, 0, kicked) }
 
 // setTicket notes a change of a device of this node, and tells the others.
-func (f *Feed) setTicket(device string, ticket uint64) {
+func (f *Feed) setTicket(device string, ticket uint64, kicked bool) {
 	c := f.chat
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +63,7 @@ func (f *Feed) setTicket(device string, ticket uint64) {
 	d.version++
 	d.repeatAt = time.Now().Add(firstRepeat)
 	if c.feed == f {
-		c.sayLocked(note{Kind: noteChange, Device: device, Ticket: ticket})
+		c.sayLocked(note{Kind: noteChange, Device: device, Ticket: ticket, Kicked: kicked})
 		c.scheduleLocked()
 	}
 }
@@ -74,6 +81,8 @@ type note struct {
 	Version uint64            `json:",omitempty"` // counts the changes in the feed
 	Device  string            `json:",omitempty"`
 	Ticket  uint64            `json:",omitempty"` // of the device; 0 if it is gone
+	Kicked  bool              `json:",omitempty"` // why it is gone
+	Reason  string            `json:",omitempty"` // of a kick
 	Devices map[string]uint64 `json:",omitempty"` // tickets
 }
 
@@ -86,13 +95,15 @@ const (
 	noteRepeat                 // the number of the last change
 	noteState                  // all devices
 	noteAsk                    // asks a node, or all, for the state; about no chat: of all chats
+	noteKick                   // ends the subscriptions of a device up to a ticket
 )
 
 // presence is the part of a chat that follows the devices of other nodes. The lock of the chat
-// guards it. Both maps are nil while the chat has no feed.
+// guards it. The maps are nil while the chat has no feed.
 type presence struct {
 	peers     map[string]*peer // by the name of the node
 	elsewhere map[string]int   // on how many other nodes each device is
+	kicks
 }
 
 // devices is what a feed has of its own node.
@@ -113,7 +124,8 @@ type peer struct {
 type news struct {
 	kind   newsKind
 	device string
-	ticket uint64 // newsReplaced: the older one
+	ticket uint64 // newsReplaced: the older one; newsKicked: 0 if it was on another node
+	reason string // newsKicked
 }
 
 type newsKind uint8
@@ -122,6 +134,7 @@ const (
 	newsHere newsKind = iota
 	newsGone
 	newsReplaced
+	newsKicked
 )
 
 // tell tells a log.
@@ -133,6 +146,8 @@ func (e news) tell(p Presence) {
 		p.Gone(e.device)
 	case newsReplaced:
 		p.Replaced(e.device, e.ticket)
+	case newsKicked:
+		p.Kicked(e.device, e.ticket, e.reason)
 	}
 }
 
@@ -161,6 +176,7 @@ func (c *chat) introduceLocked() {
 		c.sayLocked(note{Kind: noteState})
 	}
 	c.sayLocked(note{Kind: noteAsk})
+	c.sayKicksLocked()
 }
 
 // repeatLocked repeats the version of the feed if that is due: once soon after a change, then at
@@ -207,6 +223,8 @@ func (c *chat) hear(n note) {
 		if newer {
 			c.sayLocked(note{Kind: noteAsk, To: n.Node})
 		}
+	case noteKick:
+		c.kickedLocked(n)
 	}
 }
 
@@ -217,6 +235,9 @@ func (c *chat) changeLocked(p *peer, n note) {
 		delete(p.tickets, n.Device)
 		if had {
 			c.countLocked(n.Device, -1)
+		}
+		if n.Kicked {
+			c.feed.announceLocked(news{kind: newsKicked, device: n.Device})
 		}
 		return
 	}
@@ -270,13 +291,13 @@ func (c *chat) contendLocked(device string, ticket uint64, node string) {
 	c.node.clock.see(ticket)
 	own, ok := c.feed.devices.tickets[device]
 	if ok && (own < ticket || own == ticket && c.node.name < node) {
-		c.feed.announceLocked(news{newsReplaced, device, own})
+		c.feed.announceLocked(news{kind: newsReplaced, device: device, ticket: own})
 	}
 }
 
 // meetLocked begins to follow the presence of the chat for a new feed.
 func (c *chat) meetLocked() {
-	c.peers, c.elsewhere = make(map[string]*peer), make(map[string]int)
+	c.presence = presence{peers: make(map[string]*peer), elsewhere: make(map[string]int)}
 	if c.followed {
 		c.introduceLocked()
 	}

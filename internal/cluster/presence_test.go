@@ -6,12 +6,15 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 )
@@ -22,6 +25,8 @@ type room struct {
 	elsewhere map[string]bool   // as it was told
 	own       map[string]uint64 // tickets
 	arrived   map[string]time.Time
+	kicks     []string // that were carried out
+	ends      []string // devices that do not come back
 }
 
 func newRoom(node, chat string) *room {
@@ -64,6 +69,35 @@ func (r *room) Replaced(device string, ticket uint64) {
 	}
 }
 
+func (r *room) Kicked(device string, ticket uint64, reason string) {
+	defer r.enter(true)()
+	switch {
+	case r.own[device] != ticket:
+	case ticket == 0:
+		r.ends = append(r.ends, device)
+	default:
+		r.kicks = append(r.kicks, device+": "+reason)
+		delete(r.own, device)
+		r.feed.Depart(device, true)
+	}
+}
+
+func (r *room) kick(device, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.feed.Kick(device, reason)
+}
+
+// requireKicks requires that these kicks were carried out here, and none before.
+func requireKicks(t *testing.T, r *room, kicks ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	require.Equal(t, kicks, r.kicks)
+	require.NoError(t, r.fault)
+	r.kicks = nil
+}
+
 func (r *room) arrive(device string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,7 +114,7 @@ func (r *room) depart(device string) {
 
 func (r *room) departLocked(device string) {
 	delete(r.own, device)
-	r.feed.Depart(device)
+	r.feed.Depart(device, false)
 }
 
 // devices returns the devices of this node and of the others.
@@ -263,6 +297,114 @@ func TestALogThatTakesOverIsToldOfDevices(t *testing.T) {
 	})
 }
 
+func TestAKickEndsTheSubscriptionOfItsTicketOnOtherNodes(t *testing.T) {
+	run(t, 3, 0, patient, func(t *testing.T, s *system) {
+		rooms := s.rooms()
+		rooms[1].arrive("a")
+		rooms[1].arrive("b")
+		time.Sleep(soon)
+		rooms[0].kick("a", "spam")
+		rooms[0].kick("nobody", "")
+		time.Sleep(soon)
+		requireKicks(t, rooms[1], "a: spam")
+		for _, r := range []*room{rooms[0], rooms[2]} {
+			requireElsewhere(t, r, "b")
+			requireKicks(t, r)
+			require.Equal(t, []string{"a"}, r.ends)
+		}
+		rooms[1].arrive("a")
+		time.Sleep(time.Minute) // nobody repeats the kick
+		requireKicks(t, rooms[1])
+		requireElsewhere(t, rooms[0], "a", "b")
+	})
+}
+
+func TestAKickDoesNotEndANewerSubscription(t *testing.T) {
+	run(t, 3, 0, patient, func(t *testing.T, s *system) {
+		rooms := s.rooms()
+		rooms[1].arrive("a")
+		time.Sleep(soon)
+		rooms[1].arrive("a")
+		rooms[0].kick("a", "") // before it can know
+		time.Sleep(time.Minute)
+		requireKicks(t, rooms[1])
+		rooms[2].arrive("a")
+		rooms[0].kick("a", "") // the older one, which the newest replaces meanwhile
+		time.Sleep(time.Minute)
+		own, _ := rooms[1].devices()
+		require.Empty(t, own)
+		own, _ = rooms[2].devices()
+		require.Equal(t, []string{"a"}, own)
+		requireKicks(t, rooms[2])
+	})
+}
+
+func TestAKickThatIsLostIsRepeated(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		rooms := s.rooms()
+		rooms[1].arrive("a")
+		rooms[1].arrive("b")
+		time.Sleep(soon)
+		s.engine.SetFaults(memengine.Faults{Drop: 1})
+		rooms[0].kick("a", "1")
+		time.Sleep(2500 * time.Millisecond)
+		s.engine.SetFaults(memengine.Faults{})
+		requireKicks(t, rooms[1])
+		time.Sleep(time.Second)
+		requireKicks(t, rooms[1], "a: 1")
+
+		s.clients[0].Cut()
+		time.Sleep(soon)
+		rooms[0].kick("b", "2")
+		time.Sleep(time.Minute + time.Second/2) // not when it would be repeated
+		requireKicks(t, rooms[1])
+		s.clients[0].Restore()
+		time.Sleep(soon)
+		requireKicks(t, rooms[1], "b: 2")
+	})
+}
+
+// A node that does not understand kicks is not asked for ever. Nor does a feed that has ended ask.
+func TestAKickIsRepeatedTenTimesAtMost(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		rooms := s.rooms()
+		notes := s.notes()
+		notes.arrive("a", 1)
+		time.Sleep(soon)
+		requireElsewhere(t, rooms[0], "a")
+		rooms[0].kick("a", "")
+		for range 60 {
+			time.Sleep(time.Second)
+			notes.beat()
+		}
+		require.Equal(t, 11, notes.kicks())
+		rooms[0].kick("a", "")
+		time.Sleep(soon)
+		rooms[0].leave()
+		for range 60 {
+			time.Sleep(time.Second)
+			notes.beat()
+		}
+		require.Equal(t, 1, notes.kicks())
+	})
+}
+
+func TestNoMoreKicksAreSentOnceTheDeviceHasANewerTicket(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		rooms := s.rooms()
+		notes := s.notes()
+		notes.arrive("a", 1)
+		time.Sleep(soon)
+		rooms[0].kick("a", "")
+		rooms[1].arrive("a")
+		for range 5 {
+			time.Sleep(time.Second)
+			notes.beat()
+		}
+		require.Equal(t, 1, notes.kicks())
+	})
+}
+
 // Whatever was lost, in the end no device is on two nodes, and each node knows all devices of the
 // others.
 func TestWhateverIsLostNodesAgreeOnDevices(t *testing.T) {
@@ -307,7 +449,11 @@ func devicesComeAndGo(t *testing.T, random *rand.Rand) {
 		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 		i, device := random.IntN(len(places)), string(rune('a'+random.IntN(4)))
 		p := places[i]
-		switch op := random.IntN(20); {
+		switch op := random.IntN(22); {
+		case op >= 20:
+			if p.room != nil {
+				p.room.kick(device, "")
+			}
 		case op < 7:
 			if p.room != nil {
 				p.room.arrive(device)
@@ -378,3 +524,59 @@ func checkDevices(t *testing.T, places []*place, i int) {
 		t.Errorf("room %s was told of %v instead of %v; %v", r.node, elsewhere, want, r.fault)
 	}
 }
+
+// notes is a node of which others hear only what a test says, and which hears only kicks.
+type notes struct {
+	t       *testing.T
+	session engine.Session
+	mu      sync.Mutex
+	heard   int
+}
+
+// notes follows chat c.
+func (s *system) notes() *notes {
+	s.Helper()
+	n := &notes{t: s.T}
+	client := s.engine.Client()
+	session, err := client.Open(s.Context(), n)
+	require.NoError(s.T, err)
+	s.Cleanup(func() { _ = session.Close(context.Background()) })
+	n.session = session
+	require.NoError(s.T, session.Follow(s.Context(), "c"))
+	return n
+}
+
+func (n *notes) say(subject, note string) {
+	n.t.Helper()
+	require.NoError(n.t, n.session.Send(subject, []byte(note)))
+}
+
+func (n *notes) beat() {
+	n.say("", `{"Kind": 0, "Node": "notes"}`)
+	n.say("c", `{"Kind": 3, "Node": "notes", "Feed": 1, "Version": 1}`)
+}
+
+func (n *notes) arrive(device string, ticket int) {
+	n.say("c", fmt.Sprintf(
+		`{"Kind": 4, "Node": "notes", "Feed": 1, "Version": 1, "Devices": {%q: %d}}`, device, ticket))
+}
+
+// kicks returns how many kicks were heard since the last call.
+func (n *notes) kicks() (heard int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	heard, n.heard = n.heard, 0
+	return heard
+}
+
+func (n *notes) Sent(subject string, data []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if subject == "c" && strings.Contains(string(data), `"Kind":6`) {
+		n.heard++
+	}
+}
+
+func (n *notes) Stored(string, engine.Record) {}
+
+func (n *notes) Up(bool) {}
