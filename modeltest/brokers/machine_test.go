@@ -21,7 +21,8 @@ import (
 // Whatever is done to three brokers and to their engine, what the engine has stored is the order
 // that all readers see. A message is in it exactly once if Publish returned nil, never if it
 // returned an error, and at most once after ErrUncertain. Each reader gets a part of the order, and
-// Missed and Reset say exactly what is missing.
+// Missed and Reset say exactly what is missing. A subscription that is kicked was there before the
+// call of Kick, and if its node knew it, Kick has ended it.
 func TestBrokersMatchTheOrderOfTheirEngine(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := conditions{
@@ -68,6 +69,8 @@ type operation struct {
 	Replay   int // -1: none
 	Presence bool
 	Chan     bool // is always read through its channel
+	Calm     bool // a device subscribes in time for all nodes to know it
+	At, Next int  // of the brokers: where it does so; where it does so again, too late; -1: nowhere
 	Way      string
 	After    time.Duration
 }
@@ -103,6 +106,9 @@ func drawOperation(t *rapid.T) operation {
 		o.Way = drawWay(t)
 	case "kick":
 		o.Device = rapid.IntRange(1, 2).Draw(t, "device")
+		o.Calm = rapid.Bool().Draw(t, "calm")
+		o.At = rapid.IntRange(0, nodes-1).Draw(t, "at")
+		o.Next = rapid.IntRange(-1, nodes-1).Draw(t, "next")
 	case "sleep":
 		o.After = rapid.SampledFrom([]time.Duration{time.Millisecond, 300 * time.Millisecond, 7 * time.Second, rest}).Draw(t, "after")
 	}
@@ -203,6 +209,7 @@ func init() {
 func play(t *testing.T, c conditions, plan []operation) (difference string) {
 	m := &machine{
 		conditions: c, engine: memengine.New(c.Seed, time.Millisecond, c.Keep), times: make(map[string]*call),
+		kicks: make(map[string]kick),
 	}
 	defer m.engine.Wait()
 	for i := range nodes {
@@ -234,7 +241,8 @@ type machine struct {
 	readers []*reader
 
 	mu         sync.Mutex
-	now        int                  // counts the calls of Publish that began or returned
+	now        int                  // counts calls of Publish that began or returned, and of Kick
+	kicks      map[string]kick      // by the text of the reason
 	times      map[string]*call     // by message
 	known      []broadcast.Position // that readers have had
 	difference string
@@ -244,6 +252,12 @@ type machine struct {
 type call struct {
 	begun, returned int
 	err             error
+}
+
+// kick is a call of Kick.
+type kick struct {
+	device string
+	begun  int
 }
 
 func (m *machine) differ(format string, args ...any) {
@@ -289,7 +303,7 @@ func (m *machine) do(t *testing.T, o operation) {
 	case "subscribe":
 		m.subscribe(o)
 	case "kick":
-		m.brokers[i].Kick(room, fmt.Sprint("device", o.Device), nil)
+		m.kick(o)
 	case "cut":
 		m.clients[i].Cut()
 	case "restore":
@@ -322,6 +336,66 @@ func (m *machine) do(t *testing.T, o operation) {
 		m.read(r, o.Way, o.N)
 	case "close":
 		_ = r.s.Close()
+	}
+}
+
+// kick kicks a device.
+func (m *machine) kick(o operation) {
+	b, device := m.brokers[o.Node], fmt.Sprint("device", o.Device)
+	if o.Calm {
+		m.calm()
+		plain := operation{Node: o.Node, Buffer: 1000, Position: -1, Replay: -1}
+		m.subscribe(plain) // so that its broker has the chat in memory
+		plain.Device = o.Device
+		plain.Node = o.At
+		m.subscribe(plain)
+		time.Sleep(10 * time.Millisecond)
+		if plain.Node = o.Next; o.Next >= 0 {
+			m.subscribe(plain)
+		}
+	}
+	m.now++
+	reason := fmt.Sprint("kick ", m.now)
+	m.kicks[reason] = kick{device, m.now}
+	knew := slices.Contains(b.Devices(room), device)
+	if knew != b.Kick(room, device, errors.New(reason)) || o.Calm && !knew {
+		m.differ("broker %d kicked %s, and knew it: %v", o.Node, device, knew)
+	}
+	if o.Calm {
+		time.Sleep(10 * time.Millisecond)
+		m.checkKick(o, device)
+	}
+}
+
+// checkKick checks that the device has the subscription that came too late to be kicked, and no
+// other.
+func (m *machine) checkKick(o operation, device string) {
+	late := o.Next >= 0 && o.Next != o.Node
+	for i, r := range m.readers {
+		survives := late && i == len(m.readers)-1
+		if r.s.Device() == device && survives != (r.s.Err() == nil) {
+			m.differ("broker %d kicked %s: %s has ended: %v", o.Node, device, r.name, r.s.Err())
+		}
+	}
+	if b := m.brokers[o.Node]; slices.Contains(b.Devices(room), device) != late {
+		m.differ("broker %d kicked %s, and has %q", o.Node, device, b.Devices(room))
+	}
+}
+
+// checkEnd checks why a reader has ended.
+func (m *machine) checkEnd(r *reader) {
+	err := r.s.Err()
+	if err == nil {
+		return
+	}
+	k, kicked := m.kicks[err.Error()]
+	switch {
+	case !kicked && errors.Is(err, broadcast.ErrKicked):
+		m.differ("%s was kicked, but not by a call: %v", r.name, err)
+	case kicked && k.device != r.s.Device():
+		m.differ("%s of %s got the kick of %s", r.name, r.s.Device(), k.device)
+	case kicked && k.begun <= r.begun:
+		m.differ("%s began after its kick: %v", r.name, err)
 	}
 }
 
@@ -400,6 +474,7 @@ type reader struct {
 	taken    uint64
 	missed   uint64
 	devices  map[string]bool // what its presence events say
+	begun    int             // counted by the machine
 }
 
 // subscribe subscribes.
@@ -440,7 +515,7 @@ func (m *machine) subscribe(o operation) {
 	}
 	r := &reader{
 		s: s, broker: b, name: fmt.Sprintf("reader %d, %v, buffer %d", len(m.readers), o.Sampling, o.Buffer),
-		sampling: o.Sampling, buffer: o.Buffer, pumped: o.Chan, devices: make(map[string]bool),
+		sampling: o.Sampling, buffer: o.Buffer, pumped: o.Chan, devices: make(map[string]bool), begun: m.now,
 	}
 	r.epoch, r.seq = split(s.Position())
 	r.floor = r.seq
@@ -559,6 +634,7 @@ func (m *machine) check() {
 		case r.sampling == broadcast.Block && s.Pending > uint64(r.buffer) && r.buffer > 100:
 			m.differ("%s has too much: %+v", r.name, s)
 		}
+		m.checkEnd(r)
 	}
 	m.checkOrder()
 }
