@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -16,60 +15,47 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// A note is a message as the broker keeps it: encoded once, for all who ever read it.
-type note struct {
-	text atomic.Pointer[[]byte] // JSON; nil when the shelf, which alone changes it, has no room for it
-	at   time.Time
-	post string // who posted it, and the key of the post; "": it has no key
+// A note is a message as the broker keeps it. It is nil when the shelf, which alone changes it, has
+// no room for it.
+type note struct{ atomic.Pointer[record] }
 
-	copied bool // only copies are kept; set by marshal, which Publish calls
+// A record is what there is to keep of a message, also for an engine.
+type record struct {
+	Message jsontext.Value `json:"message"` // encoded once, for all who ever read it
+	At      time.Time      `json:"at"`
+	Post    string         `json:"post,omitzero"` // by whom, and the key; "": none
 }
 
-func newNote(by, text string, at time.Time) *note {
+func newNote(by, text, post string, at time.Time) *note {
 	encoded, _ := json.Marshal(struct { // cannot fail
 		By   string    `json:"by"`
 		At   time.Time `json:"at"`
 		Text string    `json:"text"`
 	}{by, at.UTC().Truncate(time.Millisecond), text})
-	n := &note{at: at}
-	n.text.Store(&encoded)
+	n := new(note)
+	n.Store(&record{encoded, at, post})
 	return n
 }
 
 // encode appends a message as clients get it; null is one that is no longer kept.
 func encode(dst []byte, d broadcast.Delivery[*note]) ([]byte, error) {
-	text := cmp.Or(d.Message.text.Load(), &null)
-	return fmt.Appendf(dst, `{"seq":%d,"position":"%v","message":%s}`, d.Seq, d.Position(), *text), nil
+	kept := cmp.Or(d.Message.Load(), &record{Message: jsontext.Value("null")})
+	return fmt.Appendf(dst, `{"seq":%d,"position":"%v","message":%s}`, d.Seq, d.Position(), kept.Message), nil
 }
 
-var null = []byte("null")
+// marshal returns a note as an engine keeps it, for all nodes.
+func marshal(n *note) ([]byte, error) { return json.Marshal(n.Load()) }
 
-// record is a note as an engine keeps it, for all nodes.
-type record struct {
-	Text jsontext.Value `json:"text"`
-	At   time.Time      `json:"at"`
-	Post string         `json:"post,omitzero"`
-}
-
-// marshal returns the record of a note.
-func marshal(n *note) ([]byte, error) {
-	n.copied = true
-	return json.Marshal(record{*n.text.Load(), n.at, n.post})
-}
-
-// unmarshal returns the note of a record, and keeps it. From now on this node accepts no retry of
-// its post, which another node may have accepted.
+// unmarshal returns the note that marshal was given on any node, and keeps it. From now on this node
+// accepts no retry of its post, which another node may have accepted.
 func (s *Server) unmarshal(data []byte) (*note, error) {
-	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
+	n, r := new(note), new(record)
+	if err := json.Unmarshal(data, r); err != nil {
 		return nil, err
 	}
-	n := &note{at: r.At, post: r.Post}
-	n.text.Store((*[]byte)(&r.Text))
+	n.Store(r)
 	s.shelf.put(n)
-	if n.post != "" {
-		s.sent.Add(n.post, struct{}{})
-	}
+	s.sent.Add(r.Post, struct{}{}) // "" is never looked up
 	return n, nil
 }
 
@@ -80,23 +66,23 @@ type shelf struct {
 
 	mu    sync.Mutex
 	size  int
-	notes list.List // of *note, the oldest first
+	notes []*note // the oldest first
 }
 
 // put keeps a note, and gives up those for which there is no room any more.
 func (s *shelf) put(n *note) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.notes.PushBack(n)
-	s.size += len(*n.text.Load())
+	newest := n.Load()
+	s.notes = append(s.notes, n)
+	s.size += len(newest.Message)
 	for range 256 { // at 50 bytes each, the shortest are more than the longest
-		oldest := s.notes.Front()
-		o := oldest.Value.(*note)
-		if s.size <= s.limit && n.at.Sub(o.at) <= s.age {
+		oldest := s.notes[0]
+		if s.size <= s.limit && newest.At.Sub(oldest.Load().At) <= s.age {
 			return
 		}
-		s.size -= len(*o.text.Swap(nil))
-		s.notes.Remove(oldest)
+		s.size -= len(oldest.Swap(nil).Message)
+		s.notes = s.notes[1:]
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 )
 
 func TestATextIsKeptOnceAndWithoutEscapes(t *testing.T) {
-	n := newNote("ann", strings.Repeat("<", maxText), time.Now())
-	assert.Less(t, len(*n.text.Load()), maxText+100)
+	n := newNote("ann", strings.Repeat("<", maxText), "", time.Now())
+	assert.Less(t, len(n.Load().Message), maxText+100)
 }
 
 func TestTheBytesOfAllHistoriesAreBoundedAndTheOldestTextsGoFirst(t *testing.T) {
@@ -37,14 +37,14 @@ func TestTheBytesOfAllHistoriesAreBoundedAndTheOldestTextsGoFirst(t *testing.T) 
 func TestTextsThatAreTooOldLeaveTheShelf(t *testing.T) {
 	s := shelf{limit: 1e6, age: time.Hour}
 	at := time.Now()
-	old := newNote("ann", "old", at)
+	old := newNote("ann", "old", "", at)
 	s.put(old)
-	young := newNote("ann", "young", at.Add(time.Hour))
+	young := newNote("ann", "young", "", at.Add(time.Hour))
 	s.put(young)
-	assert.NotNil(t, old.text.Load())
-	s.put(newNote("ann", "now", at.Add(time.Hour+1)))
-	assert.Nil(t, old.text.Load())
-	assert.NotNil(t, young.text.Load())
+	assert.NotNil(t, old.Load())
+	s.put(newNote("ann", "now", "", at.Add(time.Hour+1)))
+	assert.Nil(t, old.Load())
+	assert.NotNil(t, young.Load())
 }
 
 func TestChatsThatNobodyWatchesLeaveBeforeNewOnesAreRefused(t *testing.T) {
