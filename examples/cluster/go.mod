@@ -9,6 +9,7 @@ require (
 	github.com/fbd86cad/broadcast/broadcastnats v0.0.0-00010101000000-000000000000
 	github.com/fbd86cad/broadcast/examples v0.0.0-00010101000000-000000000000
 	github.com/nats-io/nats-server/v2 v2.15.3
+	github.com/rs/cors v1.11.1
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/term v0.47.0
 )

@@ -247,13 +247,18 @@ func TestNodesThatAreKilledLoseNothingThatWasAccepted(t *testing.T) {
 	t.Logf("%d accepted, %d without an answer, %d received; sockets moved %d times", accepted, len(unknown), len(order), moved)
 }
 
+// comeIn opens the page of a node and comes in under a name.
+func comeIn(b *browser.Tab, addr, name string) {
+	b.Do(chromedp.Navigate("http://" + addr + "/?chat=general"))
+	b.Until("!document.querySelector('#welcome').hidden && !document.querySelector('#name-label').hidden")
+	b.Do(chromedp.SetValue(chromedp.CSS("#name"), name), chromedp.Click(chromedp.CSS("#login button")))
+}
+
 func TestAPageMovesToAnotherNodeWhenItsOwnIsKilled(t *testing.T) {
 	b := browsertest.Tab(t, browsertest.Start(t))
 	d := startDemo(t)
 	bob := login(d.nodes[2], "bob")
-	b.Do(chromedp.Navigate("http://" + d.nodes[0].Addr + "/?chat=general"))
-	b.Until("!document.querySelector('#welcome').hidden && !document.querySelector('#name-label').hidden")
-	b.Do(chromedp.SetValue(chromedp.CSS("#name"), "ann"), chromedp.Click(chromedp.CSS("#login button")))
+	comeIn(b, d.nodes[0].Addr, "ann")
 	b.Sees("#state", "Connected to node 1")
 	var want []string
 	say := func(text string) {

@@ -4,15 +4,11 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"log"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/fbd86cad/broadcast"
-	"github.com/fbd86cad/broadcast/broadcastnats"
 	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/messenger/server"
 )
@@ -28,10 +24,6 @@ type settings struct {
 	UntilEOF bool      `arg:"--until-eof,env:UNTIL_EOF" help:"end when the standard input does"`
 }
 
-// leastRecords is how many records of a chat the engine keeps for a node that falls behind, even if
-// newcomers get fewer.
-const leastRecords = 1000
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
@@ -44,34 +36,4 @@ func main() {
 	if err := run(ctx); err != nil {
 		log.Fatal("cluster: ", err)
 	}
-}
-
-// runNode runs one node until ctx ends.
-func (s *settings) runNode(ctx context.Context) error {
-	engine, err := broadcastnats.New(broadcastnats.Options{
-		URL: s.Engine, Replicas: s.Replicas, Records: max(s.History, leastRecords),
-	})
-	if err != nil {
-		s.Parser.Fail(err.Error())
-	}
-	s.Options = []broadcast.Option{broadcast.WithEngine(engine)}
-	s.Nodes, s.Key = s.Origins, s.LoginKey
-	node, err := server.New(s.Config)
-	if err != nil {
-		s.Parser.Fail(err.Error())
-	}
-	ln, url, err := s.Listen()
-	if err != nil {
-		return err
-	}
-	fmt.Println("listening on", url)
-	if s.UntilEOF {
-		var end context.CancelFunc
-		ctx, end = context.WithCancel(ctx)
-		go func() {
-			defer end()
-			_, _ = io.Copy(io.Discard, os.Stdin) // however it ends
-		}()
-	}
-	return node.Serve(ctx, ln)
 }

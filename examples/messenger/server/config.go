@@ -35,16 +35,10 @@ type Config struct {
 	Ping         time.Duration `arg:"--ping,env:PING" placeholder:"TIME" help:"between two heartbeats of a socket"`
 	DrainTimeout time.Duration `arg:"--drain-timeout,env:DRAIN_TIMEOUT" placeholder:"TIME" help:"for the end; longer than the body timeout"`
 
-	// Options are more options of the broker, such as an engine.
-	Options []broadcast.Option `arg:"-"`
-
-	// Nodes are the origins of all servers that share the chats, between which pages move. nil: pages
-	// stay.
-	Nodes []string `arg:"-"`
-
-	// Key signs the tokens if there is no Secret. Servers that share the chats have the same. "": a
-	// random one.
-	Key token.Key `arg:"-"`
+	// For servers that share their chats.
+	Options []broadcast.Option `arg:"-"` // more of the broker, such as an engine
+	Nodes   []string           `arg:"-"` // the origins of all, between which pages move
+	Key     token.Key          `arg:"-"` // signs the tokens without a Secret; random if empty
 }
 
 // DefaultConfig returns the defaults of the flags.

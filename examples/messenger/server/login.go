@@ -67,10 +67,9 @@ func (s *Server) forOperators(h http.Handler) httpjson.Handler {
 
 // identity answers GET /login and POST /login.
 type identity struct {
-	Name  string `json:"name"` // empty: nobody has logged in
-	Token string `json:"token,omitempty"`
-	Open  bool   `json:"open"` // anybody may log in under any name
-
+	Name  string   `json:"name"` // empty: nobody has logged in
+	Token string   `json:"token,omitempty"`
+	Open  bool     `json:"open"`            // anybody may log in under any name
 	Nodes []string `json:"nodes,omitempty"` // see Config
 }
 

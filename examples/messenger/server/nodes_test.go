@@ -98,16 +98,14 @@ func TestPagesOfOtherNodesMayPostAndConnectAndOthersMayNot(t *testing.T) {
 	nodes := startNodes(t, 2, nil)
 	s, other := nodes[0], "http://"+nodes[1].Addr
 	for origin, allowed := range map[string]bool{other: true, "http://127.0.0.1:1": false, "https://evil.example": false, "null": false} {
-		a := s.Do(http.MethodOptions, "/chats/general/messages", "", "Origin", origin, "Access-Control-Request-Method", "POST",
-			"Access-Control-Request-Headers", "authorization,content-type,idempotency-key")
-		assert.Equal(t, allowed, a.Header.Get("Access-Control-Allow-Origin") == origin, origin)
-		a = s.say("ann", "general", "hello", "Origin", origin, "Sec-Fetch-Site", "same-site")
+		a := s.say("ann", "general", "hello", "Origin", origin, "Sec-Fetch-Site", "same-site")
 		assert.Equal(t, allowed, a.Status == http.StatusAccepted, origin)
-		assert.Equal(t, allowed, a.Header.Get("Access-Control-Allow-Credentials") == "true", origin)
 		a = s.Do(http.MethodGet, "/chats/general/socket?device=1", "", "Origin", origin, "Sec-Fetch-Site", "same-site", "Authorization", "Bearer "+s.token("ann"))
 		assert.Equal(t, !allowed, a.Status == http.StatusForbidden, origin)
 	}
-	assert.Contains(t, s.Do(http.MethodGet, "/", "").Header.Get("Content-Security-Policy"), "ws://"+nodes[1].Addr)
+	policy := s.Do(http.MethodGet, "/", "").Header.Get("Content-Security-Policy")
+	assert.Contains(t, policy, " "+other)
+	assert.Contains(t, policy, " ws://"+nodes[1].Addr)
 }
 
 func TestWhatIsNoOriginIsNoNode(t *testing.T) {
@@ -115,32 +113,6 @@ func TestWhatIsNoOriginIsNoNode(t *testing.T) {
 	cfg.Nodes = []string{"http://127.0.0.1:8080/path"}
 	_, err := New(cfg)
 	assert.ErrorIs(t, err, broadcast.ErrInvalid)
-}
-
-// A page moves when its node ends, and goes on where it was: nothing is shown twice, nothing is
-// missing, and the others see nobody leave.
-func testMove(t *testing.T, b tab) {
-	nodes := startNodes(t, 3, func(c *Config) { c.LeaveGrace = exampletest.Within })
-	watcher := nodes[2].watch("carl", "general", "")
-	watcher.next()
-	b.comeIn(nodes[0].Addr, "ann")
-	b.Sees("#state", "Connected to node 1")
-	b.Say("one")
-	b.Sees("#log", "one")
-	nodes[0].End()
-	require.NoError(t, nodes[0].Done())
-	nodes[1].mustSay("bob", "general", "two")
-	b.Until("/Connected to node [23]/.test(document.querySelector('#state').textContent)")
-	b.Say("three")
-	b.Sees("#log", "three")
-	b.logs(t, "one", "two", "three")
-	assert.Equal(t, []string{"+ann", "one", "two", "three"}, func() (all []string) {
-		for _, f := range watcher.told(4) {
-			name, _, _ := strings.Cut(f, "/")
-			all = append(all, name)
-		}
-		return all
-	}())
 }
 
 // A page whose address is not among those of the nodes stays where it is.

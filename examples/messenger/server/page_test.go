@@ -53,7 +53,6 @@ func TestInABrowser(t *testing.T) {
 		{"what is not accepted is said, until it is connected again", testNotAccepted},
 		{"it gets what was sent while it was away, once", testAway},
 		{"it begins anew when the server was restarted", testRestart},
-		{"it moves to another node when its own has gone", testMove},
 		{"it stays where there is no other node", testStay},
 		{"it notices that the network has gone without a word", testSilence},
 		{"a copy of a tab is a tab of its own", testCopy},

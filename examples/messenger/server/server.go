@@ -32,12 +32,13 @@ const replay = 50 // messages that a newcomer begins with
 // A Server is the messenger: an [http.Handler] around one broker. [Server.Serve] runs it on a
 // listener and ends it in order. All methods are safe for concurrent use.
 type Server struct {
-	http.Handler
+	http.Handler // may be wrapped before Serve
 
 	cfg     Config
 	key     token.Key // the Secret or the Key, or one that nobody knows
 	broker  *broadcast.Broker[*note]
 	sockets *broadcastws.Server[*note]
+	policy  string // the Content-Security-Policy of the page
 
 	shelf   shelf
 	used    *lru.Cache[string, struct{}] // the chats, by when they were last used
@@ -93,7 +94,13 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.broker.Close())
 	}
-	s.Handler = s.log.Handler(broadcastws.OnlyHosts(s.cfg.Hosts, s.fromNodes(s.routes())))
+	s.policy = policy
+	protection := http.NewCrossOriginProtection()
+	for _, node := range cfg.Nodes {
+		_ = protection.AddTrustedOrigin(node) // broadcastws.New has checked it
+		s.policy += " " + node + " " + strings.Replace(node, "http", "ws", 1)
+	}
+	s.Handler = s.log.Handler(broadcastws.OnlyHosts(s.cfg.Hosts, protection.Handler(s.routes())))
 	return s, nil
 }
 
@@ -121,18 +128,19 @@ func (s *Server) routes() http.Handler {
 //go:embed page.html
 var pageHTML string
 
-// page answers GET /. The browser runs only the script and the style that have the number of this
-// answer: text that got into the page as markup would have no effect.
+// policy lets the browser run only the script and the style that have the number of an answer: text
+// that got into the page as markup would have no effect. The origins of nodes follow at its end.
+const policy = "default-src 'none'; script-src 'nonce-NONCE'; style-src 'nonce-NONCE'; img-src data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'"
+
 func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
-	nonce := rand.Text()
+	numbered := strings.NewReplacer("NONCE", rand.Text())
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", strings.ReplaceAll("default-src 'none'; script-src 'nonce-NONCE'; "+
-		"style-src 'nonce-NONCE'; img-src data:; base-uri 'none'; form-action 'none'; "+
-		"frame-ancestors 'none'; connect-src "+s.sources(), "NONCE", nonce))
+	h.Set("Content-Security-Policy", numbered.Replace(s.policy))
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	_, _ = strings.NewReplacer("NONCE", nonce).WriteString(w, pageHTML) // fails only when the client has gone
+	_, _ = numbered.WriteString(w, pageHTML) // fails only when the client has gone
 	return nil
 }
 
