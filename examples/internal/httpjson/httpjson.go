@@ -35,11 +35,11 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case ok:
 	case errors.Is(err, broadcast.ErrUncertain): // which may wrap one of the others
-		refusal = errUncertain
+		refusal = &broadcastsse.Refusal{Status: http.StatusGatewayTimeout, Text: "not known whether it was accepted"}
 	case errors.Is(err, broadcast.ErrAway):
-		refusal = errAway
+		refusal = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "the engine is away", RetryAfter: time.Second}
 	case errors.Is(err, broadcast.ErrOverloaded), errors.Is(err, broadcast.ErrLimit), errors.Is(err, broadcast.ErrClosed):
-		refusal = errBusy
+		refusal = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "overloaded, at a limit, or shutting down", RetryAfter: 5 * time.Second}
 	default:
 		refusal = errInternal
 	}
@@ -52,13 +52,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	Write(w, refusal.Status, map[string]string{"error": refusal.Error()})
 }
 
-var (
-	errInternal = &broadcastsse.Refusal{Status: http.StatusInternalServerError, Text: "internal error"}
-	errBusy     = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "overloaded, at a limit, or shutting down", RetryAfter: 5 * time.Second}
-
-	errAway      = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "the engine is away", RetryAfter: time.Second}
-	errUncertain = &broadcastsse.Refusal{Status: http.StatusGatewayTimeout, Text: "not known whether it was accepted"}
-)
+var errInternal = &broadcastsse.Refusal{Status: http.StatusInternalServerError, Text: "internal error"}
 
 // Write answers with v as JSON, which must not be cached. It blocks as long as the connection does.
 func Write(w http.ResponseWriter, status int, v any) {

@@ -27,12 +27,6 @@ func (k *Key) UnmarshalText(text []byte) error {
 	return nil
 }
 
-var parser = jwt.NewParser(
-	jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Name}), // or the client would choose, even none
-	jwt.WithExpirationRequired(),
-	jwt.WithStrictDecoding(),
-)
-
 // Issue returns a token for the one form of a name that [names.Clean] returns, or the error of
 // that.
 func (k Key) Issue(name string, age time.Duration) (string, error) {
@@ -47,7 +41,9 @@ func (k Key) Issue(name string, age time.Duration) (string, error) {
 // Verify returns the name in a token of this key whose end has not come.
 func (k Key) Verify(token string) (name string, err error) {
 	var claims jwt.RegisteredClaims
-	_, err = parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return []byte(k), nil })
+	_, err = jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return []byte(k), nil },
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Name}), // or the client would choose, even none
+		jwt.WithExpirationRequired(), jwt.WithStrictDecoding())
 	if err != nil {
 		return "", err
 	}
