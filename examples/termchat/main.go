@@ -17,9 +17,9 @@ import (
 	"syscall"
 
 	"github.com/charmbracelet/x/term"
-	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/fbd86cad/broadcast/examples/internal/program"
+	"github.com/fbd86cad/broadcast/examples/internal/token"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/client"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/plain"
 	"github.com/fbd86cad/broadcast/examples/termchat/internal/server"
@@ -115,9 +115,7 @@ func (c command) client(name string, f *clientFlags, all any, args []string) (o 
 	if f.Name != nil {
 		o.Name = *f.Name
 	} else if f.Token != "" {
-		var claims jwt.RegisteredClaims
-		_, _, _ = jwt.NewParser().ParseUnverified(f.Token, &claims) // the server verifies it
-		o.Name = claims.Subject
+		_, o.Name = token.Read(f.Token) // the server verifies it
 	}
 	if f.TLS || f.TLSCA != "" {
 		o.TLS = &tls.Config{}

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -29,27 +28,20 @@ func TestATokenIsGoodUntilItsEndForItsKeyAlone(t *testing.T) {
 			require.Error(t, err, "%s", changed)
 		}
 		last := len(token) - 1
-		for i := range 64 { // some decode to the same bytes, unless decoding is strict
+		for i := range 64 { // some decode to the same bytes
 			if c := base64.RawURLEncoding.EncodeToString([]byte{byte(i) << 2})[0]; c != token[last] {
 				_, err := key.Verify(token[:last] + string(c))
 				require.Error(t, err, "%c for %c", c, token[last])
 			}
 		}
-		head, claims, _ := strings.Cut(token, ".")
-		claims, _, _ = strings.Cut(claims, ".")
-		none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`))
-		for _, forged := range []string{"", ".", "..", head + "." + claims, head + "." + claims + ".", none + "." + claims + "."} {
+		for _, forged := range []string{
+			"", " ", "ann", token[:last], token + "A", token + "\n", key.token(0, "ann"),
+			Key("").token(time.Now().Add(time.Hour).Unix(), "ann"),
+			base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat(" ", 40))),
+		} {
 			_, err = key.Verify(forged)
 			require.Error(t, err, forged)
 		}
-		other, err := jwt.NewWithClaims(jwt.SigningMethodHS512, jwt.RegisteredClaims{Subject: "ann", ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour))}).SignedString([]byte(key))
-		require.NoError(t, err)
-		_, err = key.Verify(other)
-		require.Error(t, err, "the client has chosen the method")
-		forever, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{Subject: "ann"}).SignedString([]byte(key))
-		require.NoError(t, err)
-		_, err = key.Verify(forever)
-		require.Error(t, err, "it has no end")
 		time.Sleep(time.Hour)
 		_, err = key.Verify(token)
 		require.Error(t, err)

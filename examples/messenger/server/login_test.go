@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -72,20 +73,22 @@ func TestWithASecretOnlyThoseComeInWhoHaveAToken(t *testing.T) {
 func TestStrangersNeitherPostNorWatchNorSeeStats(t *testing.T) {
 	s := start(t, func(c *Config) { closed(c); c.Operators = []string{"root"} })
 	other := start(t, func(c *Config) { c.Secret = token.Key(strings.Repeat("another secret ", 4)) })
-	claimed := func(claims string) string { // with the signature of ann
-		parts := strings.Split(s.token("ann"), ".")
-		return parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "." + parts[2]
+	claimed := func(text string) string { // with the signature of ann
+		signed, err := base64.RawURLEncoding.DecodeString(s.token("ann"))
+		require.NoError(t, err)
+		return base64.RawURLEncoding.EncodeToString(append(signed[:sha256.Size:sha256.Size], text...))
 	}
+	anybody, err := token.Key("").Issue("ann", time.Hour)
+	require.NoError(t, err)
 	for name, token := range map[string]string{
 		"none":                 "",
 		"of another secret":    other.token("ann"),
 		"that is too old":      s.tokenFor("ann", -time.Second),
-		"without a signature":  strings.TrimRight(s.token("ann"), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
-		"with another name":    claimed(fmt.Sprintf(`{"sub":"bob","exp":%d}`, time.Now().Add(time.Hour).Unix())),
-		"with a longer life":   claimed(`{"sub":"ann","exp":9999999999}`),
+		"with another name":    claimed(fmt.Sprint(time.Now().Add(time.Hour).Unix(), " bob")),
+		"with a longer life":   claimed("9999999999 ann"),
+		"with an empty secret": anybody,
 		"that is no token":     "ann",
-		"that is only a dot":   ".",
-		"with one dot too few": strings.Replace(s.token("ann"), ".", "", 1),
+		"that is cut":          s.token("ann")[1:],
 	} {
 		bearer := []string{"Content-Type", "application/json", "Authorization", "Bearer " + token}
 		assert.Equal(t, http.StatusUnauthorized, s.Do(http.MethodPost, "/chats/general/messages", `{"text":"a"}`, bearer...).Status, name)
