@@ -125,7 +125,11 @@ func (c *chat) takeOverLocked() {
 	}
 	c.feed, c.joining = c.joining, nil
 	c.meetLocked()
-	c.place, c.seen, c.checkAt = engine.Place{}, engine.Place{}, time.Now().Add(firstCheck)
+	if before(c.past, c.place) {
+		c.past = c.place
+	}
+	c.place, c.seen, c.empty = engine.Place{}, engine.Place{}, 0
+	c.checkAt = time.Now().Add(firstCheck)
 	c.invalidateLocked()
 	c.scheduleLocked()
 }

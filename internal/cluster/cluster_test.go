@@ -648,6 +648,21 @@ func TestALogThatTakesOverIsToldNothingOfWhatTheEngineHasForgotten(t *testing.T)
 	})
 }
 
+// A node knows what it has published, whatever an answer that is out of date says.
+func TestALogThatJoinsIsReadyWithWhatItsNodeHasPublished(t *testing.T) {
+	for _, history := range []bool{false, true} {
+		run(t, 1, 0, patient, func(t *testing.T, s *system) {
+			for i := range uint64(50) {
+				s.publish(0, fmt.Sprint(i))
+				s.engine.SetFaults(memengine.Faults{Stale: 1})
+				_, seq, _ := s.join(0, history).at()
+				require.Equal(t, i+1, seq)
+				s.engine.SetFaults(memengine.Faults{})
+			}
+		})
+	}
+}
+
 func TestCloseEndsWaitingPublishers(t *testing.T) {
 	run(t, 1, 0, cluster.Config{}, func(t *testing.T, s *system) {
 		l := s.join(0, false)

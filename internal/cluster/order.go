@@ -28,11 +28,12 @@ type order struct {
 	state orderState
 	place engine.Place // of the last record applied; zero before the first
 	seen  engine.Place // of the newest record handed over, which may not have been applied
+	past  engine.Place // the last place of feeds before, until this one has a place
 
 	cursor engine.Place // behind: records up to here were read
 	bound  engine.Place // behind: there is a record at this place
 	afresh bool         // behind: the cursor began before all records
-	empty  int          // behind: how many reads in a row returned nothing
+	empty  int          // how many answers in a row were without what must be there
 
 	base engine.Place // absent: of the newest record
 
@@ -79,6 +80,8 @@ func (c *chat) compareLocked(head engine.Place) {
 	}
 	fresh := c.place.Mark == 0
 	switch {
+	case fresh && before(head, c.past):
+		c.missLocked()
 	case head.Mark == 0 || head.Epoch < c.place.Epoch:
 		c.state, c.base = absent, head
 	case !before(c.place, head):
@@ -208,16 +211,16 @@ func (c *chat) read(after engine.Place, records []engine.Record, err error) {
 	c.advanceLocked()
 }
 
-// mostEmpty is after how many empty reads in a row the chat asks for the newest record again.
+// mostEmpty is after how many such answers in a row the chat believes the next one.
 const mostEmpty = 4
 
-// missLocked handles a read that did not return what must be there. Either the engine's answer was
-// out of date, or the engine has lost its memory.
+// missLocked handles an answer without what must be there. Either it was out of date, or the engine
+// has lost its memory.
 func (c *chat) missLocked() {
 	c.empty++
 	c.backOffLocked()
 	if c.empty == mostEmpty {
-		c.seen = c.place // it need not exist any more
+		c.seen, c.past = c.place, engine.Place{} // they need not exist any more
 		c.invalidateLocked()
 	}
 }
