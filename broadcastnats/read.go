@@ -64,8 +64,8 @@ func (s *session) get(ctx context.Context, r getRequest) (found []*nats.Msg, lef
 }
 
 // Heads implements [engine.Session].
-func (s *session) Heads(ctx context.Context, chats ...string) ([]engine.Place, error) {
-	heads := make([]engine.Place, len(chats))
+func (s *session) Heads(ctx context.Context, chats ...string) ([]engine.Record, error) {
+	heads := make([]engine.Record, len(chats))
 	for first := 0; first < len(chats); first += mostSubjects {
 		end := min(first+mostSubjects, len(chats))
 		if err := s.heads(ctx, chats[first:end], heads[first:end]); err != nil {
@@ -77,14 +77,14 @@ func (s *session) Heads(ctx context.Context, chats ...string) ([]engine.Place, e
 
 // heads asks for the heads of chats. If one cannot be read, it asks for fewer, until it has found
 // that one.
-func (s *session) heads(ctx context.Context, chats []string, heads []engine.Place) error {
+func (s *session) heads(ctx context.Context, chats []string, heads []engine.Record) error {
 	err := s.headsAtOnce(ctx, chats, heads)
 	if !errors.Is(err, errUnreadable) {
 		return err
 	}
 	if len(chats) == 1 {
 		r, err := s.getOne(ctx, getOneRequest{Last: s.stored(chats[0])})
-		heads[0] = r.Place
+		heads[0] = headOf(r)
 		return err
 	}
 	half := len(chats) / 2
@@ -95,7 +95,7 @@ func (s *session) heads(ctx context.Context, chats []string, heads []engine.Plac
 }
 
 // headsAtOnce asks for the heads of chats, until there is an answer for each that has one.
-func (s *session) headsAtOnce(ctx context.Context, chats []string, heads []engine.Place) error {
+func (s *session) headsAtOnce(ctx context.Context, chats []string, heads []engine.Record) error {
 	subjects := make([]string, len(chats))
 	indexes := make(map[string]int, len(chats))
 	for i, chat := range chats {
@@ -110,7 +110,7 @@ func (s *session) headsAtOnce(ctx context.Context, chats []string, heads []engin
 		for _, m := range found {
 			subject := header(m, "Nats-Subject")
 			if i, ok := indexes[subject]; ok {
-				heads[i] = s.record(m).Place
+				heads[i] = headOf(s.record(m))
 				delete(indexes, subject)
 			}
 		}
@@ -123,6 +123,9 @@ func (s *session) headsAtOnce(ctx context.Context, chats []string, heads []engin
 		}
 	}
 }
+
+// headOf returns what Heads tells of a record.
+func headOf(r engine.Record) engine.Record { return engine.Record{Place: r.Place, ID: r.ID} }
 
 // Read implements [engine.Session].
 func (s *session) Read(

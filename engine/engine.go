@@ -27,7 +27,8 @@ type Engine interface {
 // follows the same chats as before when it has.
 //
 // All methods are safe for concurrent use. Those with a context return early when it is done.
-// What Heads and Read return may be out of date: they may miss the newest records for a while.
+// What Heads and Read return may be out of date: they may miss the newest records for a while, or
+// still have those that were purged.
 // Append must be exact: it compares with the newest record there is.
 type Session interface {
 	// Append stores a record, provided that the newest record of the chat is the one with the mark
@@ -53,14 +54,20 @@ type Session interface {
 	// Unfollow ends what Follow began. It does not wait for the engine.
 	Unfollow(chats ...string)
 
-	// Heads returns the places of the newest records of the chats, in the order of the arguments,
-	// with the zero Place for a chat without records. The engine may remove old records of a chat,
-	// but must keep the newest one.
-	Heads(ctx context.Context, chats ...string) ([]Place, error)
+	// Heads returns the newest records of the chats, in the order of the arguments, without their
+	// messages and without Prev, with the zero Record for a chat without records. The engine may
+	// remove old records of a chat, but must keep the newest one until it is purged.
+	Heads(ctx context.Context, chats ...string) ([]Record, error)
 
 	// Read returns the oldest records of a chat with marks above after.Mark, in order and without a
 	// gap, at most max. It returns at least one if there is one.
 	Read(ctx context.Context, chat string, after Place, max int) ([]Record, error)
+
+	// Purge removes the records of a chat with marks up to mark, and nothing that was stored after
+	// the engine has lost its memory of the record with that mark. It is not an error if there are
+	// none. The chat may have no record then, and the next one is stored as if it were the first,
+	// but with a mark above all before. After an error the records may be removed, now or later.
+	Purge(ctx context.Context, chat string, mark uint64) error
 
 	// Send hands data to the sinks of the nodes that follow a chat, or of all nodes if the subject
 	// is empty. It may be lost, and the node itself may get it too. Send does not wait for the

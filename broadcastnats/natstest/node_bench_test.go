@@ -42,9 +42,10 @@ type counting struct {
 	isReady sync.Once
 }
 
-func (c *counting) Reset(_, _ uint64) {}
-func (c *counting) Hole(uint64)       {}
-func (c *counting) Ready()            { c.isReady.Do(c.ready.Done) }
+func (c *counting) Reset(_, _ uint64)    {}
+func (c *counting) Hole(uint64)          {}
+func (c *counting) Ready()               { c.isReady.Do(c.ready.Done) }
+func (c *counting) End(error, time.Time) {}
 
 func (c *counting) Feed(batch [][]byte, _ time.Time) int {
 	c.fed.Add(int64(len(batch)))

@@ -267,6 +267,8 @@ func (l *log) Hole(n uint64) {
 
 func (l *log) Ready() {}
 
+func (l *log) End(error, time.Time) {}
+
 func (l *log) Feed(batch [][]byte, _ time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

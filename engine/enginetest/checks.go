@@ -19,7 +19,7 @@ var epoch = engine.Place{Epoch: 1 << 62}
 var checks = []check{
 	{"a chat without records has no head", func(s *suite) {
 		n, c := s.open(), s.chat("c")
-		if head := n.heads(c)[0]; head != (engine.Place{}) {
+		if head := n.newest(c)[0]; head.Place != (engine.Place{}) || head.ID != "" {
 			s.fail("Heads returned %+v", head)
 		}
 		ctx, cancel := s.context()
@@ -35,9 +35,15 @@ var checks = []check{
 			want = append(want, a.append(c, want[i].Place, fmt.Sprint("id", i), messages...))
 		}
 		want = s.kept(want)
-		last := want[len(want)-1].Place
+		newest := want[len(want)-1]
+		last := newest.Place
 		for _, n := range []*node{a, b} {
-			s.eventually("Heads", func() bool { return n.heads(c)[0] == last })
+			var heads []engine.Record
+			s.eventually("Heads", func() bool {
+				heads = n.newest(c)
+				return heads[0].Place == last
+			})
+			s.same("Heads", heads, []engine.Record{{Place: last, ID: newest.ID}})
 			s.same("Read", n.read(c, engine.Place{}, 100, last), want)
 			s.same("Read in pieces", n.read(c, engine.Place{}, 1, last), want)
 			s.same("Read after a place", n.read(c, want[0].Place, 100, last), want[1:])
@@ -225,6 +231,36 @@ var checks = []check{
 			s.same(what, n.readKept(c, place, all), s.kept(all))
 		}
 	}},
+	{"what is purged is gone, and nothing else", func(s *suite) {
+		const records, purged = 5, 3
+		a, b, c := s.open(), s.open(), s.chat("c")
+		b.purge(c, 1) // there is nothing
+		after, other := epoch, epoch
+		var all []engine.Record
+		for i := range records {
+			r := a.append(c, after, fmt.Sprint(i), "x")
+			all, after = append(all, r), r.Place
+			other = a.append(s.chat("other"), other, fmt.Sprint(i), "y").Place
+		}
+		left := all[max(purged, records-len(s.kept(all))):]
+		for range 2 {
+			b.purge(c, all[purged-1].Mark)
+		}
+		b.readOnly("Read after Purge", c, left)
+		newest := a.append(c, after, "newest", "x")
+		b.purge(c, newest.Mark)
+		s.eventually("no head after Purge", func() bool { return b.heads(c)[0] == engine.Place{} })
+		if _, err := a.try(c, newest.Place, "x", "x"); !errors.Is(err, engine.ErrConflict) {
+			s.fail("Append after a record that was purged returned %v", err)
+		}
+		first := a.append(c, engine.Place{Epoch: epoch.Epoch + 1}, "first", "x")
+		if first.Mark <= newest.Mark {
+			s.fail("mark %d after mark %d, which was purged", first.Mark, newest.Mark)
+		}
+		b.purge(c, newest.Mark)
+		b.readOnly("Read of what was stored after Purge", c, []engine.Record{first})
+		s.eventually("the head of another chat", func() bool { return b.heads(s.chat("other"))[0] == other })
+	}},
 	{"calls end with their contexts", func(s *suite) {
 		n, c := s.open(), s.chat("c")
 		ctx, cancel := context.WithCancel(context.Background())
@@ -234,6 +270,7 @@ var checks = []check{
 		_, readErr := n.session.Read(ctx, c, engine.Place{}, 1)
 		for what, err := range map[string]error{
 			"Heads": headsErr, "Read": readErr, "Follow": n.session.Follow(ctx, c),
+			"Purge": n.session.Purge(ctx, c, 1),
 		} {
 			if err == nil {
 				s.fail("%s with a context that is done returned nil", what)
@@ -412,7 +449,7 @@ var checks = []check{
 			ctx, cancel := s.context()
 			defer cancel()
 			heads, err := n.session.Heads(ctx, c)
-			return err == nil && heads[0] == engine.Place{}
+			return err == nil && heads[0].Place == engine.Place{}
 		})
 		s.eventually("Up(true)", n.isUp)
 		if _, err := n.try(c, after, "x", "x"); err == nil {
@@ -456,6 +493,8 @@ func (l *log) Reset(_, _ uint64) {
 }
 
 func (l *log) Hole(uint64) { l.add("hole") }
+
+func (l *log) End(error, time.Time) { l.add("end") }
 
 func (l *log) Ready() {
 	l.mu.Lock()

@@ -276,16 +276,24 @@ func (n *node) follow(chats ...string) {
 	n.must("Follow", n.session.Follow(ctx, chats...))
 }
 
-// heads returns the newest places of chats.
-func (n *node) heads(chats ...string) []engine.Place {
+// newest returns the newest records of chats, as Heads tells them.
+func (n *node) newest(chats ...string) []engine.Record {
 	ctx, cancel := n.context()
 	defer cancel()
 	heads, err := n.session.Heads(ctx, chats...)
 	n.must("Heads", err)
 	if len(heads) != len(chats) {
-		n.fail("Heads of %d chats returned %d places", len(chats), len(heads))
+		n.fail("Heads of %d chats returned %d records", len(chats), len(heads))
 	}
 	return heads
+}
+
+// heads returns the newest places of chats.
+func (n *node) heads(chats ...string) (places []engine.Place) {
+	for _, r := range n.newest(chats...) {
+		places = append(places, r.Place)
+	}
+	return places
 }
 
 // read reads records of a chat, at most max in one call, up to the given one.
@@ -304,6 +312,23 @@ func (n *node) read(chat string, after engine.Place, max int, last engine.Place)
 		return after.Mark == last.Mark
 	})
 	return all
+}
+
+// purge removes records, which must succeed.
+func (n *node) purge(chat string, mark uint64) {
+	ctx, cancel := n.context()
+	defer cancel()
+	n.must("Purge", n.session.Purge(ctx, chat, mark))
+}
+
+// readOnly waits until a chat has these records and no other.
+func (n *node) readOnly(what, chat string, want []engine.Record) {
+	var got []engine.Record
+	n.eventually(what, func() bool {
+		got = n.read(chat, engine.Place{}, 100, want[len(want)-1].Place)
+		return len(got) == len(want)
+	})
+	n.same(what, got, want)
 }
 
 // readKept reads the records of a chat after a place that is older than those that the engine

@@ -91,7 +91,7 @@ func (b broken) Append(
 		case err == nil:
 		case b.how == "the condition is ignored":
 			heads, _ := b.Client.Heads(context.Background(), chat)
-			b.Client.Append(chat, heads[0], batch, id, done)
+			b.Client.Append(chat, heads[0].Place, batch, id, done)
 			return
 		case b.how == "conflicts are not told":
 			err = nil
@@ -100,7 +100,7 @@ func (b broken) Append(
 	})
 }
 
-func (b broken) Heads(ctx context.Context, chats ...string) ([]engine.Place, error) {
+func (b broken) Heads(ctx context.Context, chats ...string) ([]engine.Record, error) {
 	if b.how == "contexts are ignored" {
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -111,8 +111,20 @@ func (b broken) Heads(ctx context.Context, chats ...string) ([]engine.Place, err
 		heads[0].Mark++
 	case b.how == "heads are in another order":
 		slices.Reverse(heads)
+	case b.how == "heads have no ids":
+		heads[0].ID = ""
 	}
 	return heads, err
+}
+
+func (b broken) Purge(ctx context.Context, chat string, mark uint64) error {
+	switch b.how {
+	case "nothing is purged":
+		return nil
+	case "everything is purged":
+		mark += 1 << 20
+	}
+	return b.Client.Purge(ctx, chat, mark)
 }
 
 func (b broken) Read(
@@ -177,6 +189,9 @@ func TestAnEngineThatBreaksTheContractIsFound(t *testing.T) {
 	found := make(map[string]bool)
 	for how, name := range map[string]string{
 		"heads are invented":                           "a chat without records has no head",
+		"heads have no ids":                            "what was appended can be read",
+		"nothing is purged":                            "what is purged is gone, and nothing else",
+		"everything is purged":                         "what is purged is gone, and nothing else",
 		"ids are not kept":                             "what was appended can be read",
 		"records do not name the one before":           "marks grow, and each record names the one before",
 		"the condition is ignored":                     "a record is appended only after the newest one",

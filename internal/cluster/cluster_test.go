@@ -320,7 +320,7 @@ func (l lazy) Open(ctx context.Context, sink engine.Sink) (engine.Session, error
 	return l, err
 }
 
-func (l lazy) Heads(ctx context.Context, chats ...string) ([]engine.Place, error) {
+func (l lazy) Heads(ctx context.Context, chats ...string) ([]engine.Record, error) {
 	heads, err := l.Client.Heads(ctx, chats...)
 	if !l.read {
 		<-l.goOn

@@ -57,12 +57,12 @@ func (n *Node) ask(chats []*chat) {
 		if err != nil {
 			c.answer(engine.Place{}, err)
 		} else {
-			c.answer(heads[i], nil)
+			c.answer(heads[i].Place, nil)
 		}
 	}
 }
 
-func (n *Node) heads(names []string) ([]engine.Place, error) {
+func (n *Node) heads(names []string) ([]engine.Record, error) {
 	live := n.live.Load()
 	if live == nil {
 		return nil, engine.ErrAway

@@ -239,7 +239,7 @@ func (c *Client) append(
 	return place, err
 }
 
-// ask does what calls that only read have in common. count is what counts them.
+// ask does what all calls but Append have in common. count is what counts them.
 func (c *Client) ask(ctx context.Context, count *int, answer func()) error {
 	number, up := c.connection()
 	c.engine.mu.Lock()
@@ -263,12 +263,13 @@ func (c *Client) ask(ctx context.Context, count *int, answer func()) error {
 }
 
 // Heads implements [engine.Session].
-func (c *Client) Heads(ctx context.Context, names ...string) (heads []engine.Place, err error) {
+func (c *Client) Heads(ctx context.Context, names ...string) (heads []engine.Record, err error) {
 	err = c.ask(ctx, &c.engine.calls.Heads, func() {
 		for _, name := range names {
-			var head engine.Place
+			var head engine.Record
 			if records := c.engine.view(name); len(records) > 0 {
-				head = records[len(records)-1].Place
+				newest := records[len(records)-1]
+				head = engine.Record{Place: newest.Place, ID: newest.ID}
 			}
 			heads = append(heads, head)
 		}
@@ -288,6 +289,11 @@ func (c *Client) Read(
 		}
 	})
 	return records, err
+}
+
+// Purge implements [engine.Session].
+func (c *Client) Purge(ctx context.Context, name string, mark uint64) error {
+	return c.ask(ctx, &c.engine.calls.Purge, func() { c.engine.purge(name, mark) })
 }
 
 // Follow implements [engine.Session].

@@ -50,7 +50,7 @@ type Engine struct {
 }
 
 // Calls counts what the nodes have asked for, and what was handed to them.
-type Calls struct{ Append, Follow, Heads, Read, Stored int }
+type Calls struct{ Append, Follow, Heads, Read, Purge, Stored int }
 
 // chat is what an engine knows of a chat.
 type chat struct {
@@ -107,6 +107,20 @@ func (e *Engine) Purge(name string) {
 func (c *chat) purge() {
 	c.purged, c.kept, c.since = c.kept, nil, time.Now()
 	c.purges++
+}
+
+// purge removes the records of a chat up to a mark.
+func (e *Engine) purge(name string, mark uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if mark%mostStarts != e.starts {
+		return // the engine has restarted since
+	}
+	c := e.chatLocked(name)
+	left := slices.DeleteFunc(slices.Clone(c.kept), func(r stored) bool { return r.Mark <= mark })
+	if len(left) < len(c.kept) {
+		c.purged, c.kept, c.since = c.kept, left, time.Now()
+	}
 }
 
 // mostStarts bounds the number of restarts.
