@@ -347,8 +347,8 @@ func (b *Broker[T]) chatWith(name string, config *chatConfig) (*chat[T], error) 
 		return nil, limitError("chats", limit)
 	}
 	c := newChat(&b.shared, name, config)
-	c.joinNode()
 	c.startIdleLocked() // if Publish creates the chat, it may never get a subscriber
+	c.joinNode()        // from here on the lock is necessary: the feed may end the chat
 	b.chats.InsertLocked(name, c)
 	return c, nil
 }

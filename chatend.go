@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -23,24 +22,29 @@ import (
 // so that a stream may end before its first reader subscribes. The first call returns nil. Later
 // calls change nothing and return the error with which the first call ended the chat. Other errors
 // are [ErrInvalid] for a bad argument, [ErrBrokerClosed], ctx.Err() if ctx is done, and [ErrLimit]
-// beyond [WithMaxChats], checked in this order. With [WithEngine], EndChat returns ErrInvalid.
+// beyond [WithMaxChats], checked in this order.
+//
+// With [WithEngine], EndChat ends the chat on all brokers after the same message. Like Publish, it
+// waits until the engine has stored the end, behind what this broker has published before, and also
+// returns the other errors of Publish; after [ErrUncertain] the chat may end, now or later. It
+// returns before all readers are told, and does not make the chat on its broker. What others get
+// wraps an error with the first KiB of the text of reason; on this broker it may be reason itself.
+// WithChatIdle is that of this broker. In that time a reader may subscribe to the chat, and ends,
+// on any broker.
 func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err
 	}
 	if b.node != nil {
-		return errEndChat
+		return b.endChatInEngine(ctx, chat, reason)
 	}
-	end := ErrEnded
-	if reason != nil {
-		end = fmt.Errorf("%w: %w", ErrEnded, reason)
-	}
+	end := endError(reason)
 	for {
 		c, err := b.chatOf(chat)
 		if err != nil {
 			return err
 		}
-		ended, err := c.conclude(end)
+		ended, err := c.conclude(end, time.Now())
 		switch err {
 		case nil:
 			b.signalEnd(ended...)
@@ -53,6 +57,16 @@ func (b *Broker[T]) EndChat(ctx context.Context, chat string, reason error) erro
 			return err
 		}
 	}
+}
+
+// endChatInEngine is EndChat for a broker with an engine. The feed of the chat, if it has one, then
+// learns of the end as that of any other broker does.
+func (b *Broker[T]) endChatInEngine(ctx context.Context, chat string, reason error) error {
+	config, err := b.configOf(chat)
+	if err != nil {
+		return err
+	}
+	return engineError(b.node.End(ctx, chat, reason, config.idle))
 }
 
 // Forget frees the name of a chat and releases its history at once. Otherwise this happens when the

@@ -23,6 +23,7 @@ const soon = 50 * time.Millisecond
 // cluster is brokers of one engine, each with an observer of the presence in its chat.
 type cluster struct {
 	t         *testing.T
+	engine    *memengine.Engine
 	clients   []*memengine.Client
 	brokers   []*broadcast.Broker[int]
 	observers []*broadcast.Subscriber[int]
@@ -30,8 +31,8 @@ type cluster struct {
 
 func newCluster(t *testing.T, n int, opts ...broadcast.Option) *cluster {
 	t.Helper()
-	c := &cluster{t: t}
 	e := memengine.New(1, time.Millisecond, 0)
+	c := &cluster{t: t, engine: e}
 	for range n {
 		client := e.Client()
 		b, err := broadcast.New[int](append(opts, broadcast.WithEngine(client))...)

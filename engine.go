@@ -80,7 +80,6 @@ func codecOf[T any](config *brokerConfig) codec[T] {
 // Errors of calls that an engine cannot serve.
 var (
 	errTryPublish = invalidf("TryPublish with an engine")
-	errEndChat    = invalidf("EndChat with an engine")
 	errForget     = invalidf("Forget with an engine")
 )
 
@@ -147,7 +146,10 @@ func (b *Broker[T]) encode(msg *T) (data []byte, err error) {
 // engineError translates an error of [cluster.Node.Publish] to one of this package.
 func engineError(err error) error {
 	var reason error
+	var ended *cluster.EndedError
 	switch {
+	case errors.As(err, &ended):
+		return endError(ended.Reason)
 	case errors.Is(err, engine.ErrRefused):
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	case errors.Is(err, cluster.ErrTimeout):

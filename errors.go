@@ -32,7 +32,7 @@ var (
 	ErrKicked = errors.New("broadcast: kicked")
 
 	// ErrEnded means that [Broker.EndChat] has ended the chat. The errors of publishers and readers
-	// wrap it and the reason given to EndChat.
+	// wrap it and the reason given to EndChat, or its text if another broker was given it.
 	ErrEnded = errors.New("broadcast: chat ended")
 
 	// ErrInUse is returned by [Broker.Forget] for a chat with readers or waiting publishers.
@@ -76,6 +76,14 @@ func (e *PanicError) Unwrap() error {
 // invalidf returns an ErrInvalid with details.
 func invalidf(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)
+}
+
+// endError returns the error with which EndChat ends a chat, for a reason that may be nil.
+func endError(reason error) error {
+	if reason == nil {
+		return ErrEnded
+	}
+	return fmt.Errorf("%w: %w", ErrEnded, reason)
 }
 
 // limitError returns an ErrLimit that names the limit.

@@ -103,19 +103,27 @@ func (c *chat[T]) caughtUp() <-chan struct{} {
 }
 
 // growth returns a channel that is closed at the next message or mark if the position is after the
-// last message. Otherwise, and for a position of another epoch, it returns nil.
+// last message. Otherwise, for a position of another epoch, and in a chat that has ended, it
+// returns nil.
 func (f *feed[T]) growth(position Position) <-chan struct{} {
 	c := f.chat
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	last := c.positionIn(c.numbers.Tail(), c.log.Head())
-	if position.epoch != last.epoch || position.seq <= last.seq {
+	if position.epoch != last.epoch || position.seq <= last.seq || c.closed != nil {
 		return nil
 	}
 	if f.grown == nil {
 		f.grown = make(chan struct{})
 	}
 	return f.grown
+}
+
+// stopGrowing wakes those who wait for growth: the chat has ended.
+func (f *feed[T]) stopGrowing() {
+	f.chat.gate.Lock()
+	defer f.chat.gate.Unlock()
+	f.growLocked()
 }
 
 // growLocked wakes those who wait for growth: the log has another message or mark.

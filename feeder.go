@@ -24,7 +24,9 @@ func (f feeder[T]) Reset(epoch, seq uint64) {
 		c.numbers = numbering.Marked(epoch, seq)
 		return
 	}
-	f.markLocked(c.numbers.Reset(c.log.Head(), epoch, seq))
+	if !c.endedLocked() { // else the engine has begun the next chat of this name
+		f.markLocked(c.numbers.Reset(c.log.Head(), epoch, seq))
+	}
 }
 
 // markLocked follows each hole or reset that was set in the numbers; err is what that returned. An
@@ -56,7 +58,25 @@ func (f feeder[T]) Hole(n uint64) {
 	c := f.chat
 	c.gate.Lock()
 	defer c.gate.Unlock()
-	f.markLocked(c.numbers.Hole(c.log.Head(), n))
+	if !c.endedLocked() {
+		f.markLocked(c.numbers.Hole(c.log.Head(), n))
+	}
+}
+
+// End implements [cluster.Log]. It does what EndChat does without an engine. The chat is remembered
+// until the name is free on all brokers, whatever its own idle time.
+func (f feeder[T]) End(reason error, until time.Time) {
+	c := f.chat
+	ended, err := c.conclude(endError(reason), until.Add(-c.config.idle))
+	if err != nil {
+		return
+	}
+	c.shared.signalEnd(ended...)
+	c.dropGraces()
+	f.stopGrowing()
+	if len(ended) > 0 {
+		c.shared.aside(func() { c.shared.runEndHooks(ended...) })
+	}
 }
 
 // Ready implements [cluster.Log].

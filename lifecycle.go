@@ -168,16 +168,17 @@ func (c *chat[T]) drain() (ended []*Subscriber[T]) {
 	return c.endEachLocked(c.drainLocked)
 }
 
-// conclude is drain for EndChat, whose error it sets. If the chat is closed or was forgotten, it
-// does nothing and returns the reason.
-func (c *chat[T]) conclude(reason error) (ended []*Subscriber[T], err error) {
+// conclude is drain for EndChat, whose error it sets. The name of the chat is free when its idle
+// time since then is over. If the chat is closed or was forgotten, it does nothing and returns the
+// reason.
+func (c *chat[T]) conclude(reason error, since time.Time) (ended []*Subscriber[T], err error) {
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	if err := c.Refusal(); err != nil {
 		return nil, err
 	}
 	c.closeLocked(reason)
-	c.idleSince = time.Since(c.shared.began)
+	c.idleSince = since.Sub(c.shared.began)
 	c.shared.agenda.ScheduleOnTime(c, c.idleUntilLocked())
 	return c.endEachLocked(c.drainLocked), nil
 }

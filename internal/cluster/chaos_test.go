@@ -42,10 +42,11 @@ func TestWhateverTheEngineDoesTheOrderIsOneAndEveryLossIsCounted(t *testing.T) {
 	}
 }
 
-// An attempt is one call of Publish.
+// An attempt is one call of Publish, or of End without a message.
 type attempt struct {
 	chat        string
 	message     string
+	end         bool
 	err         error
 	began, done int // by a clock that counts calls and returns
 }
@@ -59,6 +60,7 @@ type world struct {
 	busy   float64
 
 	forgets bool // the engine loses its memory now and then
+	ends    bool // chats end
 	trims   bool // it keeps only some records
 
 	mu       sync.Mutex
@@ -98,7 +100,7 @@ func chaos(t *testing.T, seed uint64) {
 	if random.IntN(2) == 0 {
 		w.busy = 0.3 * random.Float64()
 	}
-	w.forgets, w.trims = random.IntN(3) == 0, keep > 0
+	w.forgets, w.trims, w.ends = random.IntN(3) == 0, keep > 0, random.IntN(3) == 0
 	w.engine.SetFaults(randomFaults(random))
 	for range 3 {
 		w.start()
@@ -180,7 +182,7 @@ func (w *world) disturb() {
 	i := w.random.IntN(len(w.nodes))
 	n := w.nodes[i]
 	chat := chatNames[w.random.IntN(len(chatNames))]
-	switch w.random.IntN(12) {
+	switch w.random.IntN(13) {
 	case 0, 1:
 		n.client.Cut()
 	case 2, 3, 4:
@@ -214,6 +216,52 @@ func (w *world) disturb() {
 			time.Sleep(time.Duration(w.random.IntN(500)) * time.Millisecond)
 			l.setStuck(false)
 		}
+	case 12:
+		if w.ends {
+			idle := time.Duration(w.random.IntN(3)) * time.Duration(w.random.IntN(1000)) * time.Millisecond
+			n.publishing.Go(func() { w.end(n, chat, idle) })
+		}
+	}
+}
+
+// end ends a chat.
+func (w *world) end(n *node, chat string, idle time.Duration) {
+	a := &attempt{chat: chat, end: true}
+	w.mu.Lock()
+	w.attempts = append(w.attempts, a)
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := n.End(ctx, chat, errors.New("the end"), idle)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.err = err
+}
+
+// checkEnds checks that nothing follows an end but another chat, and how many ends there are.
+func (w *world) checkEnds(chat string) {
+	order := w.engine.Order(chat)
+	stored, accepted, uncertain := 0, 0, 0
+	for i, r := range order {
+		if !isEnd(r) {
+			continue
+		}
+		stored++
+		if i+1 < len(order) && (order[i+1].Epoch == r.Epoch || order[i+1].Prev != 0) {
+			w.t.Errorf("chat %s: %+v follows the end %+v", chat, order[i+1], r)
+		}
+	}
+	for _, a := range w.attempts {
+		switch {
+		case !a.end || a.chat != chat:
+		case a.err == nil:
+			accepted++
+		case errors.Is(a.err, cluster.ErrUncertain):
+			uncertain++
+		}
+	}
+	if stored < accepted || stored > accepted+uncertain {
+		w.t.Errorf("chat %s has ended %d times; %d were accepted, and %d are uncertain", chat, stored, accepted, uncertain)
 	}
 }
 
@@ -294,7 +342,7 @@ func (w *world) checkLog(l *core, where map[[2]uint64]string) {
 	epochs := make(map[uint64]bool)
 	if !w.forgets && len(l.steps) > 0 {
 		for _, s := range l.steps[1:] {
-			if s.reset || s.hole > 0 && !w.trims {
+			if s.reset && !w.ends || s.hole > 0 && !w.trims {
 				w.t.Errorf("log of %s on %s: %+v, though nothing was lost", l.chat, l.node, s)
 			}
 		}
@@ -311,7 +359,14 @@ func (w *world) checkLog(l *core, where map[[2]uint64]string) {
 			if s.epoch != at.epoch || s.seq != at.seq+s.hole {
 				w.t.Errorf("log of %s on %s: hole %+v after %+v", l.chat, l.node, s, at)
 			}
+		case s.end:
+			if s.epoch != at.epoch || s.seq != at.seq || at.end || s.message != "the end" {
+				w.t.Errorf("log of %s on %s: %+v after %+v", l.chat, l.node, s, at)
+			}
 		default:
+			if at.end {
+				w.t.Errorf("log of %s on %s: %+v after the end", l.chat, l.node, s)
+			}
 			if s.epoch != at.epoch || s.seq != at.seq+1 {
 				w.t.Errorf("log of %s on %s: %+v after %+v", l.chat, l.node, s, at)
 			}
@@ -338,8 +393,12 @@ func (w *world) checkOutcomes() {
 			}
 		}
 	}
+	for _, chat := range chatNames {
+		w.checkEnds(chat)
+	}
 	for _, a := range w.attempts {
 		switch stored := place[a.message] != 0; {
+		case a.end:
 		case a.err == nil && !stored:
 			w.t.Errorf("%s was accepted, and is not stored", a.message)
 		case a.err != nil && stored && !errors.Is(a.err, cluster.ErrUncertain):

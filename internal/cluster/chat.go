@@ -9,9 +9,9 @@ import (
 	"github.com/fbd86cad/broadcast/internal/background"
 )
 
-// A chat is what a node knows of one chat. It has five parts: order.go follows the order, commit.go
-// publishes, presence.go follows the devices of other nodes, kick.go kicks them, and feed.go feeds
-// the core.
+// A chat is what a node knows of one chat. It has six parts: order.go follows the order, commit.go
+// publishes, ending.go ends the chat, presence.go follows the devices of other nodes, kick.go kicks
+// them, and feed.go feeds the core.
 //
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
 // the new state asks for. No lock is held during a call of a session or a Log.
@@ -74,18 +74,31 @@ func (c *chat) advanceLocked() {
 	case behind:
 		c.readLocked()
 	case absent:
-		if c.feed != nil || c.inflight != nil || c.waiting.first != nil {
+		if c.wantedLocked() {
 			c.beginLocked()
 		}
+	case over:
+		if c.wantedLocked() {
+			c.purgeLocked()
+		}
 	case current:
-		if before(c.place, c.seen) { // handed over while the chat was in another epoch
+		if before(c.place, c.seen.Place) { // handed over while the chat was in another epoch
 			c.invalidateLocked()
 			c.askLocked()
 			return
 		}
 		c.readyLocked()
-		c.commitLocked()
+		if c.ended != nil {
+			c.refuseEndedLocked()
+		} else {
+			c.commitLocked()
+		}
 	}
+}
+
+// wantedLocked reports whether somebody wants the chat to have an epoch.
+func (c *chat) wantedLocked() bool {
+	return c.feed != nil || c.inflight != nil || c.waiting.first != nil
 }
 
 // followLocked has the chat followed if it has a feed, and no longer if it has none.
@@ -125,10 +138,13 @@ func (c *chat) takeOverLocked() {
 	}
 	c.feed, c.joining = c.joining, nil
 	c.meetLocked()
-	if before(c.past, c.place) {
+	switch {
+	case c.ended != nil && c.ended.over():
+		c.past = engine.Place{} // it need not exist any more
+	case before(c.past, c.place):
 		c.past = c.place
 	}
-	c.place, c.seen, c.empty = engine.Place{}, engine.Place{}, 0
+	c.place, c.ended, c.seen, c.empty = engine.Place{}, nil, engine.Record{}, 0
 	c.checkAt = time.Now().Add(firstCheck)
 	c.invalidateLocked()
 	c.scheduleLocked()

@@ -43,14 +43,13 @@ type batch struct {
 	passed    bool  // the place has moved past after, and what followed it is lost
 }
 
-// publish publishes a message, as Node.Publish does.
-func (c *chat) publish(ctx context.Context, message []byte) error {
+// publish publishes an entry, as Node.Publish does.
+func (c *chat) publish(ctx context.Context, e *entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	done := ctx.Done()
-	e, err := c.enqueue(message)
-	if err != nil {
+	if err := c.enqueue(e); err != nil {
 		return err
 	}
 	var timeout <-chan time.Time
@@ -69,14 +68,14 @@ func (c *chat) publish(ctx context.Context, message []byte) error {
 	}
 }
 
-// enqueue adds a message to the queue.
-func (c *chat) enqueue(message []byte) (*entry, error) {
+// enqueue adds an entry to the queue.
+func (c *chat) enqueue(e *entry) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.forgotten {
-		return nil, errForgotten
+		return errForgotten
 	}
-	e := &entry{message: message, result: make(chan error, 1)}
+	e.result = make(chan error, 1)
 	c.node.messages.Enter()
 	c.waiting.push(e)
 	c.used = true
@@ -85,7 +84,7 @@ func (c *chat) enqueue(message []byte) (*entry, error) {
 		c.scheduleLocked()
 	}
 	c.advanceLocked()
-	return e, nil
+	return nil
 }
 
 // withdraw ends the wait of a publisher. The cause is nil if its timeout is over.
@@ -133,19 +132,20 @@ func (c *chat) commitLocked() {
 }
 
 // nextBatchLocked takes a batch from the queue. It returns nil if there is nothing to publish, and
-// while the feed has something to do: a reader that holds back the feed holds back publishers.
+// while the feed has something to do: a reader that holds back the feed holds back publishers. An
+// end is alone in its batch.
 func (c *chat) nextBatchLocked() *batch {
 	if c.waiting.first == nil || c.joining != nil || c.feed != nil && !c.feed.idleLocked() {
 		return nil
 	}
-	b := &batch{id: c.node.newID(), after: c.place}
+	b := &batch{id: c.node.newID() + c.waiting.first.end.encode(), after: c.place}
 	most, bytes := mostMessages, 0
-	if c.single {
+	if c.single || c.waiting.first.end != nil {
 		most = 1
 	}
 	for len(b.entries) < most {
 		e := c.waiting.first
-		if e == nil || len(b.entries) > 0 && bytes+len(e.message) > mostBytes {
+		if e == nil || len(b.entries) > 0 && (bytes+len(e.message) > mostBytes || e.end != nil) {
 			break
 		}
 		c.waiting.remove(e)
@@ -157,9 +157,11 @@ func (c *chat) nextBatchLocked() *batch {
 
 // appendLocked starts a call of Append.
 func (c *chat) appendLocked(b *batch) {
-	messages := make([][]byte, len(b.entries))
-	for i, e := range b.entries {
-		messages[i] = e.message
+	messages := make([][]byte, 0, len(b.entries))
+	for _, e := range b.entries {
+		if e.end == nil {
+			messages = append(messages, e.message)
+		}
 	}
 	b.call = c.callLocked(b, b.after, b.id, messages)
 }
@@ -328,9 +330,10 @@ func (b *batch) abandoned() bool {
 	return !slices.ContainsFunc(b.entries, func(e *entry) bool { return !e.left })
 }
 
-// An entry is a message, with the publisher that waits for its result.
+// An entry is a message or an end, with the publisher that waits for its result.
 type entry struct {
 	message []byte
+	end     *end       // nil for a message
 	result  chan error // buffered: each entry gets one result
 	left    bool       // the publisher was told ErrUncertain
 

@@ -3,15 +3,15 @@
 // chat. There is a driver for each such system; this package is what all drivers have in common. It
 // knows messages only as bytes.
 //
-// Above the package is the core, the broker of one node. It publishes with [Node.Publish], and a
-// [Log] for each of its chats receives the messages.
+// Above the package is the core, the broker of one node. It publishes with [Node.Publish], ends a
+// chat with [Node.End], and a [Log] for each of its chats receives the messages.
 //
-//	        Publish                    Join, Room, Leave     Log
+//	      Publish, End                 Join, Room, Leave     Log
 //	           │                               │              ▲
 //	┌──────────▼───────────────────────────────▼──────────────┴───┐
 //	│ Node      queue ──► batch in flight ──► order ──► Feed      │
 //	└──────────────────────┬──────▲────────────▲──────────────────┘
-//	                Append │      │ Stored     │ Heads, Read
+//	                Append │      │ Stored     │ Heads, Read, Purge
 //	┌──────────────────────▼──────┴────────────┴──────────────────┐
 //	│ Session   one order of records per chat                     │
 //	└─────────────────────────────────────────────────────────────┘
@@ -42,8 +42,10 @@
 //	absent    there is no record, or it is of     Append, to       current; unknown if that fails
 //	          an older epoch                      begin an epoch
 //	behind    there are records after the place   Read             current; unknown if there is none
-//	current   it is the one at the place          Append           current; behind after a gap;
-//	                                                               conflict; unknown after errors
+//	over      it is an end, and the name is free  Purge            absent
+//	current   it is the one at the place          Append, unless   current; behind after a gap;
+//	                                              it is an end     conflict; unknown after errors;
+//	                                                               over
 //	conflict  another record follows the place,   waits for 20 ms  current when it comes; unknown
 //	          and should come by itself
 //
@@ -61,6 +63,14 @@
 //	Append fails otherwise, or is not answered      stay; it is appended again if nothing has come
 //	for 2 s
 //	records after its place are lost                uncertain
+//
+// # Ends
+//
+// An end is a record without messages that says in its id when the name of the chat is free, and
+// the text of the reason. No node appends anything after it: what is in the queue is refused. When
+// the name is free, and somebody wants the chat, the node has the engine remove all records up to
+// the end. Then there is none, so the next chat begins with a new epoch, as after a loss. A node
+// that follows the chat but has not come to the end reads it first, if it is still there.
 //
 // # Presence
 //

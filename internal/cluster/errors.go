@@ -1,6 +1,9 @@
 package cluster
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors of [Node.Publish].
 var (
@@ -12,3 +15,18 @@ var (
 	// ErrClosed means that the node was closed.
 	ErrClosed = errors.New("closed")
 )
+
+// An EndedError means that a chat has ended.
+type EndedError struct {
+	Reason error // nil if none was given
+}
+
+func (e *EndedError) Error() string {
+	if e.Reason == nil {
+		return "chat ended"
+	}
+	return fmt.Sprintf("chat ended: %v", e.Reason)
+}
+
+// Unwrap returns the reason.
+func (e *EndedError) Unwrap() error { return e.Reason }

@@ -18,6 +18,12 @@ type Log interface {
 	// they were published, by the clock of their node, and not later than now.
 	Feed(batch [][]byte, made time.Time) (n int)
 
+	// End says that the chat has ended, with a reason, or nil if none was given. Other nodes than
+	// the one that was given the reason know only its text. No message of this chat follows, but
+	// after until there may be another chat of the same name, which begins with a Reset. So the log
+	// should have left by then.
+	End(reason error, until time.Time)
+
 	// Ready says that the log has what the engine had at some time after Join was called. It is
 	// called once.
 	Ready()
@@ -49,14 +55,15 @@ type Feed struct {
 	next *Feed // that waits too; guarded by the lock of feeders
 }
 
-// An item is what the log is told of one record: a reset, a hole, messages, in this order. The one
-// for Ready has nothing else.
+// An item is what the log is told of one record: a reset, a hole, messages, the end, in this order.
+// The one for Ready has nothing else.
 type item struct {
 	reset      bool
 	epoch, seq uint64 // of the reset
 	hole       uint64
 	batch      [][]byte
 	made       time.Time
+	ended      *ending // nil if it is not the end
 	ready      bool
 	drained    chan struct{} // closed when the log was told of it, or never will be; may be nil
 }
@@ -211,6 +218,9 @@ func (f *Feed) do(it item) (n int) {
 	}
 	if len(it.batch) > 0 {
 		n = f.log.Feed(it.batch, it.made)
+	}
+	if it.ended != nil {
+		f.log.End(it.ended.reason, it.ended.until)
 	}
 	if it.ready {
 		f.log.Ready()

@@ -55,9 +55,9 @@ func (n *Node) ask(chats []*chat) {
 	heads, err := n.heads(namesOf(chats))
 	for i, c := range chats {
 		if err != nil {
-			c.answer(engine.Place{}, err)
+			c.answer(engine.Record{}, err)
 		} else {
-			c.answer(heads[i].Place, nil)
+			c.answer(heads[i], nil)
 		}
 	}
 }

@@ -45,9 +45,10 @@ type core struct {
 type step struct {
 	reset   bool
 	hole    uint64
+	end     bool
 	epoch   uint64
 	seq     uint64
-	message string // if neither reset nor hole
+	message string // of the end, its reason; otherwise if neither reset nor hole
 }
 
 func newCore(node, chat string, random *rand.Rand, busy float64) *core {
@@ -112,6 +113,15 @@ func (l *core) Feed(batch [][]byte, _ time.Time) (n int) {
 	return n
 }
 
+func (l *core) End(reason error, _ time.Time) {
+	defer l.enter(false)()
+	s := step{end: true, epoch: l.epoch, seq: l.seq}
+	if reason != nil {
+		s.message = reason.Error()
+	}
+	l.steps = append(l.steps, s)
+}
+
 func (l *core) Ready() {
 	defer l.enter(false)()
 	close(l.born)
@@ -162,7 +172,7 @@ func (l *core) told() (steps []step) {
 // messages returns the messages that the log was fed.
 func (l *core) messages() (all []string) {
 	for _, s := range l.told() {
-		if s.message != "" {
+		if s.message != "" && !s.end {
 			all = append(all, s.message)
 		}
 	}

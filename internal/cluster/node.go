@@ -135,10 +135,11 @@ func (n *Node) open(e engine.Engine) {
 // reader of this node holds back the feed of the chat. If it returns an ErrUncertain, the message
 // may be in the order, or appear there later: ctx, the timeout or the node ended while the message
 // was in flight, or the engine has lost the records that would tell. After any other error the
-// message never appears: ErrAway, ErrTimeout, ErrClosed, ctx.Err(), or an ErrRefused of the engine.
+// message never appears: ErrAway, ErrTimeout, ErrClosed, ctx.Err(), an ErrRefused of the engine, or
+// an [EndedError] in a chat that has ended.
 func (n *Node) Publish(ctx context.Context, chat string, message []byte) error {
 	for {
-		if err := n.chat(chat).publish(ctx, message); err != errForgotten {
+		if err := n.chat(chat).publish(ctx, &entry{message: message}); err != errForgotten {
 			return err
 		}
 	}
@@ -241,6 +242,7 @@ const madeMark = "@"
 func madeAt(id string) time.Time {
 	now := time.Now()
 	_, text, _ := strings.Cut(id, madeMark)
+	text, _, _ = strings.Cut(text, endMark)
 	made, err := strconv.ParseInt(text, 36, 64)
 	if err != nil || made > now.UnixMilli() {
 		return now

@@ -14,6 +14,7 @@ type orderState uint8
 
 const (
 	unknown  orderState = iota // nothing: ask
+	over                       // it is an end, and the name is free: remove it
 	conflict                   // another node's record follows the place, and should come by itself
 	behind                     // it is after the place: read the records between
 	absent                     // there is none, or it is of an older epoch than the place
@@ -26,16 +27,18 @@ const readSize = 128
 // order is the part of a chat that follows its order. Guarded by the lock of the chat.
 type order struct {
 	state orderState
-	place engine.Place // of the last record applied; zero before the first
-	seen  engine.Place // of the newest record handed over, which may not have been applied
-	past  engine.Place // the last place of feeds before, until this one has a place
+	place engine.Place  // of the last record applied; zero before the first
+	ended *ending       // what that record says, if it is an end
+	seen  engine.Record // the newest one handed over, which may not have been applied; no messages
+	past  engine.Place  // the last place of feeds before, until this one has a place
 
-	cursor engine.Place // behind: records up to here were read
-	bound  engine.Place // behind: there is a record at this place
-	afresh bool         // behind: the cursor began before all records
-	empty  int          // how many answers in a row were without what must be there
+	cursor engine.Place  // behind: records up to here were read
+	bound  engine.Record // behind: one that there is; no messages
+	afresh bool          // behind: the cursor began before all records
+	empty  int           // how many answers in a row were without what must be there
 
-	base engine.Place // absent: of the newest record
+	base    engine.Place // absent, over: of the newest record
+	purging bool         // a call of Purge is running
 
 	asked     bool  // waits for an answer of Heads
 	again     bool  // that answer will be out of date
@@ -59,7 +62,7 @@ func (c *chat) askLocked() {
 }
 
 // answer handles what Heads returned.
-func (c *chat) answer(head engine.Place, err error) {
+func (c *chat) answer(head engine.Record, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	stale := c.again
@@ -73,18 +76,22 @@ func (c *chat) answer(head engine.Place, err error) {
 	c.advanceLocked()
 }
 
-// compareLocked compares the newest record with the place.
-func (c *chat) compareLocked(head engine.Place) {
-	if before(head, c.seen) && before(c.place, c.seen) {
+// compareLocked compares the newest record with the place. Nobody needs a chat that has ended when
+// its name is free, unless something is between the two.
+func (c *chat) compareLocked(head engine.Record) {
+	if before(head.Place, c.seen.Place) && before(c.place, c.seen.Place) {
 		head = c.seen
 	}
 	fresh := c.place.Mark == 0
+	ended := endingOf(head.ID)
 	switch {
-	case fresh && before(head, c.past):
+	case fresh && before(head.Place, c.past):
 		c.missLocked()
+	case ended != nil && (head.Epoch < c.place.Epoch || fresh && ended.over()):
+		c.state, c.base = over, head.Place
 	case head.Mark == 0 || head.Epoch < c.place.Epoch:
-		c.state, c.base = absent, head
-	case !before(c.place, head):
+		c.state, c.base = absent, head.Place
+	case !before(c.place, head.Place):
 		if c.state != behind { // else the answer is out of date
 			c.state = current
 		}
@@ -92,9 +99,9 @@ func (c *chat) compareLocked(head engine.Place) {
 			c.backoff = 0
 		}
 	case c.inflight == nil && (c.feed == nil || fresh && !c.feed.history):
-		c.place, c.state = head, current
+		c.place, c.ended, c.state = head.Place, ended, current
 		if c.feed != nil {
-			c.feed.pushLocked(item{reset: true, epoch: head.Epoch, seq: head.Seq})
+			c.feed.pushLocked(item{reset: true, epoch: head.Epoch, seq: head.Seq, ended: ended})
 		}
 	case head.Epoch == c.place.Epoch:
 		c.fallBehindLocked(c.place, head)
@@ -104,9 +111,10 @@ func (c *chat) compareLocked(head engine.Place) {
 }
 
 // fallBehindLocked makes the chat read the records after cursor, at least up to bound.
-func (c *chat) fallBehindLocked(cursor, bound engine.Place) {
+func (c *chat) fallBehindLocked(cursor engine.Place, bound engine.Record) {
+	bound.Batch = nil
 	if c.state == behind && c.bound.Epoch == bound.Epoch {
-		if before(c.bound, bound) {
+		if before(c.bound.Place, bound.Place) {
 			c.bound = bound
 		}
 		return
@@ -121,10 +129,10 @@ func (c *chat) caughtUpLocked() {
 	if c.state != behind {
 		return
 	}
-	if c.feed == nil && c.inflight == nil && before(c.place, c.bound) {
-		c.place = c.bound
+	if c.feed == nil && c.inflight == nil && before(c.place, c.bound.Place) {
+		c.place, c.ended = c.bound.Place, endingOf(c.bound.ID)
 	}
-	if !before(c.place, c.bound) {
+	if !before(c.place, c.bound.Place) {
 		c.state = current
 	}
 }
@@ -147,8 +155,9 @@ func (c *chat) stored(r engine.Record) {
 	if c.feed == nil {
 		return
 	}
-	if before(c.seen, r.Place) {
-		c.seen = r.Place
+	if before(c.seen.Place, r.Place) {
+		c.seen = r
+		c.seen.Batch = nil
 	}
 	switch {
 	case c.place.Mark == 0:
@@ -168,7 +177,7 @@ func (c *chat) stored(r engine.Record) {
 		if c.state != behind {
 			c.node.counters.gaps.Add(1)
 		}
-		c.fallBehindLocked(c.place, r.Place)
+		c.fallBehindLocked(c.place, r)
 	}
 	c.advanceLocked()
 }
@@ -201,7 +210,7 @@ func (c *chat) read(after engine.Place, records []engine.Record, err error) {
 	default:
 		c.backoff, c.empty = 0, 0
 		c.node.counters.fetched.Add(uint64(len(records)))
-		for _, r := range records {
+		for _, r := range c.newChatLocked(records) {
 			if !c.readOneLocked(r) {
 				break
 			}
@@ -220,7 +229,7 @@ func (c *chat) missLocked() {
 	c.empty++
 	c.backOffLocked()
 	if c.empty == mostEmpty {
-		c.seen, c.past = c.place, engine.Place{} // they need not exist any more
+		c.seen, c.past = engine.Record{}, engine.Place{} // they need not exist any more
 		c.invalidateLocked()
 	}
 }
@@ -235,7 +244,7 @@ func (c *chat) readOneLocked(r engine.Record) bool {
 		// The engine has lost its memory, and its marks may have begun anew: there may be records
 		// of the new epoch with smaller ones.
 		c.state = unknown
-		c.fallBehindLocked(engine.Place{}, r.Place)
+		c.fallBehindLocked(engine.Place{}, r)
 		return false
 	}
 	c.cursor = r.Place
@@ -249,18 +258,19 @@ func (c *chat) readOneLocked(r engine.Record) bool {
 func (c *chat) applyLocked(r engine.Record) {
 	place, start := c.place, startOf(&r)
 	follows := r.Epoch == place.Epoch && r.Prev == place.Mark
-	it := item{epoch: r.Epoch, seq: start, batch: r.Batch, made: madeAt(r.ID)}
+	ended := c.endingLocked(r.ID)
+	it := item{epoch: r.Epoch, seq: start, batch: r.Batch, made: madeAt(r.ID), ended: ended}
 	switch {
 	case r.Epoch != place.Epoch:
 		it.reset = true
-		if place.Epoch != 0 {
+		if place.Epoch != 0 && c.ended == nil {
 			c.node.counters.resets.Add(1)
 		}
 	case start > place.Seq:
 		it.hole = start - place.Seq
 		c.node.counters.lost.Add(it.hole)
 	}
-	c.place = r.Place
+	c.place, c.ended = r.Place, ended
 	if c.cursor == place {
 		c.cursor = r.Place
 	}

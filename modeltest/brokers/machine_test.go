@@ -80,6 +80,7 @@ func drawOperation(t *rapid.T) operation {
 		Kind: rapid.SampledFrom([]string{
 			"publish", "publish", "publish", "publish", "subscribe", "subscribe", "read", "read", "read",
 			"close", "kick", "cut", "restore", "restore", "restart", "purge", "end", "shutdown", "sleep",
+			"endchat",
 		}).Draw(t, "kind"),
 		Node:     rapid.IntRange(0, nodes-1).Draw(t, "node"),
 		Reader:   rapid.IntRange(0, 11).Draw(t, "reader"),
@@ -99,6 +100,10 @@ func drawOperation(t *rapid.T) operation {
 		o.Position = rapid.IntRange(-1, 20).Draw(t, "position")
 		o.Replay = rapid.IntRange(-1, 5).Draw(t, "replay")
 		o.Presence = rapid.Bool().Draw(t, "presence")
+	case "endchat":
+		o.N = rapid.IntRange(1, nodes).Draw(t, "n")
+		o.Way = drawWay(t)
+		o.Fault = rapid.SampledFrom(slices.Sorted(maps.Keys(faults))).Draw(t, "fault")
 	case "read":
 		o.N = rapid.IntRange(1, 8).Draw(t, "n")
 		o.Way = drawWay(t)
@@ -209,7 +214,7 @@ func init() {
 func play(t *testing.T, c conditions, plan []operation) (difference string) {
 	m := &machine{
 		conditions: c, engine: memengine.New(c.Seed, time.Millisecond, c.Keep), times: make(map[string]*call),
-		kicks: make(map[string]kick),
+		kicks: make(map[string]kick), ends: make(map[string]error),
 	}
 	defer m.engine.Wait()
 	for i := range nodes {
@@ -244,6 +249,7 @@ type machine struct {
 	now        int                  // counts calls of Publish that began or returned, and of Kick
 	kicks      map[string]kick      // by the text of the reason
 	times      map[string]*call     // by message
+	ends       map[string]error     // what EndChat returned, by the text of the error of publishers
 	known      []broadcast.Position // that readers have had
 	difference string
 }
@@ -302,6 +308,8 @@ func (m *machine) do(t *testing.T, o operation) {
 		m.publish(o)
 	case "subscribe":
 		m.subscribe(o)
+	case "endchat":
+		m.endChat(o)
 	case "kick":
 		m.kick(o)
 	case "cut":
@@ -357,7 +365,10 @@ func (m *machine) kick(o operation) {
 	m.now++
 	reason := fmt.Sprint("kick ", m.now)
 	m.kicks[reason] = kick{device, m.now}
-	knew := slices.Contains(b.Devices(room), device)
+	knew := slices.Contains(b.Devices(room), device) ||
+		slices.ContainsFunc(m.readers, func(r *reader) bool { // in a chat that has ended
+			return r.broker == b && r.s.Device() == device && r.s.Err() == nil
+		})
 	if knew != b.Kick(room, device, errors.New(reason)) || o.Calm && !knew {
 		m.differ("broker %d kicked %s, and knew it: %v", o.Node, device, knew)
 	}
@@ -453,10 +464,90 @@ func (m *machine) publishOne(b *broadcast.Broker[string]) bool {
 	m.mu.Unlock()
 	switch {
 	case err == nil:
-	case !errors.Is(err, broadcast.ErrUncertain) && !errors.Is(err, broadcast.ErrAway) && !errors.Is(err, broadcast.ErrOverloaded):
+	case !refused(err) && !m.ended(err):
 		m.differ("publishing %s: %v", message, err)
 	}
 	return err == nil
+}
+
+// endChat ends the chat on some brokers at once, while all of them publish.
+func (m *machine) endChat(o operation) {
+	m.engine.SetFaults(faults[o.Fault])
+	defer m.reading(o)()
+	var all sync.WaitGroup
+	for i, b := range m.brokers {
+		all.Go(func() { m.publishOne(b) })
+		if (i+o.Node)%nodes < o.N {
+			all.Go(func() { m.endChatOnce(b) })
+		}
+	}
+	all.Wait()
+	m.engine.SetFaults(memengine.Faults{})
+}
+
+func (m *machine) endChatOnce(b *broadcast.Broker[string]) {
+	m.mu.Lock()
+	m.now++
+	reason := fmt.Errorf("end %d", m.now)
+	text := fmt.Sprintf("%v: %v", broadcast.ErrEnded, reason)
+	m.ends[text] = broadcast.ErrUncertain // until it returns
+	m.mu.Unlock()
+	err := b.EndChat(context.Background(), room, reason)
+	m.mu.Lock()
+	m.ends[text] = err
+	m.mu.Unlock()
+	if err != nil && !refused(err) && !m.ended(err) {
+		m.differ("EndChat: %v", err)
+	}
+}
+
+// refused reports whether an error is one of those that any call may get of an engine with faults.
+func refused(err error) bool {
+	return errors.Is(err, broadcast.ErrUncertain) || errors.Is(err, broadcast.ErrAway) ||
+		errors.Is(err, broadcast.ErrOverloaded)
+}
+
+// ended reports whether an error is that of a chat that has ended by a call of EndChat that may
+// have succeeded.
+func (m *machine) ended(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	end, ok := m.ends[err.Error()]
+	return ok && errors.Is(err, broadcast.ErrEnded) && (end == nil || errors.Is(end, broadcast.ErrUncertain))
+}
+
+// checkEnds checks that each chat that has ended ended once, that nothing follows but the next
+// chat, and that readers that have ended with it were told so.
+func (m *machine) checkEnds() {
+	order := m.engine.Order(room)
+	stored, accepted, uncertain := 0, 0, 0
+	for i, r := range order {
+		if !strings.Contains(r.ID, "!") {
+			continue
+		}
+		stored++
+		if i+1 < len(order) && (order[i+1].Epoch <= r.Epoch || order[i+1].Prev != 0) {
+			m.differ("record %+v follows the end of the chat, %+v", order[i+1], r)
+		}
+	}
+	m.mu.Lock()
+	for _, err := range m.ends {
+		switch {
+		case err == nil:
+			accepted++
+		case errors.Is(err, broadcast.ErrUncertain):
+			uncertain++
+		}
+	}
+	m.mu.Unlock()
+	if stored < accepted || stored > accepted+uncertain {
+		m.differ("the chat has ended %d times: %d ends were accepted, and %d are uncertain", stored, accepted, uncertain)
+	}
+	for _, r := range m.readers {
+		if err := r.s.Err(); errors.Is(err, broadcast.ErrEnded) && !m.ended(err) {
+			m.differ("%s has ended with %v", r.name, err)
+		}
+	}
 }
 
 // A reader is a subscription, with what it was last told.
@@ -637,6 +728,7 @@ func (m *machine) check() {
 		m.checkEnd(r)
 	}
 	m.checkOrder()
+	m.checkEnds()
 }
 
 // checkOrder checks what the engine has stored.

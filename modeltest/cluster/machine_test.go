@@ -344,9 +344,10 @@ func (l *log) mark(what string, n uint64) {
 	l.events = append(l.events, fmt.Sprint(what, " ", n))
 }
 
-func (l *log) Reset(_, seq uint64) { l.mark("reset", seq) }
-func (l *log) Hole(n uint64)       { l.mark("hole", n) }
-func (l *log) Ready()              {}
+func (l *log) Reset(_, seq uint64)  { l.mark("reset", seq) }
+func (l *log) Hole(n uint64)        { l.mark("hole", n) }
+func (l *log) End(error, time.Time) { l.mark("end", 0) } // nobody ends the chat
+func (l *log) Ready()               {}
 
 func (l *log) Feed(batch [][]byte, _ time.Time) (n int) {
 	l.mu.Lock()
