@@ -223,7 +223,7 @@ func state(t *testing.T, js jetstream.JetStream) jetstream.StreamState {
 }
 
 // awaitReplicas waits until all replicas of the stream are up to date.
-func awaitReplicas(t *testing.T, js jetstream.JetStream) {
+func awaitReplicas(t testing.TB, js jetstream.JetStream) {
 	t.Helper()
 	eventually(t, "all replicas", func() bool {
 		s, err := js.Stream(t.Context(), "broadcast")

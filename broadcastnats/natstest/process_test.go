@@ -18,29 +18,36 @@ import (
 
 // A process is a server in a process of its own.
 type process struct {
-	t       *testing.T
+	t       testing.TB
 	program string
 	port    int
 	store   string
+	args    []string // besides
 	command *exec.Cmd
 }
 
 // startProcess builds the server, and starts it. The test stops it.
 func startProcess(t *testing.T) *process {
 	t.Helper()
-	p := &process{t: t, program: filepath.Join(t.TempDir(), "nats-server"), store: t.TempDir()}
-	out, err := exec.Command("go", "build", "-o", p.program, "github.com/nats-io/nats-server/v2").CombinedOutput()
-	require.NoError(t, err, string(out))
-	p.port = freePorts(t, 1)[0]
+	p := &process{t: t, program: buildServer(t), store: t.TempDir(), port: freePorts(t, 1)[0]}
 	p.start()
 	t.Cleanup(p.kill)
 	return p
 }
 
+// buildServer returns the file of the program.
+func buildServer(t testing.TB) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "nats-server")
+	out, err := exec.Command("go", "build", "-o", program, "github.com/nats-io/nats-server/v2").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return program
+}
+
 func (p *process) start() {
-	p.command = exec.Command(
-		p.program, "--jetstream", "--addr", "127.0.0.1", "--port", fmt.Sprint(p.port), "--store_dir", p.store,
-	)
+	p.command = exec.Command(p.program, append([]string{
+		"--jetstream", "--addr", "127.0.0.1", "--port", fmt.Sprint(p.port), "--store_dir", p.store,
+	}, p.args...)...)
 	require.NoError(p.t, p.command.Start())
 	eventually(p.t, "the server", func() bool {
 		c, err := net.Dial("tcp", p.address())
