@@ -521,11 +521,13 @@ func (m *machine) ended(err error) bool {
 func (m *machine) checkEnds() {
 	order := m.engine.Order(room)
 	stored, accepted, uncertain := 0, 0, 0
+	ends := make(map[string]uint64) // by epoch, the last number
 	for i, r := range order {
 		if !strings.Contains(r.ID, "!") {
 			continue
 		}
 		stored++
+		ends[base36(r.Epoch)] = r.Seq
 		if i+1 < len(order) && (order[i+1].Epoch <= r.Epoch || order[i+1].Prev != 0) {
 			m.differ("record %+v follows the end of the chat, %+v", order[i+1], r)
 		}
@@ -544,8 +546,17 @@ func (m *machine) checkEnds() {
 		m.differ("the chat has ended %d times: %d ends were accepted, and %d are uncertain", stored, accepted, uncertain)
 	}
 	for _, r := range m.readers {
-		if err := r.s.Err(); errors.Is(err, broadcast.ErrEnded) && !m.ended(err) {
+		err := r.s.Err()
+		if !errors.Is(err, broadcast.ErrEnded) {
+			continue
+		}
+		epoch, seq := split(r.s.Position()) // before the last reset, if no message has shown it
+		last, ended := ends[epoch]
+		switch stats := r.s.Stats(); {
+		case !m.ended(err):
 			m.differ("%s has ended with %v", r.name, err)
+		case ended && seq != last && stats.Pending+stats.Discarded == 0 && stats.Missed == r.missed:
+			m.differ("%s has ended with %v after number %d, and its chat after %d", r.name, err, seq, last)
 		}
 	}
 }
