@@ -99,7 +99,7 @@ func (e *Engine) Open(ctx context.Context, sink engine.Sink) (engine.Session, er
 	opened := context.AfterFunc(ctx, s.cancel)
 	err := s.connect()
 	if err == nil {
-		if err = s.look(); !errors.Is(err, errUnfit) {
+		if err = s.look(maxTimeout); !errors.Is(err, errUnfit) {
 			err = nil // the session tries again
 		}
 	}

@@ -34,17 +34,31 @@ type keeper struct {
 
 	mu     sync.Mutex
 	reason reason
+	stop   context.CancelFunc // ends the look at the stream; nil if there is none
 }
 
-// tell gives the keeper a reason to look at the stream.
+// tell gives the keeper a reason to look at the stream. A look that has begun before may wait for an
+// answer that was lost with a leader or a connection, so it ends.
 func (k *keeper) tell(r reason) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if r > drop && k.stop != nil {
+		k.stop()
+	}
 	k.reason = max(k.reason, r)
 	select {
 	case k.wake <- struct{}{}:
 	default:
 	}
+}
+
+// begin returns the context of a look, and a function that ends it.
+func (k *keeper) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stop = cancel
+	return ctx, cancel
 }
 
 // take takes the reason, and the token.
@@ -62,9 +76,10 @@ func (k *keeper) take() reason {
 
 // Times of looking at the stream.
 const (
-	lookTimeout = 2 * time.Second // while the servers elect a leader, nothing answers
-	minPause    = 10 * time.Millisecond
-	maxPause    = time.Second
+	minTimeout = 100 * time.Millisecond // while the servers elect a leader, nothing answers
+	maxTimeout = 2 * time.Second
+	minPause   = 10 * time.Millisecond
+	maxPause   = time.Second
 )
 
 // keep looks at the stream whenever there is a reason, and says whether the engine can be reached,
@@ -90,14 +105,16 @@ func (s *session) restore(r reason) {
 		s.down()
 	}
 	asked := s.calls.asked()
+	timeout := minTimeout
 	for pause := minPause; s.ctx.Err() == nil; pause = min(2*pause, maxPause) {
-		if s.look() == nil {
+		if s.look(timeout) == nil {
 			s.calls.lose(asked) // the stream has answered since, but not to these
 			s.keeper.up.Store(true)
 			s.sink.Up(true)
 			return
 		}
 		s.down()
+		timeout = min(2*timeout, maxTimeout)
 		select {
 		case <-time.After(pause):
 		case <-s.keeper.wake:
@@ -123,8 +140,8 @@ var errUnfit = errors.New("the stream is used for something else")
 // A stream that lost its memory may have begun once more with its first sequence: one in memory, or
 // of a server that has lost its disk. Some records may have sequences twice by then, so all of them
 // are removed, and the stream goes on with a sequence that none has had.
-func (s *session) look() error {
-	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
+func (s *session) look(timeout time.Duration) error {
+	ctx, cancel := s.keeper.begin(s.ctx, timeout)
 	defer cancel()
 	seen := s.newest.Load() // before the look: the stream must not be behind
 	stream, err := s.stream.Stream(ctx, s.options.Prefix)
