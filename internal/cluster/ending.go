@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,16 +107,28 @@ func (c *chat) endingLocked(id string) *ending {
 }
 
 // newChatLocked returns those of the records that were read that belong to the newest chat of the
-// name. If there is an end among them, and there is another chat already, the answer is out of
-// date: what is before was removed. A node that knows the older chat goes on from its place
-// instead.
+// name. An answer may be out of date: if a record was the first one when it was stored, what is
+// before it was removed. While all records are of older epochs, such a record may follow. They are
+// read again if none does. A node that knows the older chat goes on from its place instead.
 func (c *chat) newChatLocked(records []engine.Record) []engine.Record {
-	for i := len(records) - 1; i >= 0 && c.afresh; i-- {
-		if endingOf(records[i].ID) != nil && records[i].Epoch < c.bound.Epoch {
-			c.cursor = records[i].Place
-			return records[i+1:]
+	if !c.afresh || c.sorted {
+		return records
+	}
+	for i, r := range slices.Backward(records) {
+		if r.Prev == 0 {
+			records, c.origin = records[i:], c.cursor
+			break
 		}
 	}
+	newest := records[len(records)-1].Place
+	switch {
+	case newest.Epoch < c.bound.Epoch:
+		c.cursor = newest
+		return nil
+	case c.cursor != c.origin:
+		c.cursor, records = c.origin, nil
+	}
+	c.sorted = true
 	return records
 }
 

@@ -394,3 +394,83 @@ func TestAnEndThatIsHandedOverBeforeTheAnswerOfHeadsIsSeen(t *testing.T) {
 		require.Empty(t, l.messages())
 	})
 }
+
+// While what was purged can still be read, a log is told of the next chat alone, however long the
+// old one was.
+func TestALongChatThatWasPurgedIsNotShown(t *testing.T) {
+	for messages := range 30 {
+		run(t, 3, 0, patient, func(t *testing.T, s *system) {
+			for i := range 200 + messages { // which answers are out of date depends on it
+				s.publish(0, fmt.Sprint(i))
+			}
+			require.NoError(t, s.end(0, errDone))
+			time.Sleep(idle)
+			s.publish(1, "new")
+			s.engine.SetFaults(memengine.Faults{Stale: 0.5})
+			l := s.join(2, true)
+			s.engine.SetFaults(memengine.Faults{})
+			time.Sleep(soon)
+			require.Equal(t, []string{"new"}, l.messages())
+			require.Zero(t, s.nodes[2].Stats().Resets)
+		})
+	}
+}
+
+// A hoarder reads what was purged too.
+type hoarder struct {
+	*memengine.Client
+	engine *memengine.Engine
+}
+
+func (h hoarder) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
+	_, err := h.Client.Open(ctx, sink)
+	return h, err
+}
+
+func (h hoarder) Read(_ context.Context, chat string, after engine.Place, most int) (all []engine.Record, _ error) {
+	for _, r := range h.engine.Order(chat) {
+		if r.Mark > after.Mark && len(all) < most {
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+func TestWhatWasPurgedIsNotShownBesideTheNextChat(t *testing.T) {
+	for _, messages := range []int{1, 200} {
+		run(t, 1, 0, patient, func(t *testing.T, s *system) {
+			for i := range messages {
+				s.publish(0, fmt.Sprint(i))
+			}
+			require.NoError(t, s.end(0, errDone))
+			time.Sleep(idle)
+			s.publish(0, "new")
+			s.nodes = append(s.nodes, cluster.Start(hoarder{s.engine.Client(), s.engine}, patient))
+			require.Equal(t, []string{"new"}, s.join(1, true).messages())
+			require.Zero(t, s.nodes[1].Stats().Resets)
+		})
+	}
+}
+
+// What the engine has of an older epoch without an end is part of the chat.
+func TestALongOlderEpochIsFedIfItHasNoEnd(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		time.Sleep(soon)
+		var last engine.Place
+		var want []string
+		for i := range 202 {
+			want = append(want, fmt.Sprint(i))
+			after := engine.Place{Epoch: 1, Seq: last.Seq, Mark: last.Mark}
+			if i >= 200 {
+				after.Epoch, after.Seq = 2, uint64(i-200)
+			}
+			s.clients[0].Append("c", after, [][]byte{[]byte(want[i])}, want[i], func(p engine.Place, err error) {
+				last = p
+			})
+			time.Sleep(soon)
+		}
+		l := s.join(0, true)
+		require.Equal(t, want, l.messages())
+		require.EqualValues(t, 1, s.nodes[0].Stats().Resets)
+	})
+}

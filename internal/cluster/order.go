@@ -35,6 +35,8 @@ type order struct {
 	cursor engine.Place  // behind: records up to here were read
 	bound  engine.Record // behind: one that there is; no messages
 	afresh bool          // behind: the cursor began before all records
+	origin engine.Place  // behind, afresh: what is after it and not after the cursor is not applied
+	sorted bool          // behind, afresh: the next record belongs to the newest chat of the name
 	empty  int           // how many answers in a row were without what must be there
 
 	base    engine.Place // absent, over: of the newest record
@@ -120,7 +122,7 @@ func (c *chat) fallBehindLocked(cursor engine.Place, bound engine.Record) {
 		return
 	}
 	c.state, c.cursor, c.bound, c.empty = behind, cursor, bound, 0
-	c.afresh = cursor == engine.Place{}
+	c.afresh, c.sorted, c.origin = cursor == engine.Place{}, false, cursor
 }
 
 // caughtUpLocked ends the state behind if the place has reached the bound, or if nobody needs the
