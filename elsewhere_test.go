@@ -527,3 +527,21 @@ func TestNewsAfterTheEndChangesNothing(t *testing.T) {
 		require.Zero(t, h.b.Stats().Subscribers)
 	})
 }
+
+// A pointerError is an error whose nil pointer has no text.
+type pointerError struct{ text string }
+
+func (e *pointerError) Error() string { return e.text }
+
+// Promise 70.
+func TestTheReasonOfAKickMayBeANilPointer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		s := c.join(1, "ann")
+		sleep(soon)
+		require.True(t, c.brokers[0].Kick(chat, "ann", (*pointerError)(nil)))
+		sleep(soon)
+		require.ErrorIs(t, s.Err(), broadcast.ErrKicked)
+		require.EqualError(t, s.Err(), "<nil>")
+	})
+}

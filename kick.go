@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -84,7 +85,7 @@ func kickText(reason error) string {
 	if reason == nil || reason == ErrKicked {
 		return ""
 	}
-	text := strings.ToValidUTF8(reason.Error(), "\uFFFD")
+	text := strings.ToValidUTF8(fmt.Sprint(reason), "\uFFFD") // Error may panic, for a nil pointer
 	n := min(len(text), maxKickText)
 	for n < len(text) && !utf8.RuneStart(text[n]) {
 		n--

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,9 +50,9 @@ func newEnd(reason error, idle time.Duration) *end {
 	if reason == nil {
 		return e
 	}
-	e.text = reason.Error()
+	e.text = fmt.Sprint(reason) // Error may panic, for a nil pointer
 	if n := mostReason; len(e.text) > n {
-		for n > 0 && !utf8.RuneStart(e.text[n]) {
+		for n > mostReason-utf8.UTFMax && !utf8.RuneStart(e.text[n]) {
 			n--
 		}
 		e.text = e.text[:n]

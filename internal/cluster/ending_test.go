@@ -474,3 +474,26 @@ func TestALongOlderEpochIsFedIfItHasNoEnd(t *testing.T) {
 		require.EqualValues(t, 1, s.nodes[0].Stats().Resets)
 	})
 }
+
+func TestALongReasonThatIsNotUTF8IsCut(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		require.NoError(t, s.end(0, errors.New(strings.Repeat("\x80", 2000))))
+		for node := range s.nodes {
+			var ended *cluster.EndedError
+			require.ErrorAs(t, s.try(node, "x"), &ended)
+			require.Greater(t, len(ended.Reason.Error()), 1000)
+		}
+	})
+}
+
+// A pointerError is an error whose nil pointer has no text.
+type pointerError struct{ text string }
+
+func (e *pointerError) Error() string { return e.text }
+
+func TestAReasonMayBeANilPointer(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		require.NoError(t, s.end(0, (*pointerError)(nil)))
+		s.requireEnded(s.try(1, "x"), errors.New("<nil>"))
+	})
+}
