@@ -197,6 +197,10 @@ func (c *chat) hear(n note) {
 		return
 	}
 	p := c.peers[n.Node]
+	if p != nil && p.feed < n.Feed && n.Version == 0 { // a new feed, which has had no device yet
+		p = &peer{feed: n.Feed}
+		c.setPeerLocked(n.Node, p)
+	}
 	known := p != nil && p.feed == n.Feed
 	newer := p == nil || p.feed < n.Feed || known && p.version < n.Version
 	if known {

@@ -253,6 +253,27 @@ func TestAChangeThatIsLostIsFound(t *testing.T) {
 	})
 }
 
+// The last news of a feed, which nobody repeats, may be lost. The next feed corrects it.
+func TestANodeThatJoinsAgainHasNoDevicesYet(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		rooms := s.rooms()
+		rooms[0].arrive("ann")
+		time.Sleep(soon)
+		requireElsewhere(t, rooms[1], "ann")
+		s.engine.SetFaults(memengine.Faults{Drop: 1})
+		rooms[0].leave()
+		time.Sleep(soon)
+		s.engine.SetFaults(memengine.Faults{})
+		requireElsewhere(t, rooms[1], "ann")
+		again := newRoom("0", "c").join(s.nodes[0])
+		time.Sleep(soon)
+		requireElsewhere(t, rooms[1])
+		again.arrive("ann")
+		time.Sleep(soon)
+		requireElsewhere(t, rooms[1], "ann")
+	})
+}
+
 func TestANodeThatWasSilentIsAskedForItsDevices(t *testing.T) {
 	run(t, 2, 0, patient, func(t *testing.T, s *system) {
 		rooms := s.rooms()
