@@ -101,8 +101,9 @@ const (
 // presence is the part of a chat that follows the devices of other nodes. The lock of the chat
 // guards it. The maps are nil while the chat has no feed.
 type presence struct {
-	peers     map[string]*peer // by the name of the node
-	elsewhere map[string]int   // on how many other nodes each device is
+	peers     map[string]*peer     // by the name of the node
+	elsewhere map[string]int       // on how many other nodes each device is
+	asks      map[string]time.Time // when each node was last asked for its state
 	kicks
 }
 
@@ -221,15 +222,32 @@ func (c *chat) hear(n note) {
 			p.version++
 			c.changeLocked(p, n)
 		case newer:
-			c.sayLocked(note{Kind: noteAsk, To: n.Node})
+			c.askDevicesLocked(n.Node)
 		}
 	case noteRepeat:
 		if newer {
-			c.sayLocked(note{Kind: noteAsk, To: n.Node})
+			c.askDevicesLocked(n.Node)
 		}
 	case noteKick:
 		c.kickedLocked(n)
 	}
+}
+
+// askAgain is how long an answer may be on its way. A node that is asked for each change that comes
+// meanwhile would send all its devices each time.
+const askAgain = 100 * time.Millisecond
+
+// askDevicesLocked asks a node for its state, unless it was asked just now. If that is lost, the
+// next change or repetition asks again.
+func (c *chat) askDevicesLocked(node string) {
+	if time.Since(c.asks[node]) < askAgain {
+		return
+	}
+	if c.asks == nil {
+		c.asks = make(map[string]time.Time)
+	}
+	c.asks[node] = time.Now()
+	c.sayLocked(note{Kind: noteAsk, To: node})
 }
 
 // changeLocked applies a change of one device of a peer.
@@ -337,6 +355,7 @@ func (c *chat) lost(node string) {
 func (c *chat) removePeerLocked(name string) {
 	c.setPeerLocked(name, nil)
 	delete(c.peers, name)
+	delete(c.asks, name)
 }
 
 // expirePeersLocked forgets the devices of nodes that have missed two intervals. They may have left

@@ -253,6 +253,27 @@ func TestAChangeThatIsLostIsFound(t *testing.T) {
 	})
 }
 
+// After a note that is lost, the state is sent once, however many changes follow before it arrives.
+func TestALostNoteCostsOneState(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		rooms, n := s.rooms(), s.notes()
+		s.engine.SetFaults(memengine.Faults{Drop: 1})
+		rooms[0].arrive("lost")
+		time.Sleep(soon)
+		s.engine.SetFaults(memengine.Faults{})
+		want := []string{"lost"}
+		for i := range 100 {
+			want = append(want, fmt.Sprint(i))
+			rooms[0].arrive(want[i+1])
+		}
+		time.Sleep(soon)
+		requireElsewhere(t, rooms[1], want...)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		require.Equal(t, 1, n.states)
+	})
+}
+
 // The last news of a feed, which nobody repeats, may be lost. The next feed corrects it.
 func TestANodeThatJoinsAgainHasNoDevicesYet(t *testing.T) {
 	run(t, 2, 0, patient, func(t *testing.T, s *system) {
@@ -551,7 +572,8 @@ type notes struct {
 	t       *testing.T
 	session engine.Session
 	mu      sync.Mutex
-	heard   int
+	heard   int // kicks
+	states  int
 }
 
 // notes follows chat c.
@@ -595,6 +617,9 @@ func (n *notes) Sent(subject string, data []byte) {
 	defer n.mu.Unlock()
 	if subject == "c" && strings.Contains(string(data), `"Kind":6`) {
 		n.heard++
+	}
+	if subject == "c" && strings.Contains(string(data), `"Kind":4`) {
+		n.states++
 	}
 }
 
