@@ -17,10 +17,11 @@ import (
 type reason int
 
 const (
-	none  reason = iota
-	drop         // records were not handed over: the node is told, and that is all
-	doubt        // the stream may have another leader, or be gone
-	cut          // the connection was lost
+	none    reason = iota
+	drop           // records were not handed over: the node is told, and that is all
+	doubt          // the stream may be gone, or not answer
+	elected        // the stream has another leader
+	cut            // the connection was lost
 )
 
 // A keeper is what the session knows of the stream.
@@ -37,12 +38,12 @@ type keeper struct {
 	stop   context.CancelFunc // ends the look at the stream; nil if there is none
 }
 
-// tell gives the keeper a reason to look at the stream. A look that has begun before may wait for an
-// answer that was lost with a leader or a connection, so it ends.
+// tell gives the keeper a reason to look at the stream. A look that has begun before ends if it may
+// wait for an answer that was lost with a leader or a connection.
 func (k *keeper) tell(r reason) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if r > drop && k.stop != nil {
+	if r > doubt && k.stop != nil {
 		k.stop()
 	}
 	k.reason = max(k.reason, r)
@@ -147,7 +148,7 @@ func (s *session) look(timeout time.Duration) error {
 	stream, err := s.stream.Stream(ctx, s.options.Prefix)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return s.create(ctx)
+		return s.create()
 	case err != nil:
 		return err
 	}
@@ -225,7 +226,9 @@ const (
 // once, and fails the first time because it is still deleting the old stream, makes two streams of
 // the same name for the other two (seen with 2.15.3). One of them cannot be found any more, but
 // stores and hands over each record too.
-func (s *session) create(ctx context.Context) error {
+func (s *session) create() error {
+	ctx, cancel := s.keeper.begin(s.ctx, maxTimeout)
+	defer cancel()
 	select {
 	case <-time.After(createPause + rand.N(createJitter)):
 	case <-ctx.Done():

@@ -80,9 +80,9 @@ func (s *session) subscribe() (err error) {
 	if err := answers.SetPendingLimits(-1, -1); err != nil { // there are as many as were asked for
 		return err
 	}
-	for _, event := range []string{"LEADER_ELECTED", "DELETED"} {
+	for event, r := range map[string]reason{"LEADER_ELECTED": elected, "DELETED": doubt} {
 		advisory := "$JS.EVENT.ADVISORY.STREAM." + event + "." + s.options.Prefix
-		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.keeper.tell(doubt) }); err != nil {
+		if _, err := s.conn.Subscribe(advisory, func(*nats.Msg) { s.keeper.tell(r) }); err != nil {
 			return err
 		}
 	}
