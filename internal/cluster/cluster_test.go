@@ -759,3 +759,19 @@ func TestAContextThatIsDoneIsRefusedAtOnce(t *testing.T) {
 		require.Equal(t, context.Canceled, s.nodes[0].Publish(ctx, "c", nil))
 	})
 }
+
+// A node that reads all that there is of a chat, because of a new epoch, has been fed a part of it.
+func TestWhatWasFedInAnOlderEpochIsNotFedAgain(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		l := s.join(0, false)
+		s.publish(0, "1")
+		s.publish(0, "2")
+		order := s.engine.Order("c")
+		last := order[len(order)-1].Place
+		s.clients[0].Append("c", engine.Place{Epoch: last.Epoch + 1, Mark: last.Mark}, [][]byte{[]byte("3")}, "x",
+			func(_ engine.Place, err error) { require.NoError(t, err) })
+		time.Sleep(soon)
+		require.Equal(t, []string{"1", "2", "3"}, l.messages())
+		require.EqualValues(t, 1, s.nodes[0].Stats().Resets)
+	})
+}
