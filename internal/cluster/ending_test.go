@@ -464,10 +464,9 @@ func TestALongOlderEpochIsFedIfItHasNoEnd(t *testing.T) {
 			if i >= 200 {
 				after.Epoch, after.Seq = 2, uint64(i-200)
 			}
-			s.clients[0].Append("c", after, [][]byte{[]byte(want[i])}, want[i], func(p engine.Place, err error) {
-				last = p
-			})
-			time.Sleep(soon)
+			places := make(chan engine.Place, 1)
+			s.clients[0].Append("c", after, [][]byte{[]byte(want[i])}, want[i], func(p engine.Place, _ error) { places <- p })
+			last = <-places
 		}
 		l := s.join(0, true)
 		require.Equal(t, want, l.messages())
