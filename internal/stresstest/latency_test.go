@@ -137,7 +137,7 @@ func TestASaturatedChatDoesNotDelayAnother(t *testing.T) {
 			}
 			hot += cool()
 		}
-		require.Greater(t, hot, int64(1_000), "not hot")
+		require.Greater(t, hot, int64(len(busy)/4), "not hot")
 		p99, beside := quantile(idle, 0.99), quantile(busy, 0.99)
 		t.Logf("p50 %v, p99 %v; beside a hot chat p50 %v, p99 %v", quantile(idle, 0.5), p99, quantile(busy, 0.5), beside)
 		within = beside < 5*p99+20*time.Microsecond
