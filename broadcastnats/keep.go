@@ -54,7 +54,9 @@ func (k *keeper) tell(r reason) {
 }
 
 // begin returns the context of a look, and a function that ends it.
-func (k *keeper) begin(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+func (k *keeper) begin(
+	ctx context.Context, timeout time.Duration,
+) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	k.mu.Lock()
 	defer k.mu.Unlock()

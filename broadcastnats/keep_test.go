@@ -7,8 +7,8 @@ import (
 )
 
 // The answer for which a look waits may be lost with the leader that was asked, or the connection.
-// The next look must not wait for the timeout of this one. Calls that fail raise doubt all the time,
-// and must not keep a look from coming to its end.
+// The next look must not wait for the timeout of this one. Calls that fail raise doubt all the
+// time, and must not keep a look from coming to its end.
 func TestALookEndsWhenItsAnswerMayBeLost(t *testing.T) {
 	for r, ends := range map[reason]bool{drop: false, doubt: false, elected: true, cut: true} {
 		k := keeper{wake: make(chan struct{}, 1)}

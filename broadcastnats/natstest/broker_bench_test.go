@@ -30,9 +30,9 @@ func newBroker(b testing.TB, url string, opts ...broadcast.Option) *broadcast.Br
 // message is what the benchmarks publish.
 var message = make([]byte, 100)
 
-// BenchmarkLatency measures the time from a call of Publish until a waiting reader on another broker
-// has the message, and the time of a publish to JetStream itself, one message at a time. It prints
-// the medians. The brokers hand over the bytes of a message as they are, as JetStream does.
+// BenchmarkLatency measures the time from a call of Publish until a waiting reader on another
+// broker has the message, and the time of a publish to JetStream itself, one message at a time. It
+// prints the medians. The brokers hand over the bytes of a message as they are, as JetStream does.
 func BenchmarkLatency(b *testing.B) {
 	s := startServer(b, options(b))
 	bytes := broadcast.WithCodec(
