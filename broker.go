@@ -348,7 +348,7 @@ func (b *Broker[T]) chatWith(name string, config *chatConfig) (*chat[T], error) 
 	}
 	c := newChat(&b.shared, name, config)
 	c.startIdleLocked() // if Publish creates the chat, it may never get a subscriber
-	c.joinNode()        // from here on the lock is necessary: the feed may end the chat
+	c.joinNode(b)       // from here on the lock is necessary: the feed may end the chat
 	b.chats.InsertLocked(name, c)
 	return c, nil
 }

@@ -78,23 +78,51 @@ func (b *Broker[T]) endChatInEngine(ctx context.Context, chat string, reason err
 // not count, see [WithLeaveGrace]. Forgetting a chat that does not exist is not an error.
 //
 // Forget does not block. Its other errors are [ErrInvalid] for a bad argument, [ErrBrokerClosed],
-// and ctx.Err() if ctx is done, checked in this order. With [WithEngine], Forget returns
-// ErrInvalid.
+// and ctx.Err() if ctx is done, checked in this order.
+//
+// With [WithEngine], Forget frees the name on all brokers and removes the chat from the engine,
+// also if this broker does not know the chat. A message that is being published is part of either
+// the old chat or the next. Readers on all brokers count, so Forget waits until each has answered
+// or is considered dead, and then for the engine: for each at most [WithPublishTimeout]. It returns
+// ErrInUse, or the errors of Publish; [ErrAway] also if a broker has not answered, and after
+// [ErrUncertain] the chat may be forgotten. A reader that subscribes on another broker while Forget
+// waits may stay. It then gets the next chat, after a [Delivery.Reset].
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err
 	}
-	if b.node != nil {
-		return errForget
-	}
 	c, ok := b.chats.Load(chat)
-	if !ok {
+	switch {
+	case b.node != nil:
+		if err := b.node.Forget(ctx, chat); err != nil {
+			return engineError(err)
+		}
+		if ok {
+			_ = b.forgetNow(c, nil) // readers that have come too late see to it themselves
+		}
+		return nil
+	case !ok:
 		return nil
 	}
-	if err := b.forget(c, c.awaitedLocked); err == ErrInUse {
+	return b.forgetNow(c, c.awaitedLocked)
+}
+
+// forgetNow forgets a chat that may be remembered yet. Its only error is ErrInUse, as that of
+// Broker.forget.
+func (b *Broker[T]) forgetNow(c *chat[T], needed func() bool) error {
+	if err := b.forget(c, needed); err == ErrInUse {
 		return err
 	}
 	c.dropGraces()
 	b.agenda.Schedule(c, time.Now()) // it may have been due later, and be kept in memory until then
 	return nil
+}
+
+// free forgets a chat that the engine has forgotten. Readers that have come too late to prevent
+// that keep it in memory, without its history, and have no part of it any more if it has ended.
+func (b *Broker[T]) free(c *chat[T]) {
+	if b.forgetNow(c, nil) == ErrInUse {
+		c.free(time.Now())
+		b.agenda.ScheduleOnTime(c, time.Now())
+	}
 }

@@ -77,11 +77,8 @@ func codecOf[T any](config *brokerConfig) codec[T] {
 	}
 }
 
-// Errors of calls that an engine cannot serve.
-var (
-	errTryPublish = invalidf("TryPublish with an engine")
-	errForget     = invalidf("Forget with an engine")
-)
+// errTryPublish is the error of a call that an engine cannot serve.
+var errTryPublish = invalidf("TryPublish with an engine")
 
 // engineWait returns the context for a wait for the engine: until, or a context that never ends if
 // until is nil, limited by the publish timeout with ErrAway as the cause. Without an engine nothing
@@ -143,13 +140,15 @@ func (b *Broker[T]) encode(msg *T) (data []byte, err error) {
 	return data, nil
 }
 
-// engineError translates an error of [cluster.Node.Publish] to one of this package.
+// engineError translates an error of a [cluster.Node] to one of this package.
 func engineError(err error) error {
 	var reason error
 	var ended *cluster.EndedError
 	switch {
 	case errors.As(err, &ended):
 		return endError(ended.Reason)
+	case err == cluster.ErrInUse:
+		return ErrInUse
 	case errors.Is(err, engine.ErrRefused):
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	case errors.Is(err, cluster.ErrTimeout):

@@ -292,7 +292,7 @@ func FeedByHand[T any](b *Broker[T], name string) Fed[T] {
 	if err != nil {
 		panic(err)
 	}
-	return Fed[T]{feeder[T]{c.feed}}
+	return Fed[T]{feeder[T]{c.feed, b}}
 }
 
 // Ahead reports whether the chat has the message that it has to be offered next.

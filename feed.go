@@ -37,8 +37,8 @@ type feed[T any] struct {
 	away      int                 // how many devices are in elsewhere and have none here
 }
 
-// joinNode gives a new chat a feed if the broker has an engine. The node then begins to call it.
-func (c *chat[T]) joinNode() {
+// joinNode gives a new chat a feed if its broker has an engine. The node then begins to call it.
+func (c *chat[T]) joinNode(b *Broker[T]) {
 	node := c.shared.node
 	if node == nil {
 		return
@@ -51,7 +51,7 @@ func (c *chat[T]) joinNode() {
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	c.feed = f
-	f.node = node.Join(c.name, feeder[T]{f}, c.config.historySize > 0)
+	f.node = node.Join(c.name, feeder[T]{f, b}, c.config.historySize > 0)
 }
 
 // leaveNodeLocked ends the feed of a chat that is forgotten. Those who wait for it return.

@@ -12,7 +12,10 @@ import (
 // A feeder is a [feed] as the engine's node sees it. It implements [cluster.Log] and
 // [cluster.Presence]: its methods are called one at a time, and do not block. User code that may
 // hang runs on goroutines of its own.
-type feeder[T any] struct{ *feed[T] }
+type feeder[T any] struct {
+	*feed[T]
+	broker *Broker[T]
+}
 
 // Reset implements [cluster.Log].
 func (f feeder[T]) Reset(epoch, seq uint64) {
@@ -77,6 +80,16 @@ func (f feeder[T]) End(reason error, until time.Time) {
 	if len(ended) > 0 {
 		c.shared.aside(func() { c.shared.runEndHooks(ended...) })
 	}
+}
+
+// Forgotten implements [cluster.Log].
+func (f feeder[T]) Forgotten() { f.broker.free(f.chat) }
+
+// Used implements [cluster.Log].
+func (f feeder[T]) Used() bool {
+	f.chat.gate.Lock()
+	defer f.chat.gate.Unlock()
+	return f.chat.openCountLocked() > 0
 }
 
 // Ready implements [cluster.Log].

@@ -52,6 +52,21 @@ func (c *chat[T]) dropHistoryLocked() {
 	c.sealLocked()
 }
 
+// free releases the history of a chat that goes on, or frees its name now if it has ended.
+func (c *chat[T]) free(now time.Time) {
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	h := &c.history
+	h.expired = c.log.Head()
+	c.log.Expire(h.expired)
+	if h.times != nil {
+		h.times.Expire(h.expired)
+	}
+	if c.endedLocked() {
+		c.idleSince = now.Sub(c.shared.began) - c.config.idle
+	}
+}
+
 // sealLocked makes the next message begin a new segment of the log.
 func (c *chat[T]) sealLocked() {
 	c.log.Seal()

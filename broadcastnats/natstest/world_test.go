@@ -269,6 +269,10 @@ func (l *log) Ready() {}
 
 func (l *log) End(error, time.Time) {}
 
+func (l *log) Forgotten() {}
+
+func (l *log) Used() bool { return false }
+
 func (l *log) Feed(batch [][]byte, _ time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

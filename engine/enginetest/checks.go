@@ -496,6 +496,10 @@ func (l *log) Hole(uint64) { l.add("hole") }
 
 func (l *log) End(error, time.Time) { l.add("end") }
 
+func (l *log) Forgotten() { l.add("forgotten") }
+
+func (l *log) Used() bool { return false }
+
 func (l *log) Ready() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

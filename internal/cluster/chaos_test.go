@@ -42,11 +42,11 @@ func TestWhateverTheEngineDoesTheOrderIsOneAndEveryLossIsCounted(t *testing.T) {
 	}
 }
 
-// An attempt is one call of Publish, or of End without a message.
+// An attempt is one call of Publish or, without a message, of End or Forget.
 type attempt struct {
 	chat        string
 	message     string
-	end         bool
+	end, forget bool
 	err         error
 	began, done int // by a clock that counts calls and returns
 }
@@ -182,7 +182,7 @@ func (w *world) disturb() {
 	i := w.random.IntN(len(w.nodes))
 	n := w.nodes[i]
 	chat := chatNames[w.random.IntN(len(chatNames))]
-	switch w.random.IntN(13) {
+	switch w.random.IntN(14) {
 	case 0, 1:
 		n.client.Cut()
 	case 2, 3, 4:
@@ -221,21 +221,47 @@ func (w *world) disturb() {
 			idle := time.Duration(w.random.IntN(3)) * time.Duration(w.random.IntN(1000)) * time.Millisecond
 			n.publishing.Go(func() { w.end(n, chat, idle) })
 		}
+	case 13:
+		if w.ends {
+			n.publishing.Go(func() { w.forget(n, chat) })
+		}
 	}
+}
+
+// forget forgets a chat.
+func (w *world) forget(n *node, chat string) {
+	a := w.attempt(chat, "")
+	a.forget = true
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
+	defer cancel()
+	w.returned(a, n.Forget(ctx, chat))
+}
+
+// attempt notes that a call begins.
+func (w *world) attempt(chat, message string) *attempt {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock++
+	a := &attempt{chat: chat, message: message, began: w.clock}
+	w.attempts = append(w.attempts, a)
+	return a
+}
+
+// returned notes what a call has returned.
+func (w *world) returned(a *attempt, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock++
+	a.done, a.err = w.clock, err
 }
 
 // end ends a chat.
 func (w *world) end(n *node, chat string, idle time.Duration) {
-	a := &attempt{chat: chat, end: true}
-	w.mu.Lock()
-	w.attempts = append(w.attempts, a)
-	w.mu.Unlock()
+	a := w.attempt(chat, "")
+	a.end = true
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := n.End(ctx, chat, errors.New("the end"), idle)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	a.err = err
+	w.returned(a, n.End(ctx, chat, errors.New("the end"), idle))
 }
 
 // checkEnds checks that nothing follows an end but another chat, and how many ends there are.
@@ -246,8 +272,10 @@ func (w *world) checkEnds(chat string) {
 		if !isEnd(r) {
 			continue
 		}
-		stored++
-		if i+1 < len(order) && (order[i+1].Epoch == r.Epoch || order[i+1].Prev != 0) {
+		if !isForget(r) {
+			stored++
+		}
+		if i+1 < len(order) && !isForget(order[i+1]) && (order[i+1].Epoch == r.Epoch || order[i+1].Prev != 0) {
 			w.t.Errorf("chat %s: %+v follows the end %+v", chat, order[i+1], r)
 		}
 	}
@@ -265,29 +293,46 @@ func (w *world) checkEnds(chat string) {
 	}
 }
 
+// checkForgets checks that no chat has messages from both before and after a call of Forget.
+func (w *world) checkForgets(chat string) {
+	epochs := make(map[string]uint64)
+	for _, r := range w.engine.Order(chat) {
+		for _, m := range r.Batch {
+			epochs[string(m)] = r.Epoch
+		}
+	}
+	for _, f := range w.attempts {
+		if !f.forget || f.chat != chat || f.err != nil {
+			continue
+		}
+		var before, after uint64 // the last epoch before, and the first after
+		for _, a := range w.attempts {
+			switch epoch := epochs[a.message]; {
+			case epoch == 0 || a.err != nil:
+			case a.done < f.began:
+				before = max(before, epoch)
+			case a.began > f.done && (after == 0 || epoch < after):
+				after = epoch
+			}
+		}
+		if before != 0 && before == after {
+			w.t.Errorf("chat %s goes on in epoch %d after it was forgotten", chat, before)
+		}
+	}
+}
+
 // publish publishes until ctx is done.
 func (w *world) publish(ctx context.Context, n *node, publisher int, random *rand.Rand) {
 	for i := 0; ctx.Err() == nil; i++ {
 		time.Sleep(time.Duration(random.IntN(50)) * time.Millisecond)
-		a := &attempt{
-			chat:    chatNames[random.IntN(len(chatNames))],
-			message: fmt.Sprintf("%s.%d.%d", n.name, publisher, i),
-		}
-		w.mu.Lock()
-		w.clock++
-		a.began = w.clock
-		w.attempts = append(w.attempts, a)
-		w.mu.Unlock()
+		chat := chatNames[random.IntN(len(chatNames))]
+		a := w.attempt(chat, fmt.Sprintf("%s.%d.%d", n.name, publisher, i))
 		call, cancel := context.Background(), context.CancelFunc(func() {})
 		if random.IntN(4) == 0 || w.config.Timeout == 0 {
 			call, cancel = context.WithTimeout(call, time.Duration(random.IntN(1000))*time.Millisecond)
 		}
-		err := n.Publish(call, a.chat, []byte(a.message))
+		w.returned(a, n.Publish(call, a.chat, []byte(a.message)))
 		cancel()
-		w.mu.Lock()
-		w.clock++
-		a.done, a.err = w.clock, err
-		w.mu.Unlock()
 	}
 }
 
@@ -296,7 +341,7 @@ func (w *world) check() {
 	for _, chat := range chatNames {
 		order := w.engine.Order(chat)
 		where := make(map[[2]uint64]string)
-		var head engine.Place
+		var last engine.Record
 		for _, r := range order {
 			for i, m := range r.Batch {
 				at := [2]uint64{r.Epoch, r.Seq - uint64(len(r.Batch)) + 1 + uint64(i)}
@@ -305,7 +350,7 @@ func (w *world) check() {
 				}
 				where[at] = string(m)
 			}
-			head = r.Place
+			last = r
 		}
 		for _, l := range w.logs {
 			if l.chat == chat {
@@ -318,8 +363,9 @@ func (w *world) check() {
 				continue
 			}
 			l.mu.Lock()
-			if l.epoch != head.Epoch || l.seq != head.Seq {
-				w.t.Errorf("log of %s on %s is at %d %d, the order at %v", chat, l.node, l.epoch, l.seq, head)
+			forgotten := isForget(last) && len(l.steps) > 0 && l.steps[len(l.steps)-1].forgot // perhaps before
+			if !forgotten && (l.epoch != last.Epoch || l.seq != last.Seq) {
+				w.t.Errorf("log of %s on %s is at %d %d, the order at %v", chat, l.node, l.epoch, l.seq, last.Place)
 			}
 			select {
 			case <-l.born:
@@ -359,12 +405,16 @@ func (w *world) checkLog(l *core, where map[[2]uint64]string) {
 			if s.epoch != at.epoch || s.seq != at.seq+s.hole {
 				w.t.Errorf("log of %s on %s: hole %+v after %+v", l.chat, l.node, s, at)
 			}
+		case s.forgot:
+			if s.epoch != at.epoch || s.seq != at.seq {
+				w.t.Errorf("log of %s on %s: %+v after %+v", l.chat, l.node, s, at)
+			}
 		case s.end:
 			if s.epoch != at.epoch || s.seq != at.seq || at.end || s.message != "the end" {
 				w.t.Errorf("log of %s on %s: %+v after %+v", l.chat, l.node, s, at)
 			}
 		default:
-			if at.end {
+			if at.end || at.forgot {
 				w.t.Errorf("log of %s on %s: %+v after the end", l.chat, l.node, s)
 			}
 			if s.epoch != at.epoch || s.seq != at.seq+1 {
@@ -395,10 +445,11 @@ func (w *world) checkOutcomes() {
 	}
 	for _, chat := range chatNames {
 		w.checkEnds(chat)
+		w.checkForgets(chat)
 	}
 	for _, a := range w.attempts {
 		switch stored := place[a.message] != 0; {
-		case a.end:
+		case a.end, a.forget:
 		case a.err == nil && !stored:
 			w.t.Errorf("%s was accepted, and is not stored", a.message)
 		case a.err != nil && stored && !errors.Is(a.err, cluster.ErrUncertain):

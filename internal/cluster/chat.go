@@ -9,9 +9,9 @@ import (
 	"github.com/fbd86cad/broadcast/internal/background"
 )
 
-// A chat is what a node knows of one chat. It has six parts: order.go follows the order, commit.go
-// publishes, ending.go ends the chat, presence.go follows the devices of other nodes, kick.go kicks
-// them, and feed.go feeds the core.
+// A chat is what a node knows of one chat. It has seven parts: order.go follows the order, commit.go
+// publishes, ending.go ends the chat, forget.go forgets it, presence.go follows the devices of other
+// nodes, kick.go kicks them, and feed.go feeds the core.
 //
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
 // the new state asks for. No lock is held during a call of a session or a Log.
@@ -27,6 +27,7 @@ type chat struct {
 	connection *connection
 	order
 	commit
+	forgets
 	presence
 	feed      *Feed // nil while the chat is only published to
 	joining   *Feed // takes over when no batch is in flight; nil if there is none
@@ -58,6 +59,7 @@ func (c *chat) advanceLocked() {
 	c.reconnectLocked()
 	c.takeOverLocked()
 	c.refuseLocked()
+	c.forgetLocked()
 	if c.connection == nil {
 		return
 	}
@@ -96,9 +98,11 @@ func (c *chat) advanceLocked() {
 	}
 }
 
-// wantedLocked reports whether somebody wants the chat to have an epoch.
+// wantedLocked reports whether somebody wants the chat to have an epoch. The log of a chat that was
+// forgotten is about to leave.
 func (c *chat) wantedLocked() bool {
-	return c.feed != nil || c.inflight != nil || c.waiting.first != nil
+	forgotten := c.ended != nil && c.ended.freed
+	return c.feed != nil && !forgotten || c.inflight != nil || c.waiting.first != nil || c.wanting.first != nil
 }
 
 // followLocked has the chat followed if it has a feed, and no longer if it has none.
@@ -170,7 +174,7 @@ func (c *chat) join(f *Feed) bool {
 // neededLocked reports whether the chat must be kept.
 func (c *chat) neededLocked() bool {
 	return c.feed != nil || c.joining != nil || c.followed || c.following || c.used ||
-		c.inflight != nil || c.waiting.first != nil
+		c.inflight != nil || c.waiting.first != nil || c.wanting.first != nil
 }
 
 // close ends all waits, and the feed.

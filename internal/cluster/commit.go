@@ -37,6 +37,7 @@ type batch struct {
 	id      string
 	after   engine.Place
 	entries []*entry
+	forget  bool // its record is one of Forget; then it has no entries
 
 	call      *call // nil if there is none now
 	uncertain bool  // an earlier call may have stored it
@@ -77,11 +78,19 @@ func (c *chat) enqueue(e *entry) error {
 	}
 	e.result = make(chan error, 1)
 	c.node.messages.Enter()
-	c.waiting.push(e)
+	if e.forget {
+		e.frees = c.frees
+		c.wanting.push(e)
+	} else {
+		c.waiting.push(e)
+	}
 	c.used = true
 	if c.checkAt.IsZero() {
 		c.checkAt = time.Now().Add(checkInterval)
 		c.scheduleLocked()
+	}
+	if c.ended != nil && c.feed == nil && c.state == current {
+		c.invalidateLocked() // the chat may have been forgotten, of which nobody tells this node
 	}
 	c.advanceLocked()
 	return nil
@@ -103,7 +112,11 @@ func (c *chat) withdraw(e *entry, cause error) error {
 		}
 	}
 	c.node.messages.Leave()
-	if c.waiting.remove(e) {
+	switch {
+	case e.forget:
+		c.wanting.remove(e)
+		return c.failureLocked(e, cause)
+	case c.waiting.remove(e):
 		return cause
 	}
 	e.left = true
@@ -121,7 +134,7 @@ func (c *chat) commitLocked() {
 		c.inflight = c.nextBatchLocked()
 	case b.call != nil:
 		return
-	case b.abandoned():
+	case c.abandonedLocked(b):
 		c.inflight = nil
 		c.advanceLocked()
 		return
@@ -135,7 +148,12 @@ func (c *chat) commitLocked() {
 // while the feed has something to do: a reader that holds back the feed holds back publishers. An
 // end is alone in its batch.
 func (c *chat) nextBatchLocked() *batch {
-	if c.waiting.first == nil || c.joining != nil || c.feed != nil && !c.feed.idleLocked() {
+	switch {
+	case c.joining != nil || c.feed != nil && !c.feed.idleLocked():
+		return nil
+	case c.wanting.first != nil:
+		return &batch{id: c.node.newID() + forgetEnd, after: c.place, forget: true}
+	case c.waiting.first == nil:
 		return nil
 	}
 	b := &batch{id: c.node.newID() + c.waiting.first.end.encode(), after: c.place}
@@ -218,6 +236,9 @@ func (c *chat) refusedLocked(b *batch, err error) {
 	switch {
 	case b.uncertain:
 		c.giveUpLocked(b)
+	case b.forget:
+		c.finishLocked(b, nil)
+		c.refuseForgetsLocked(err)
 	case len(b.entries) > 1:
 		c.single = true
 		c.requeueLocked(b)
@@ -247,6 +268,9 @@ func (c *chat) settleLocked(r engine.Record, follows bool) {
 
 // acceptLocked ends a batch that was stored.
 func (c *chat) acceptLocked(b *batch) {
+	if b.forget {
+		c.frees++
+	}
 	c.finishLocked(b, nil)
 }
 
@@ -293,11 +317,18 @@ func (c *chat) endLocked(b *batch, err error) {
 // refuseLocked empties the queue when the node is closing, and while the engine is away if Config
 // says so.
 func (c *chat) refuseLocked() {
+	var err error
 	switch {
 	case c.node.closing.Load():
-		c.dismissLocked(ErrClosed)
+		err = ErrClosed
 	case c.connection == nil && c.node.config.Refuse:
-		c.dismissLocked(engine.ErrAway)
+		err = engine.ErrAway
+	default:
+		return
+	}
+	c.dismissLocked(err)
+	if !c.forgettingLocked() {
+		c.refuseForgetsLocked(err)
 	}
 }
 
@@ -320,20 +351,26 @@ func (c *chat) answerLocked(e *entry, err error) {
 // endWaitsLocked ends the wait of all publishers.
 func (c *chat) endWaitsLocked(err error) {
 	c.dismissLocked(err)
+	c.refuseForgetsLocked(err)
 	if c.inflight != nil {
 		c.endLocked(c.inflight, uncertain(err))
 	}
 }
 
-// abandoned reports whether no publisher waits for the batch any more.
-func (b *batch) abandoned() bool {
+// abandonedLocked reports whether nobody waits for the batch any more.
+func (c *chat) abandonedLocked(b *batch) bool {
+	if b.forget {
+		return c.wanting.first == nil
+	}
 	return !slices.ContainsFunc(b.entries, func(e *entry) bool { return !e.left })
 }
 
-// An entry is a message or an end, with the publisher that waits for its result.
+// An entry is a message, an end or a call of Forget, with whoever waits for its result.
 type entry struct {
 	message []byte
-	end     *end       // nil for a message
+	end     *end // nil for a message
+	forget  bool
+	frees   uint64     // of the chat when Forget was called
 	result  chan error // buffered: each entry gets one result
 	left    bool       // the publisher was told ErrUncertain
 

@@ -78,6 +78,7 @@ func (e *end) encode() string {
 type ending struct {
 	reason error     // nil if none was given
 	until  time.Time // then the name is free
+	freed  bool      // the chat was forgotten, so the name is free
 }
 
 // endingOf returns what the id of a record says, or nil if it is not an end.
@@ -93,6 +94,7 @@ func endingOf(id string) *ending {
 		e.reason = errors.New(string(reason))
 	}
 	n, _ := strconv.ParseInt(idle, 36, 64)
+	e.freed = n < 0
 	e.until = madeAt(id).Add(time.Duration(n) * time.Millisecond)
 	return e
 }
@@ -101,7 +103,7 @@ func endingOf(id string) *ending {
 // flight is known.
 func (c *chat) endingLocked(id string) *ending {
 	e := endingOf(id)
-	if b := c.inflight; e != nil && b != nil && b.id == id {
+	if b := c.inflight; e != nil && !e.freed && b != nil && b.id == id {
 		e.reason = b.entries[0].end.reason
 	}
 	return e
@@ -142,7 +144,8 @@ func (c *chat) refuseEndedLocked() {
 	switch {
 	case !c.ended.over():
 		c.dismissLocked(&EndedError{c.ended.reason})
-	case c.waiting.first != nil:
+		c.commitLocked() // if it is to be forgotten
+	case c.waiting.first != nil || c.wanting.first != nil:
 		c.state, c.base = over, c.place
 		c.purgeLocked()
 	}

@@ -64,6 +64,9 @@ func (s *system) requireOrder(messages ...string) {
 // isEnd reports whether a record is an end.
 func isEnd(r engine.Record) bool { return strings.Contains(r.ID, "!") }
 
+// isForget reports whether a record is one of Forget.
+func isForget(r engine.Record) bool { return strings.HasSuffix(r.ID, "!-1") }
+
 // ends returns how many ends chat c had.
 func (s *system) ends() (n int) {
 	for _, r := range s.engine.Order("c") {

@@ -24,6 +24,13 @@ type Log interface {
 	// should have left by then.
 	End(reason error, until time.Time)
 
+	// Forgotten says that the chat was forgotten: its name is free, whether or not it had ended. The
+	// log should leave now. If it has readers nevertheless, a Reset follows with the next chat.
+	Forgotten()
+
+	// Used reports whether the log has readers. It may be called at any time.
+	Used() bool
+
 	// Ready says that the log has what the engine had at some time after Join was called. It is
 	// called once.
 	Ready()
@@ -219,7 +226,11 @@ func (f *Feed) do(it item) (n int) {
 	if len(it.batch) > 0 {
 		n = f.log.Feed(it.batch, it.made)
 	}
-	if it.ended != nil {
+	switch {
+	case it.ended == nil:
+	case it.ended.freed:
+		f.log.Forgotten()
+	default:
 		f.log.End(it.ended.reason, it.ended.until)
 	}
 	if it.ready {

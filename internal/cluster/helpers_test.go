@@ -33,6 +33,7 @@ type core struct {
 	timers  sync.WaitGroup
 	born    chan struct{} // closed by Ready
 	running atomic.Int32  // calls; at most one
+	readers atomic.Bool   // whether there are any: tests set it
 
 	fault  error
 	steps  []step
@@ -46,6 +47,7 @@ type step struct {
 	reset   bool
 	hole    uint64
 	end     bool
+	forgot  bool
 	epoch   uint64
 	seq     uint64
 	message string // of the end, its reason; otherwise if neither reset nor hole
@@ -121,6 +123,13 @@ func (l *core) End(reason error, _ time.Time) {
 	}
 	l.steps = append(l.steps, s)
 }
+
+func (l *core) Forgotten() {
+	defer l.enter(false)()
+	l.steps = append(l.steps, step{forgot: true, epoch: l.epoch, seq: l.seq})
+}
+
+func (l *core) Used() bool { return l.readers.Load() }
 
 func (l *core) Ready() {
 	defer l.enter(false)()

@@ -58,6 +58,7 @@ type Node struct {
 	mail     mail
 	feeders  feeders
 	peers    peers
+	polls    polls
 	messages background.Tracker // those whose publishers wait for a result
 
 	// closing is set once, by Close. Chats load it under their locks after a message has entered

@@ -165,7 +165,7 @@ func (c *chat) stored(r engine.Record) {
 	case c.place.Mark == 0:
 		return // it will be read
 	case r.Epoch != c.place.Epoch:
-		if c.state == current || c.state == conflict {
+		if c.state == current || c.state == conflict || c.state == absent && c.beginning == nil {
 			c.invalidateLocked()
 		}
 	case r.Mark <= c.place.Mark:
@@ -273,6 +273,9 @@ func (c *chat) applyLocked(r engine.Record) {
 		c.node.counters.lost.Add(it.hole)
 	}
 	c.place, c.ended = r.Place, ended
+	if ended != nil && ended.freed {
+		c.frees++
+	}
 	if c.cursor == place {
 		c.cursor = r.Place
 	}

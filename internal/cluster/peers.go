@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -188,11 +190,36 @@ func (s sink) Sent(subject string, data []byte) {
 	}
 	if c, ok := s.chats.Load(subject); ok {
 		c.hear(n)
-	} else if n.Kind == noteAsk && n.To == s.name && subject == "" && s.peers.mayIntroduce() {
-		for _, c := range s.chats.All() {
-			c.introduce()
+	} else if subject == "" {
+		s.hear(n)
+	}
+}
+
+// hear handles a note that is about no chat, or to all nodes.
+func (n *Node) hear(heard note) {
+	switch heard.Kind {
+	case noteAsk:
+		if heard.To == n.name && n.peers.mayIntroduce() {
+			for _, c := range n.chats.All() {
+				c.introduce()
+			}
+		}
+	case notePoll:
+		n.mail.send("", note{
+			Kind: noteAnswer, To: heard.Node, Poll: heard.Poll, Used: n.used(heard.Chat),
+		})
+	case noteAnswer:
+		if heard.To == n.name {
+			n.polls.answer(heard)
 		}
 	}
+}
+
+// names returns the other nodes that are alive.
+func (p *peers) names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.heard))
 }
 
 // len returns how many other nodes are alive.

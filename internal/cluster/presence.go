@@ -84,6 +84,9 @@ type note struct {
 	Kicked  bool              `json:",omitempty"` // why it is gone
 	Reason  string            `json:",omitempty"` // of a kick
 	Devices map[string]uint64 `json:",omitempty"` // tickets
+	Chat    string            `json:",omitempty"` // of a poll
+	Poll    uint64            `json:",omitempty"` // its number
+	Used    bool              `json:",omitempty"` // the answer to it
 }
 
 type noteKind uint8
@@ -96,6 +99,8 @@ const (
 	noteState                  // all devices
 	noteAsk                    // asks a node, or all, for the state; about no chat: of all chats
 	noteKick                   // ends the subscriptions of a device up to a ticket
+	notePoll                   // asks all nodes whether they have readers in a chat
+	noteAnswer                 // answers that
 )
 
 // presence is the part of a chat that follows the devices of other nodes. The lock of the chat
