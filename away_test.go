@@ -213,7 +213,6 @@ func TestCallsThatAnEngineCannotServeAreInvalid(t *testing.T) {
 		require.NoError(t, err)
 		defer b.Close()
 		require.ErrorIs(t, b.TryPublish(chat, 1), broadcast.ErrInvalid)
-		require.ErrorIs(t, b.Forget(t.Context(), chat), broadcast.ErrInvalid)
 		require.EqualValues(t, 1, b.Stats().Rejected)
 		require.NoError(t, b.Close())
 		require.ErrorIs(t, b.TryPublish(chat, 1), broadcast.ErrBrokerClosed)

@@ -106,23 +106,3 @@ func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	}
 	return b.forgetNow(c, c.awaitedLocked)
 }
-
-// forgetNow forgets a chat that may be remembered yet. Its only error is ErrInUse, as that of
-// Broker.forget.
-func (b *Broker[T]) forgetNow(c *chat[T], needed func() bool) error {
-	if err := b.forget(c, needed); err == ErrInUse {
-		return err
-	}
-	c.dropGraces()
-	b.agenda.Schedule(c, time.Now()) // it may have been due later, and be kept in memory until then
-	return nil
-}
-
-// free forgets a chat that the engine has forgotten. Readers that have come too late to prevent
-// that keep it in memory, without its history, and have no part of it any more if it has ended.
-func (b *Broker[T]) free(c *chat[T]) {
-	if b.forgetNow(c, nil) == ErrInUse {
-		c.free(time.Now())
-		b.agenda.ScheduleOnTime(c, time.Now())
-	}
-}

@@ -35,7 +35,8 @@ var (
 	// wrap it and the reason given to EndChat, or its text if another broker was given it.
 	ErrEnded = errors.New("broadcast: chat ended")
 
-	// ErrInUse is returned by [Broker.Forget] for a chat with readers or waiting publishers.
+	// ErrInUse is returned by [Broker.Forget] for a chat with readers or waiting publishers. With
+	// [WithEngine], the readers of all brokers count, and no publishers.
 	ErrInUse = errors.New("broadcast: chat in use")
 
 	// ErrOverloaded refuses a message because Publish has waited for room for [WithPublishTimeout],

@@ -38,8 +38,8 @@ type SharedOption interface {
 // WithEngine makes the broker share its chats with all brokers that use the same engine, in this
 // process and on other machines. Package broadcastnats has one. Messages have one order on all of
 // them, and Seq, Missed, [WithHistory], [Resume] and presence mean the same everywhere. A chat that
-// one broker has forgotten goes on: its Seq continues, and its positions stay valid. TryPublish and
-// Forget return [ErrInvalid].
+// one broker has forgotten goes on, unless [Broker.Forget] was called: its Seq continues, and its
+// positions stay valid. TryPublish returns [ErrInvalid].
 //
 // [New] does not wait for the engine, and does not fail if it cannot be reached: the broker
 // connects in the background, and tries again until it succeeds or is closed. [Broker.Engine] says

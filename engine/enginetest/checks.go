@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast/engine"
-	"github.com/fbd86cad/broadcast/internal/cluster"
 )
 
 // epoch is where a chat begins in these tests.
 var epoch = engine.Place{Epoch: 1 << 62}
 
-var checks = []check{
+// sessionChecks are about the sessions of a driver.
+var sessionChecks = []check{
 	{"a chat without records has no head", func(s *suite) {
 		n, c := s.open(), s.chat("c")
 		if head := n.newest(c)[0]; head.Place != (engine.Place{}) || head.ID != "" {
@@ -397,41 +397,6 @@ var checks = []check{
 			s.fail("something was sent to a node that does not follow the chat")
 		}
 	}},
-	{"nodes agree on one order", func(s *suite) {
-		const nodes, messages = 3, 50
-		if s.Keep > 0 && s.Keep < nodes*messages {
-			return // a node may miss some
-		}
-		c := s.chat("c")
-		var ns [nodes]*cluster.Node
-		var logs [nodes]log
-		for i := range ns {
-			ns[i] = cluster.Start(s.New(), cluster.Config{Timeout: s.Settle})
-			defer ns[i].Close(context.Background())
-			ns[i].Join(c, &logs[i], false)
-			s.eventually("Ready", func() bool { return logs[i].isReady() })
-		}
-		errs := make(chan error, nodes*messages)
-		var publishing sync.WaitGroup
-		for i, n := range ns {
-			publishing.Go(func() {
-				for j := range messages {
-					errs <- n.Publish(context.Background(), c, fmt.Append(nil, i, "/", j))
-				}
-			})
-		}
-		publishing.Wait()
-		close(errs)
-		for err := range errs {
-			s.must("Publish", err)
-		}
-		for i := range logs {
-			s.eventually("all messages in a log", func() bool { return logs[i].len() == nodes*messages })
-			if !slices.Equal(logs[i].messages, logs[0].messages) {
-				s.fail("two nodes were fed different orders")
-			}
-		}
-	}},
 	{"an engine that has lost its memory begins anew", func(s *suite) {
 		if s.Forget == nil {
 			return
@@ -463,60 +428,6 @@ var checks = []check{
 			r = n.insist(c, r, fmt.Sprint("z", i), "x")
 		}
 	}},
-}
-
-// log is the log of a node that is never full.
-type log struct {
-	mu       sync.Mutex
-	messages []string // and resets after the first, and holes, which there should not be
-	begun    bool
-	ready    bool
-}
-
-func (l *log) add(messages ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.messages = append(l.messages, messages...)
-}
-
-func (l *log) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.messages)
-}
-
-func (l *log) Reset(_, _ uint64) {
-	if l.begun {
-		l.add("reset")
-	}
-	l.begun = true
-}
-
-func (l *log) Hole(uint64) { l.add("hole") }
-
-func (l *log) End(error, time.Time) { l.add("end") }
-
-func (l *log) Forgotten() { l.add("forgotten") }
-
-func (l *log) Used() bool { return false }
-
-func (l *log) Ready() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ready = true
-}
-
-func (l *log) isReady() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ready
-}
-
-func (l *log) Feed(batch [][]byte, _ time.Time) int {
-	for _, message := range batch {
-		l.add(string(message))
-	}
-	return len(batch)
 }
 
 // kept returns those of all records of a chat that the engine keeps.

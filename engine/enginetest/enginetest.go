@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -47,6 +48,8 @@ func Run(t *testing.T, config Config) {
 		})
 	}
 }
+
+var checks = slices.Concat(sessionChecks, nodeChecks)
 
 // check is one test of a driver.
 type check struct {

@@ -175,6 +175,9 @@ func (s *brokenSink) Sent(subject string, data []byte) {
 	if s.how == "all get nothing" && subject == "" {
 		return
 	}
+	if s.how == "what is sent is cut" {
+		data = data[:min(len(data), 40)]
+	}
 	s.Sink.Sent(subject, data)
 }
 
@@ -210,6 +213,7 @@ func TestAnEngineThatBreaksTheContractIsFound(t *testing.T) {
 		"reconnections are not told":                   "a node that was cut off comes back",
 		"all get nothing":                              "what is sent reaches those that follow, or all",
 		"appends are lost":                             "nodes agree on one order",
+		"what is sent is cut":                          "nodes forget a chat",
 		"nothing is forgotten":                         "an engine that has lost its memory begins anew",
 	} {
 		t.Run(how, func(t *testing.T) {

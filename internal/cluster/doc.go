@@ -4,9 +4,10 @@
 // knows messages only as bytes.
 //
 // Above the package is the core, the broker of one node. It publishes with [Node.Publish], ends a
-// chat with [Node.End], and a [Log] for each of its chats receives the messages.
+// chat with [Node.End] and forgets it with [Node.Forget], and a [Log] for each of its chats
+// receives the messages.
 //
-//	      Publish, End                 Join, Room, Leave     Log
+//	   Publish, End, Forget            Join, Room, Leave     Log
 //	           │                               │              ▲
 //	┌──────────▼───────────────────────────────▼──────────────┴───┐
 //	│ Node      queue ──► batch in flight ──► order ──► Feed      │
@@ -43,9 +44,9 @@
 //	          an older epoch                      begin an epoch
 //	behind    there are records after the place   Read             current; unknown if there is none
 //	over      it is an end, and the name is free  Purge            absent
-//	current   it is the one at the place          Append, unless   current; behind after a gap;
-//	                                              it is an end     conflict; unknown after errors;
-//	                                                               over
+//	current   it is the one at the place          Append; after    current; behind after a gap;
+//	                                              an end only for  conflict; unknown after errors;
+//	                                              Forget           over
 //	conflict  another record follows the place,   waits for 20 ms  current when it comes; unknown
 //	          and should come by itself
 //
@@ -71,6 +72,11 @@
 // the name is free, and somebody wants the chat, the node has the engine remove all records up to
 // the end. Then there is none, so the next chat begins with a new epoch, as after a loss. A node
 // that follows the chat but has not come to the end reads it first, if it is still there.
+//
+// Forget appends an end after which the name is free at once. Unlike others it may follow an end.
+// Each message is before it, and is part of the chat that is forgotten, or after it. Before that,
+// the node asks all nodes whether they have readers in the chat. The chat is not locked meanwhile,
+// so readers may still come; their logs go on with the next chat.
 //
 // # Presence
 //
