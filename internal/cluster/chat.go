@@ -27,7 +27,6 @@ type chat struct {
 	connection *connection
 	order
 	commit
-	forgets
 	presence
 	feed      *Feed // nil while the chat is only published to
 	joining   *Feed // takes over when no batch is in flight; nil if there is none
@@ -59,7 +58,6 @@ func (c *chat) advanceLocked() {
 	c.reconnectLocked()
 	c.takeOverLocked()
 	c.refuseLocked()
-	c.forgetLocked()
 	if c.connection == nil {
 		return
 	}
@@ -101,8 +99,8 @@ func (c *chat) advanceLocked() {
 // wantedLocked reports whether somebody wants the chat to have an epoch. The log of a chat that was
 // forgotten is about to leave.
 func (c *chat) wantedLocked() bool {
-	forgotten := c.ended != nil && c.ended.freed
-	return c.feed != nil && !forgotten || c.inflight != nil || c.waiting.first != nil || c.wanting.first != nil
+	forgotten := c.ended != nil && c.ended.forgot
+	return c.feed != nil && !forgotten || c.inflight != nil || c.waiting.first != nil
 }
 
 // followLocked has the chat followed if it has a feed, and no longer if it has none.
@@ -174,7 +172,7 @@ func (c *chat) join(f *Feed) bool {
 // neededLocked reports whether the chat must be kept.
 func (c *chat) neededLocked() bool {
 	return c.feed != nil || c.joining != nil || c.followed || c.following || c.used ||
-		c.inflight != nil || c.waiting.first != nil || c.wanting.first != nil
+		c.inflight != nil || c.waiting.first != nil
 }
 
 // close ends all waits, and the feed.

@@ -37,7 +37,6 @@ type batch struct {
 	id      string
 	after   engine.Place
 	entries []*entry
-	forget  bool // its record is one of Forget; then it has no entries
 
 	call      *call // nil if there is none now
 	uncertain bool  // an earlier call may have stored it
@@ -78,12 +77,7 @@ func (c *chat) enqueue(e *entry) error {
 	}
 	e.result = make(chan error, 1)
 	c.node.messages.Enter()
-	if e.forget {
-		e.frees = c.frees
-		c.wanting.push(e)
-	} else {
-		c.waiting.push(e)
-	}
+	c.waiting.push(e)
 	c.used = true
 	if c.checkAt.IsZero() {
 		c.checkAt = time.Now().Add(checkInterval)
@@ -112,11 +106,7 @@ func (c *chat) withdraw(e *entry, cause error) error {
 		}
 	}
 	c.node.messages.Leave()
-	switch {
-	case e.forget:
-		c.wanting.remove(e)
-		return c.failureLocked(e, cause)
-	case c.waiting.remove(e):
+	if c.waiting.remove(e) {
 		return cause
 	}
 	e.left = true
@@ -134,7 +124,7 @@ func (c *chat) commitLocked() {
 		c.inflight = c.nextBatchLocked()
 	case b.call != nil:
 		return
-	case c.abandonedLocked(b):
+	case b.abandoned():
 		c.inflight = nil
 		c.advanceLocked()
 		return
@@ -148,12 +138,7 @@ func (c *chat) commitLocked() {
 // while the feed has something to do: a reader that holds back the feed holds back publishers. An
 // end is alone in its batch.
 func (c *chat) nextBatchLocked() *batch {
-	switch {
-	case c.joining != nil || c.feed != nil && !c.feed.idleLocked():
-		return nil
-	case c.wanting.first != nil:
-		return &batch{id: c.node.newID() + forgetEnd, after: c.place, forget: true}
-	case c.waiting.first == nil:
+	if c.waiting.first == nil || c.joining != nil || c.feed != nil && !c.feed.idleLocked() {
 		return nil
 	}
 	b := &batch{id: c.node.newID() + c.waiting.first.end.encode(), after: c.place}
@@ -192,7 +177,7 @@ func (c *chat) appendedLocked(b *batch, r engine.Record, err error) {
 	}
 	switch {
 	case err == nil && b.passed:
-		c.acceptLocked(b)
+		c.acceptLocked(b, r.Place)
 	case err == nil:
 		c.backoff, c.single = 0, false
 		c.applyLocked(r)
@@ -236,9 +221,6 @@ func (c *chat) refusedLocked(b *batch, err error) {
 	switch {
 	case b.uncertain:
 		c.giveUpLocked(b)
-	case b.forget:
-		c.finishLocked(b, nil)
-		c.refuseForgetsLocked(err)
 	case len(b.entries) > 1:
 		c.single = true
 		c.requeueLocked(b)
@@ -254,7 +236,7 @@ func (c *chat) settleLocked(r engine.Record, follows bool) {
 	switch b := c.inflight; {
 	case b == nil:
 	case r.ID == b.id:
-		c.acceptLocked(b)
+		c.acceptLocked(b, r.Place)
 	case follows && !b.passed:
 		b.uncertain = false
 		c.requeueLocked(b)
@@ -267,9 +249,9 @@ func (c *chat) settleLocked(r engine.Record, follows bool) {
 }
 
 // acceptLocked ends a batch that was stored.
-func (c *chat) acceptLocked(b *batch) {
-	if b.forget {
-		c.frees++
+func (c *chat) acceptLocked(b *batch, place engine.Place) {
+	for _, e := range b.entries {
+		e.place = place
 	}
 	c.finishLocked(b, nil)
 }
@@ -317,28 +299,27 @@ func (c *chat) endLocked(b *batch, err error) {
 // refuseLocked empties the queue when the node is closing, and while the engine is away if Config
 // says so.
 func (c *chat) refuseLocked() {
-	var err error
 	switch {
 	case c.node.closing.Load():
-		err = ErrClosed
+		c.dismissLocked(ErrClosed, all)
 	case c.connection == nil && c.node.config.Refuse:
-		err = engine.ErrAway
-	default:
-		return
-	}
-	c.dismissLocked(err)
-	if !c.forgettingLocked() {
-		c.refuseForgetsLocked(err)
+		c.dismissLocked(engine.ErrAway, all)
 	}
 }
 
-// dismissLocked ends the wait of all publishers in the queue.
-func (c *chat) dismissLocked(err error) {
-	for e := c.waiting.first; e != nil; e = c.waiting.first {
-		c.waiting.remove(e)
-		c.answerLocked(e, err)
+// dismissLocked ends the wait of those in the queue for which which returns true.
+func (c *chat) dismissLocked(err error, which func(e *entry) bool) {
+	var next *entry
+	for e := c.waiting.first; e != nil; e = next {
+		next = e.next
+		if which(e) {
+			c.waiting.remove(e)
+			c.answerLocked(e, err)
+		}
 	}
 }
+
+func all(*entry) bool { return true }
 
 // answerLocked sends a publisher its result.
 func (c *chat) answerLocked(e *entry, err error) {
@@ -350,29 +331,24 @@ func (c *chat) answerLocked(e *entry, err error) {
 
 // endWaitsLocked ends the wait of all publishers.
 func (c *chat) endWaitsLocked(err error) {
-	c.dismissLocked(err)
-	c.refuseForgetsLocked(err)
+	c.dismissLocked(err, all)
 	if c.inflight != nil {
 		c.endLocked(c.inflight, uncertain(err))
 	}
 }
 
-// abandonedLocked reports whether nobody waits for the batch any more.
-func (c *chat) abandonedLocked(b *batch) bool {
-	if b.forget {
-		return c.wanting.first == nil
-	}
+// abandoned reports whether no publisher waits for the batch any more.
+func (b *batch) abandoned() bool {
 	return !slices.ContainsFunc(b.entries, func(e *entry) bool { return !e.left })
 }
 
-// An entry is a message, an end or a call of Forget, with whoever waits for its result.
+// An entry is a message or an end, with the publisher that waits for its result.
 type entry struct {
 	message []byte
-	end     *end // nil for a message
-	forget  bool
-	frees   uint64     // of the chat when Forget was called
-	result  chan error // buffered: each entry gets one result
-	left    bool       // the publisher was told ErrUncertain
+	end     *end         // nil for a message
+	place   engine.Place // of its record; set before the result, if that is nil
+	result  chan error   // buffered: each entry gets one result
+	left    bool         // the publisher was told ErrUncertain
 
 	queued     bool
 	next, prev *entry

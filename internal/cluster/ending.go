@@ -45,6 +45,9 @@ type end struct {
 	idle   time.Duration
 }
 
+// forgetting is the end by Forget. Unlike others it may follow an end.
+var forgetting = &end{idle: -time.Millisecond}
+
 func newEnd(reason error, idle time.Duration) *end {
 	e := &end{reason: reason, idle: idle}
 	if reason == nil {
@@ -78,7 +81,7 @@ func (e *end) encode() string {
 type ending struct {
 	reason error     // nil if none was given
 	until  time.Time // then the name is free
-	freed  bool      // the chat was forgotten, so the name is free
+	forgot bool      // it is by Forget, so the name is free
 }
 
 // endingOf returns what the id of a record says, or nil if it is not an end.
@@ -94,7 +97,7 @@ func endingOf(id string) *ending {
 		e.reason = errors.New(string(reason))
 	}
 	n, _ := strconv.ParseInt(idle, 36, 64)
-	e.freed = n < 0
+	e.forgot = n < 0
 	e.until = madeAt(id).Add(time.Duration(n) * time.Millisecond)
 	return e
 }
@@ -103,7 +106,7 @@ func endingOf(id string) *ending {
 // flight is known.
 func (c *chat) endingLocked(id string) *ending {
 	e := endingOf(id)
-	if b := c.inflight; e != nil && !e.freed && b != nil && b.id == id {
+	if b := c.inflight; e != nil && b != nil && b.id == id {
 		e.reason = b.entries[0].end.reason
 	}
 	return e
@@ -143,9 +146,9 @@ func (e *ending) over() bool { return !time.Now().Before(e.until) }
 func (c *chat) refuseEndedLocked() {
 	switch {
 	case !c.ended.over():
-		c.dismissLocked(&EndedError{c.ended.reason})
-		c.commitLocked() // if it is to be forgotten
-	case c.waiting.first != nil || c.wanting.first != nil:
+		c.dismissLocked(&EndedError{c.ended.reason}, func(e *entry) bool { return e.end != forgetting })
+		c.commitLocked() // if the chat is to be forgotten
+	case c.waiting.first != nil:
 		c.state, c.base = over, c.place
 		c.purgeLocked()
 	}
@@ -156,12 +159,8 @@ func (c *chat) purgeLocked() {
 	if c.purging {
 		return
 	}
-	session, mark := c.connection, c.base.Mark
-	c.purging = c.node.begin(func() {
-		ctx, cancel := context.WithTimeout(c.node.ctx, callTimeout)
-		defer cancel()
-		c.purged(mark, session.Purge(ctx, c.name, mark))
-	})
+	mark := c.base.Mark
+	c.purging = c.node.begin(func() { c.purged(mark, c.node.purge(c.name, mark)) })
 }
 
 // purged handles the result of Purge. If another node was faster, and has begun the next chat, the

@@ -228,7 +228,7 @@ func (f *Feed) do(it item) (n int) {
 	}
 	switch {
 	case it.ended == nil:
-	case it.ended.freed:
+	case it.ended.forgot:
 		f.log.Forgotten()
 	default:
 		f.log.End(it.ended.reason, it.ended.until)

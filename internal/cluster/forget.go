@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/fbd86cad/broadcast/engine"
@@ -12,142 +11,112 @@ import (
 // ErrInUse means that a node has readers in the chat.
 var ErrInUse = errors.New("chat is in use")
 
-// Forget frees the name of a chat, provided that no node has readers in it: otherwise it changes
-// nothing and returns ErrInUse. It returns nil when that has its place in the order, behind the
-// messages that were published before, and the engine has removed the records of the chat. It does
-// not matter whether there is such a chat.
+// Forget frees the name of a chat, whether or not there is one, and has the engine remove its
+// records. If a node has readers in the chat, Forget changes nothing and returns ErrInUse.
 //
-// First all nodes are asked for their readers, until they have answered or are considered dead.
-// This takes as long as Publish may, and ErrAway means that there was no time for it. In the first
-// two seconds after the engine was away, this node may not know of all others, so it waits. A
-// reader that comes after its node has answered stays, and its log gets a Reset with the next chat.
+// First it asks all nodes for their readers. It waits until each has answered or is considered
+// dead, and returns ErrAway if there is no time for that. In the first two seconds after the engine
+// was away, this node may not know of all others, so it waits too. Then it ends the chat, as End
+// does and with the same errors. Last it waits until all logs were told, a second at most, and the
+// engine has removed the records. Each of the three takes at most as long as Publish may. If there
+// is no time for the removal, it returns an ErrUncertain: the chat is forgotten, but its records
+// stay until somebody wants the name, or Forget is called again.
 //
-// Its other errors are those of Publish. After an ErrUncertain the chat may be forgotten.
+// A reader that comes to another node after that has answered stays, and its log gets a Reset with
+// the next chat.
 func (n *Node) Forget(ctx context.Context, chat string) error {
-	if err := n.poll(ctx, chat); err != nil {
+	if err := n.settleUse(ctx, chat); err != nil {
 		return err
 	}
-	for {
-		if err := n.chat(chat).publish(ctx, &entry{forget: true}); err != errForgotten {
+	e := &entry{end: forgetting}
+	for err := errForgotten; err != nil; {
+		if err = n.chat(chat).publish(ctx, e); err != nil && err != errForgotten {
 			return err
 		}
 	}
+	ctx, cancel := n.limit(ctx)
+	defer cancel()
+	n.awaitOthers(ctx, chat, e.place)
+	if err := n.remove(ctx, chat, e.place.Mark); err != nil {
+		return uncertain(err)
+	}
+	return nil
 }
 
-// Times of a poll.
+// Times of Forget.
 const (
-	pollInterval = 100 * time.Millisecond // between two questions
-	meetTime     = 2 * beatInterval       // until a node has heard of all others
+	meetTime   = 2 * beatInterval // until a node has heard of all others
+	othersTime = time.Second      // for others to apply the record of Forget
 )
 
-// polls are the questions of a node that others have yet to answer.
-type polls struct {
-	mu   sync.Mutex
-	last uint64
-	open map[uint64]*poll // by number
-}
-
-// A poll asks all nodes whether they have readers in a chat. The lock of the polls guards it.
-type poll struct {
-	number   uint64
-	answered map[string]bool // whether each has, by node
-	news     chan struct{}   // has a token if there was an answer since it was taken
-}
-
-// begin begins a poll.
-func (p *polls) begin() *poll {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last++
-	q := &poll{number: p.last, answered: make(map[string]bool), news: make(chan struct{}, 1)}
-	if p.open == nil {
-		p.open = make(map[uint64]*poll)
+// limit returns a context that ends, with ErrAway as its cause, when Publish would.
+func (n *Node) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d := n.config.Timeout; d > 0 {
+		return context.WithTimeoutCause(ctx, d, engine.ErrAway)
 	}
-	p.open[q.number] = q
-	return q
+	return context.WithCancel(ctx)
 }
 
-// end ends a poll.
-func (p *polls) end(q *poll) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.open, q.number)
-}
-
-// answer notes the answer of another node.
-func (p *polls) answer(n note) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	q := p.open[n.Poll]
-	if q == nil {
-		return
-	}
-	q.answered[n.Node] = n.Used
-	select {
-	case q.news <- struct{}{}:
-	default:
-	}
-}
-
-// result reports whether one of the nodes that have answered has readers, and whether all others
-// of the given nodes have answered too.
-func (p *polls) result(q *poll, nodes []string) (used, complete bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, u := range q.answered {
-		used = used || u
-	}
-	complete = true
-	for _, node := range nodes {
-		_, ok := q.answered[node]
-		complete = complete && ok
-	}
-	return used, complete
-}
-
-// poll asks all nodes whether they have readers in a chat. It returns nil if none has.
-func (n *Node) poll(ctx context.Context, chat string) error {
+// settleUse returns nil if no node has readers in a chat.
+func (n *Node) settleUse(ctx context.Context, chat string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if n.used(chat) {
+	if n.holds(chat, nil) {
 		return ErrInUse
 	}
-	if d := n.config.Timeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d, engine.ErrAway)
-		defer cancel()
-	}
-	q := n.polls.begin()
-	defer n.polls.end(q)
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	for ask := true; ; {
-		up := n.live.Load() != nil
-		used, complete := n.polls.result(q, n.peers.names())
-		switch {
-		case n.closing.Load():
+	ctx, cancel := n.limit(ctx)
+	defer cancel()
+	return n.poll(ctx, note{Chat: chat}, func(yes, all bool) (done bool, err error) {
+		if yes {
+			return true, ErrInUse
+		}
+		return all && n.metAll(), nil
+	})
+}
+
+// awaitOthers waits until all nodes that follow a chat have come to a place.
+func (n *Node) awaitOthers(ctx context.Context, chat string, place engine.Place) {
+	ctx, cancel := context.WithTimeout(ctx, othersTime)
+	defer cancel()
+	_ = n.poll(ctx, note{Chat: chat, Place: &place}, func(yes, all bool) (done bool, err error) {
+		return all && !yes && !n.holds(chat, &place), nil
+	})
+}
+
+// remove has the engine remove the records of a chat up to a mark. It tries until it succeeds or
+// ctx is done.
+func (n *Node) remove(ctx context.Context, chat string, mark uint64) error {
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		removed := make(chan error, 1)
+		if !n.begin(func() { removed <- n.purge(chat, mark) }) {
 			return ErrClosed
-		case used:
-			return ErrInUse
-		case up && complete && n.metAll():
-			return nil
-		case !up && n.config.Refuse:
-			return engine.ErrAway
-		case up && ask:
-			n.mail.send("", note{Kind: notePoll, Chat: chat, Poll: q.number})
 		}
 		select {
-		case <-q.news:
-			ask = false
-		case <-ticker.C:
-			ask = true
-		case <-n.ctx.Done():
-			return ErrClosed
+		case err := <-removed:
+			if err == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case <-time.After(backoff):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// purge is one call of Purge.
+func (n *Node) purge(chat string, mark uint64) error {
+	live := n.live.Load()
+	if live == nil {
+		return engine.ErrAway
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, callTimeout)
+	defer cancel()
+	return live.Purge(ctx, chat, mark)
 }
 
 // metAll reports whether the node has been connected for long enough to have heard of all others.
@@ -157,11 +126,15 @@ func (n *Node) metAll() bool {
 	return n.up && time.Since(n.since) >= meetTime
 }
 
-// used reports whether this node has readers in a chat.
-func (n *Node) used(name string) bool {
+// holds reports whether a chat has readers on this node or, if place is not nil, a log that has yet
+// to be told what is in the order up to there.
+func (n *Node) holds(name string, place *engine.Place) bool {
 	c, ok := n.chats.Load(name)
 	if !ok {
 		return false
+	}
+	if place != nil {
+		return c.behind(*place)
 	}
 	for _, f := range c.feeds() {
 		if f.log.Used() {
@@ -169,6 +142,21 @@ func (n *Node) used(name string) bool {
 		}
 	}
 	return false
+}
+
+// behind reports whether the log has yet to be told what is in the order up to a place. If the
+// record at the place is missing, the chat asks for it.
+func (c *chat) behind(place engine.Place) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.feed == nil {
+		return false
+	}
+	if before(c.place, place) {
+		c.askLocked()
+		return true
+	}
+	return !c.feed.idleLocked()
 }
 
 // feeds returns the feed of the chat, and the one that is joining, as far as there are any.
@@ -182,49 +170,3 @@ func (c *chat) feeds() (all []*Feed) {
 	}
 	return all
 }
-
-// Forgetting a chat is an end too, of which the name is free at once. Unlike another end it may
-// follow one. Its record is in the order so that each message belongs either to the chat that is
-// forgotten or to the next.
-const forgetEnd = endMark + "-1"
-
-// forgets is the part of a chat that forgets it. Guarded by the lock of the chat.
-type forgets struct {
-	wanting entries // calls of Forget; an entry leaves when it has its result
-	frees   uint64  // counts the records of Forget that were applied
-}
-
-// forgetLocked answers the calls of Forget that have had their effect: a record that was applied
-// since they began, and that the engine has removed, or somebody else is about to.
-func (c *chat) forgetLocked() {
-	if c.ended != nil && c.ended.freed && c.state != absent {
-		return
-	}
-	for e := c.wanting.first; e != nil && e.frees < c.frees; e = c.wanting.first {
-		c.wanting.remove(e)
-		c.answerLocked(e, nil)
-	}
-}
-
-// refuseForgetsLocked ends the wait of all calls of Forget with an error, as far as they have had
-// no effect.
-func (c *chat) refuseForgetsLocked(err error) {
-	for e := c.wanting.first; e != nil; e = c.wanting.first {
-		c.wanting.remove(e)
-		c.answerLocked(e, c.failureLocked(e, err))
-	}
-}
-
-// failureLocked returns what a call of Forget returns that err ends: nil if it has had its effect.
-func (c *chat) failureLocked(e *entry, err error) error {
-	switch {
-	case e.frees < c.frees:
-		return nil
-	case c.forgettingLocked():
-		return uncertain(err)
-	}
-	return err
-}
-
-// forgettingLocked reports whether a record of Forget is in flight.
-func (c *chat) forgettingLocked() bool { return c.inflight != nil && c.inflight.forget }

@@ -274,7 +274,7 @@ func TestForgetTellsWhatBecameOfTheChat(t *testing.T) {
 	}{
 		"the record is refused":         {stubborn{refuse: true}, engine.ErrRefused, 0},
 		"the record is not answered":    {stubborn{}, cluster.ErrUncertain, 0},
-		"the records cannot be removed": {stubborn{keep: true}, nil, time.Second},
+		"the records cannot be removed": {stubborn{keep: true}, cluster.ErrUncertain, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := cluster.Config{Timeout: time.Second}
@@ -284,7 +284,7 @@ func TestForgetTellsWhatBecameOfTheChat(t *testing.T) {
 				s.nodes = append(s.nodes, cluster.Start(c.client, config))
 				s.publish(1, "2")
 				s.acquaint()
-				c.client.silent.Store(c.want == cluster.ErrUncertain)
+				c.client.silent.Store(!c.client.refuse && !c.client.keep)
 				began := time.Now()
 				require.ErrorIs(t, s.forget(1), c.want)
 				require.GreaterOrEqual(t, time.Since(began), c.after)
@@ -292,7 +292,6 @@ func TestForgetTellsWhatBecameOfTheChat(t *testing.T) {
 				require.Equal(t, c.want == engine.ErrRefused, s.ends() == 0)
 				require.NoError(t, s.forget(0))
 				require.Zero(t, s.kept())
-				require.Zero(t, s.nodes[1].Stats().Uncertain, "that counts messages")
 			})
 		})
 	}
@@ -313,17 +312,16 @@ func TestMessagesGoOnBesideForget(t *testing.T) {
 				want := []string{"0"}
 				for i := range 20 {
 					message := fmt.Sprint(i + 1)
-					published, forgotten := s.begin(i%3, message), make(chan error, 2)
-					go func() { forgotten <- s.forget((i + 1) % 3) }()
-					go func() { forgotten <- s.forget((i + 2) % 3) }()
-					if err := <-published; err == nil {
-						want = append(want, message)
-					} else { // its answer was lost, and then what would tell was removed
-						require.ErrorIs(t, err, cluster.ErrUncertain)
-						require.Equal(t, "faults", name)
+					results := []<-chan error{s.begin(i%3, message), s.beginForget((i + 1) % 3), s.beginForget((i + 2) % 3)}
+					for j, result := range results {
+						switch err := <-result; {
+						case err != nil: // its answer was lost, and then what would tell was removed
+							require.ErrorIs(t, err, cluster.ErrUncertain)
+							require.Equal(t, "faults", name)
+						case j == 0:
+							want = append(want, message)
+						}
 					}
-					require.NoError(t, <-forgotten)
-					require.NoError(t, <-forgotten)
 				}
 				s.engine.SetFaults(memengine.Faults{})
 				time.Sleep(time.Second) // what is late arrives
@@ -333,6 +331,13 @@ func TestMessagesGoOnBesideForget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// beginForget begins to forget chat c, and returns how that ends.
+func (s *system) beginForget(node int) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- s.forget(node) }()
+	return result
 }
 
 // The name of a chat that has ended is not free for some time, unless the chat is forgotten.

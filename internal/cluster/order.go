@@ -273,9 +273,6 @@ func (c *chat) applyLocked(r engine.Record) {
 		c.node.counters.lost.Add(it.hole)
 	}
 	c.place, c.ended = r.Place, ended
-	if ended != nil && ended.freed {
-		c.frees++
-	}
 	if c.cursor == place {
 		c.cursor = r.Place
 	}

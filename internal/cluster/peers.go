@@ -206,7 +206,7 @@ func (n *Node) hear(heard note) {
 		}
 	case notePoll:
 		n.mail.send("", note{
-			Kind: noteAnswer, To: heard.Node, Poll: heard.Poll, Used: n.used(heard.Chat),
+			Kind: noteAnswer, To: heard.Node, Poll: heard.Poll, Yes: n.holds(heard.Chat, heard.Place),
 		})
 	case noteAnswer:
 		if heard.To == n.name {

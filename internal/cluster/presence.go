@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"maps"
 	"time"
+
+	"github.com/fbd86cad/broadcast/engine"
 )
 
 // A Presence is a [Log] that is told which devices other nodes have in its chat. Its methods are
@@ -84,9 +86,10 @@ type note struct {
 	Kicked  bool              `json:",omitempty"` // why it is gone
 	Reason  string            `json:",omitempty"` // of a kick
 	Devices map[string]uint64 `json:",omitempty"` // tickets
+	Poll    uint64            `json:",omitempty"` // numbers the polls of the node
 	Chat    string            `json:",omitempty"` // of a poll
-	Poll    uint64            `json:",omitempty"` // its number
-	Used    bool              `json:",omitempty"` // the answer to it
+	Place   *engine.Place     `json:",omitempty"` // of a poll about it
+	Yes     bool              `json:",omitempty"` // the answer to a poll
 }
 
 type noteKind uint8
@@ -99,7 +102,7 @@ const (
 	noteState                  // all devices
 	noteAsk                    // asks a node, or all, for the state; about no chat: of all chats
 	noteKick                   // ends the subscriptions of a device up to a ticket
-	notePoll                   // asks all nodes whether they have readers in a chat
+	notePoll                   // asks all nodes about a chat
 	noteAnswer                 // answers that
 )
 
