@@ -82,11 +82,12 @@ func (b *Broker[T]) endChatInEngine(ctx context.Context, chat string, reason err
 //
 // With [WithEngine], Forget frees the name on all brokers and removes the chat from the engine,
 // also if this broker does not know the chat. A message that is being published is part of either
-// the old chat or the next. Readers on all brokers count, so Forget waits until each has answered
-// or is considered dead, and then for the engine: for each at most [WithPublishTimeout]. It returns
-// ErrInUse, or the errors of Publish; [ErrAway] also if a broker has not answered, and after
-// [ErrUncertain] the chat may be forgotten. A reader that subscribes on another broker while Forget
-// waits may stay. It then gets the next chat, after a [Delivery.Reset].
+// the old chat or the next. Readers on all brokers count, so Forget waits until each broker has
+// answered or is considered dead, and then for the engine to store the end of the chat and to
+// remove the rest: for each of the three at most [WithPublishTimeout]. It returns ErrInUse, or the
+// errors of Publish; [ErrAway] also if a broker has not answered. After [ErrUncertain] the chat may
+// be forgotten: call Forget again. A reader that subscribes on another broker while Forget waits
+// may stay. It then gets the next chat, after a [Delivery.Reset].
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err
