@@ -35,15 +35,11 @@ func (f *Feed) Kick(device, reason string) {
 	if c.feed != f {
 		return
 	}
-	ticket := c.newestLocked(device)
-	if ticket == 0 {
-		return
-	}
 	if c.pending == nil {
 		c.pending, c.kickAt = make(map[string]*kick), time.Now().Add(kickInterval)
 		c.scheduleLocked()
 	}
-	k := &kick{ticket: ticket, reason: reason, sends: kickSends}
+	k := &kick{ticket: c.newestLocked(device), reason: reason, sends: kickSends}
 	c.pending[device] = k
 	c.sayKickLocked(device, k)
 }
