@@ -15,10 +15,10 @@ import (
 // the method, path and remote address of the request.
 type Options[T any] struct {
 	// Admit decides what a request may watch, or refuses it; authenticate the client here. A
-	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with 503,
-	// its ErrInvalid with 400, and any other error with 500. A ticket with a bad name, which may come
-	// from the client, is answered with 400; one with a bad option, with 500. Everything that does not
-	// depend on the ticket is checked before Admit is called. Drain does not wait for Admit.
+	// [*Refusal] sets the answer. Errors of package broadcast are answered as [RefusalOf] says, and
+	// any other error with 500. A ticket with a bad name, which may come from the client, is answered
+	// with 400; one with a bad option, with 500. Everything that does not depend on the ticket is
+	// checked before Admit is called. Drain does not wait for Admit.
 	//
 	// An EventSource gives up after a status other than 200. So if the refusal has a RetryAfter, as
 	// the 503s above do, an EventSource gets a stream that ends at once and tells it to reconnect

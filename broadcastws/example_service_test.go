@@ -74,7 +74,7 @@ func (s *chatService) admit(r *http.Request) (broadcastws.Ticket, error) {
 func (s *chatService) post(w http.ResponseWriter, r *http.Request) {
 	user, err := login(r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnauthorized)
+		broadcastws.RefusalOf(err).ServeHTTP(w, r)
 		return
 	}
 	var body struct{ Text string }
@@ -88,31 +88,11 @@ func (s *chatService) post(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
 		return
 	}
-	status := statusOf(err)
-	switch status {
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
-	case http.StatusInternalServerError:
+	refusal := broadcastws.RefusalOf(err) // the status and the text for each error
+	if refusal.Status == http.StatusInternalServerError {
 		log.Printf("%s %s: %v", r.Method, r.URL.Path, err)
-		err = errors.New("internal error")
 	}
-	http.Error(w, err.Error(), status)
-}
-
-// statusOf returns the status for an error of Publish. After any error, nobody gets the message.
-func statusOf(err error) int {
-	switch {
-	case errors.Is(err, broadcast.ErrInvalid): // the name of the chat
-		return http.StatusBadRequest
-	case errors.Is(err, broadcast.ErrEnded): // by EndChat
-		return http.StatusGone
-	case errors.Is(err, broadcast.ErrOverloaded), // readers with the strategy Block are too slow
-		errors.Is(err, broadcast.ErrLimit),  // there are too many chats
-		errors.Is(err, broadcast.ErrClosed), // the service is shutting down
-		errors.Is(err, context.Canceled):    // the client has gone and reads no answer
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
+	refusal.ServeHTTP(w, r)
 }
 
 // serve serves until ctx is done, and then shuts down in order.

@@ -76,3 +76,44 @@ func Example() {
 	// true
 	// StatusGoingAway
 }
+
+// A handler that publishes what clients post answers the errors of Publish.
+func ExampleRefusalOf() {
+	broker, err := broadcast.New[string]()
+	if err != nil {
+		log.Fatal(err)
+	}
+	post := func(w http.ResponseWriter, r *http.Request) {
+		err := broker.Publish(r.Context(), r.PathValue("chat"), "hello")
+		if err == nil {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		refusal := broadcastws.RefusalOf(err)
+		if refusal.Status == http.StatusInternalServerError {
+			log.Print("post failed: ", err)
+		}
+		refusal.ServeHTTP(w, r)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /chats/{chat}", post)
+	service := httptest.NewServer(mux)
+	defer service.Close()
+
+	ask := func() {
+		res, err := http.Post(service.URL+"/chats/general", "", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		_ = res.Body.Close()
+		fmt.Printf("%s, Retry-After: %q\n", res.Status, res.Header.Get("Retry-After"))
+	}
+	ask()
+	if err := broker.Close(); err != nil {
+		log.Fatal(err)
+	}
+	ask()
+	// Output:
+	// 202 Accepted, Retry-After: ""
+	// 503 Service Unavailable, Retry-After: "5"
+}

@@ -16,10 +16,10 @@ import (
 // the method, path and remote address of the request.
 type Options[T any] struct {
 	// Admit decides what a request may watch, or refuses it; authenticate the client here. A
-	// [*Refusal] sets the answer. ErrLimit and ErrClosed of package broadcast are answered with 503,
-	// its ErrInvalid with 400, and any other error with 500. A ticket with a bad name, which may come
-	// from the client, is answered with 400; one with a bad option, with 500. Everything that does not
-	// depend on the ticket is checked before Admit is called. Drain does not wait for Admit.
+	// [*Refusal] sets the answer. Errors of package broadcast are answered as [RefusalOf] says, and
+	// any other error with 500. A ticket with a bad name, which may come from the client, is answered
+	// with 400; one with a bad option, with 500. Everything that does not depend on the ticket is
+	// checked before Admit is called. Drain does not wait for Admit.
 	Admit func(*http.Request) (Ticket, error)
 
 	// Encode appends a message as clients get it. It is called once for each message, however many

@@ -34,6 +34,20 @@ type Ticket = stream.Ticket
 //	RetryAfter time.Duration  how long the client should wait; 0 if unknown
 type Refusal = stream.Refusal
 
+// RefusalOf returns how to answer a request that failed with err, such as a POST whose handler
+// calls Publish:
+//
+//	400  ErrInvalid, with the text of the error
+//	410  ErrEnded
+//	503  ErrLimit, ErrOverloaded, ErrClosed, ErrAway, and the end of a context: the message was not
+//	     accepted, and the client may post it again after Retry-After
+//	504  ErrUncertain: the message may have been accepted
+//	500  any other error, of which the client learns nothing: log it
+//
+// If err wraps a [*Refusal], it is that one; if err is nil, it is nil. The Refusal is an
+// [http.Handler] that answers with its status and text, and it may be changed.
+func RefusalOf(err error) *Refusal { return stream.RefusalOf(err) }
+
 // An Event is a frame that is not a message. Fields that a kind does not name are zero:
 //
 //	Kind, Chat  every event

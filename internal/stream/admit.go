@@ -42,7 +42,7 @@ func (c *Core[T]) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	c.tellRefused(AboutOf(r), refusal.Status)
 	if c.Answer == nil || !c.Answer(w, r, refusal) {
-		refusal.write(w)
+		refusal.ServeHTTP(w, r)
 	}
 }
 

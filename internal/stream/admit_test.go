@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -9,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast"
 )
@@ -47,12 +45,4 @@ func TestAFunctionThatEndsASubscribeHoldsUpNoDrain(t *testing.T) {
 			assert.Fail(t, "Drain would wait for ever", name)
 		}
 	}
-}
-
-// Promise 81: a client may come back when the engine can be reached again.
-func TestWhileTheEngineIsAwayRequestsAreRefusedForNow(t *testing.T) {
-	refusal := refusalOf(fmt.Errorf("subscribe: %w", broadcast.ErrAway))
-	require.NotNil(t, refusal, "not an unexpected error")
-	require.Equal(t, http.StatusServiceUnavailable, refusal.Status)
-	require.Positive(t, refusal.RetryAfter)
 }

@@ -95,7 +95,7 @@ func OnlyHosts(hosts []string, next http.Handler) http.Handler {
 	own.addHosts(hosts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !own.knows(r.Host) {
-			errOtherHost.write(w)
+			errOtherHost.ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
