@@ -7,7 +7,6 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -100,13 +99,9 @@ func post(w http.ResponseWriter, r *http.Request, broker *broadcast.Broker[messa
 		http.Error(w, `want {"from":"ann","text":"hello"}, up to 4000 bytes`, http.StatusBadRequest)
 		return
 	}
-	switch err := broker.Publish(r.Context(), r.PathValue("chat"), m); {
-	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
-	case errors.Is(err, broadcast.ErrInvalid):
-		http.Error(w, err.Error(), http.StatusBadRequest)
-	default: // overloaded, shutting down, or at a limit
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	if err := broker.Publish(r.Context(), r.PathValue("chat"), m); err != nil {
+		broadcastws.RefusalOf(err).ServeHTTP(w, r)
+		return
 	}
+	w.WriteHeader(http.StatusNoContent)
 }

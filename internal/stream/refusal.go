@@ -48,7 +48,7 @@ func RefusalOf(err error) *Refusal {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return unavailable("the request took too long")
 	}
-	return &Refusal{Status: http.StatusInternalServerError}
+	return &Refusal{Status: http.StatusInternalServerError, Text: internalError}
 }
 
 // refusalOf returns how to answer a request that failed with err, or nil if err is unexpected. The

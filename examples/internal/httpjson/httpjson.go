@@ -4,13 +4,10 @@ package httpjson
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
-	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
@@ -22,37 +19,22 @@ func Bad(format string, args ...any) *broadcastsse.Refusal {
 // Handler either answers a request, or returns an error and leaves the answer to ServeHTTP.
 type Handler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP answers with the error that h returns, if that is a Refusal, with 503 if the broker
-// cannot accept more at the moment, and with 504 if it is not known whether it has accepted a
-// message. Of any other error the client learns nothing, because it could not fix the cause, and
-// [Log] logs it.
+// ServeHTTP answers with the error that h returns, as [broadcastsse.RefusalOf] says. Of one that is
+// unexpected the client learns nothing, because it could not fix the cause, and [Log] logs it.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := h(w, r)
 	if err == nil {
 		return
 	}
-	refusal, ok := errors.AsType[*broadcastsse.Refusal](err)
-	switch {
-	case ok:
-	case errors.Is(err, broadcast.ErrUncertain): // which may wrap one of the others
-		refusal = &broadcastsse.Refusal{Status: http.StatusGatewayTimeout, Text: "not known whether it was accepted"}
-	case errors.Is(err, broadcast.ErrAway):
-		refusal = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "the engine is away", RetryAfter: time.Second}
-	case errors.Is(err, broadcast.ErrOverloaded), errors.Is(err, broadcast.ErrLimit), errors.Is(err, broadcast.ErrClosed):
-		refusal = &broadcastsse.Refusal{Status: http.StatusServiceUnavailable, Text: "overloaded, at a limit, or shutting down", RetryAfter: 5 * time.Second}
-	default:
-		refusal = errInternal
-	}
 	if logged, ok := r.Context().Value(failure{}).(*error); ok {
 		*logged = err
 	}
+	refusal := broadcastsse.RefusalOf(err)
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(refusal.RetryAfter.Seconds())))
 	}
 	Write(w, refusal.Status, map[string]string{"error": refusal.Error()})
 }
-
-var errInternal = &broadcastsse.Refusal{Status: http.StatusInternalServerError, Text: "internal error"}
 
 // Write answers with v as JSON, which must not be cached. It blocks as long as the connection does.
 func Write(w http.ResponseWriter, status int, v any) {

@@ -55,7 +55,7 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 			case p != nil:
 				l.With(about...).Error("request panicked", "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if answer.Code == 0 && answer.Written == 0 {
-					Write(w, errInternal.Status, map[string]string{"error": errInternal.Text})
+					Write(w, http.StatusInternalServerError, map[string]string{"error": "internal error"})
 				}
 			case answer.Code == http.StatusInternalServerError:
 				l.With(about...).Error("request failed", "err", err)

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -80,7 +79,7 @@ func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) 
 		err = s.publish(ctx, t.Chat, wire.Message{Name: t.Device, At: time.Now().UTC(), Text: string(text)})
 	}
 	if err != nil {
-		answer = wire.Answer{Event: wire.Refused, Reason: err.Error()}
+		answer = wire.Answer{Event: wire.Refused, Reason: broadcastws.RefusalOf(err).Error()}
 	}
 	frame, err := json.Marshal(answer)
 	if err == nil {
@@ -91,16 +90,7 @@ func (s *server) receive(ctx context.Context, c *broadcastws.Conn, text []byte) 
 
 // publish publishes a message in a room, even if its client no longer waits for the answer.
 func (s *server) publish(ctx context.Context, room string, m wire.Message) error {
-	switch err := s.broker.Publish(context.WithoutCancel(ctx), room, m); {
-	case errors.Is(err, broadcast.ErrLimit):
-		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "too many rooms", RetryAfter: 5 * time.Second}
-	case errors.Is(err, broadcast.ErrOverloaded):
-		return &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the room is overloaded; the message was not accepted", RetryAfter: time.Second}
-	case errors.Is(err, broadcast.ErrClosed):
-		return errStopping
-	default:
-		return err
-	}
+	return s.broker.Publish(context.WithoutCancel(ctx), room, m)
 }
 
 var errStopping = &broadcastws.Refusal{Status: http.StatusServiceUnavailable, Text: "the server is stopping", RetryAfter: 2 * time.Second}

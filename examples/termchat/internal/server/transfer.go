@@ -152,7 +152,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // refusal returns what a client is told when its upload has failed.
 func (b *body) refusal(err error) error {
-	if refused, ok := errors.AsType[*broadcastws.Refusal](err); ok {
+	if refused := broadcastws.RefusalOf(err); refused.Status != http.StatusInternalServerError {
 		return refused
 	}
 	switch {
