@@ -23,7 +23,7 @@ type note struct{ atomic.Pointer[record] }
 type record struct {
 	Message jsontext.Value `json:"message"` // encoded once, for all who ever read it
 	At      time.Time      `json:"at"`
-	Post    string         `json:"post,omitzero"` // by whom, and the key; "": none
+	Post    string         `json:"post"` // by whom, and the key
 }
 
 func newNote(by, text, post string, at time.Time) *note {
@@ -55,7 +55,7 @@ func (s *Server) unmarshal(data []byte) (*note, error) {
 	}
 	n.Store(r)
 	s.shelf.put(n)
-	s.sent.Add(r.Post, struct{}{}) // "" is never looked up
+	s.sent.Add(r.Post, struct{}{})
 	return n, nil
 }
 

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"mime"
@@ -12,7 +14,6 @@ import (
 	"unicode"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
@@ -35,13 +36,11 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	post := ""
-	switch key := r.Header.Get("Idempotency-Key"); {
-	case len(key) > 64:
-		return &broadcastws.Refusal{Status: http.StatusBadRequest, Text: "Idempotency-Key has more than 64 bytes"}
-	case key != "":
-		post = by + "\n" + key
+	key := cmp.Or(r.Header.Get("Idempotency-Key"), rand.Text()) // a random one never comes again
+	if len(key) > 64 {
+		return httpjson.Bad("Idempotency-Key has more than 64 bytes")
 	}
+	post := by + "\n" + key
 	err = s.once(post, func() error { return s.publish(r.Context(), chat, newNote(by, text, post, time.Now())) })
 	if err == nil {
 		httpjson.Write(w, http.StatusAccepted, map[string]string{"chat": chat, "by": by})
@@ -50,11 +49,8 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request) error {
 }
 
 // once calls do, unless that has succeeded before for that post. A call that comes while another is
-// in progress waits for that, and returns its error. An empty post has no key.
+// in progress waits for that, and returns its error.
 func (s *Server) once(post string, do func() error) error {
-	if post == "" {
-		return do()
-	}
 	_, err, _ := s.sending.Do(post, func() (_ any, err error) {
 		if s.sent.Contains(post) {
 			return nil, nil
@@ -95,18 +91,14 @@ func readText(w http.ResponseWriter, r *http.Request, field string) (string, err
 		}
 	}
 	text := fields[field]
-	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
-	syntax, bad := errors.AsType[*jsontext.SyntacticError](err)
-	switch {
+	switch _, tooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case tooLarge:
 		return "", &broadcastws.Refusal{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("body has more than %d bytes", maxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		w.Header().Set("Connection", "close")
 		return "", &broadcastws.Refusal{Status: http.StatusRequestTimeout, Text: "body did not arrive in time"}
-	case bad && syntax.JSONPointer == "", fields == nil:
-		return "", httpjson.Bad("body must be one JSON object and nothing else")
 	case err != nil, len(text) > maxText, !names.Visible(text), strings.ContainsFunc(text, isControl):
-		return "", httpjson.Bad("%s must be a string, given once, of 1 to %d bytes of UTF-8: "+
+		return "", httpjson.Bad("body must be one JSON object, {%q: …}, with a string of 1 to %d bytes of UTF-8: "+
 			"something to see, and no control characters", field, maxText)
 	}
 	return text, nil
