@@ -7,10 +7,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/fbd86cad/broadcast/broadcastsse"
 	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
@@ -40,12 +42,12 @@ func (k Key) Issue(name string, age time.Duration) (string, error) {
 	return k.token(time.Now().Add(age).Unix(), name), nil
 }
 
-// Verify returns the name in a token of this key whose end has not come. What a token says has one
-// token, so it need only be compared with that.
+// Verify returns the name in a token of this key whose end has not come, or a refusal. What a token
+// says has one token, so it need only be compared with that.
 func (k Key) Verify(token string) (name string, err error) {
 	end, name := Read(token)
 	if !hmac.Equal([]byte(token), []byte(k.token(end, name))) || end <= time.Now().Unix() {
-		return "", errors.New("the token was not signed with this secret, or is too old")
+		return "", &broadcastsse.Refusal{Status: http.StatusUnauthorized, Text: "log in first: the token is missing, wrong, or too old"}
 	}
 	return name, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
@@ -17,12 +18,7 @@ import (
 const appName = "messenger" // of the cookie, and the subprotocol beside a page's token
 
 // who returns who makes a request.
-func (s *Server) who(r *http.Request) (name string, err error) {
-	if name, err = s.key.Verify(tokenOf(r)); err != nil {
-		err = &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "log in first"}
-	}
-	return name, err
-}
+func (s *Server) who(r *http.Request) (name string, err error) { return s.key.Verify(tokenOf(r)) }
 
 // tokenOf returns the token that comes with a request: as "Authorization: Bearer TOKEN", as the
 // subprotocol "bearer.TOKEN" of a WebSocket, of which a page can set no header, or as a cookie.
@@ -51,18 +47,16 @@ func (s *Server) allowed(r *http.Request) (who, chat string, err error) {
 	return who, chat, err
 }
 
-// forOperators returns a handler that answers only operators.
-func (s *Server) forOperators(h http.Handler) httpjson.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		who, err := s.who(r)
-		if err == nil && !slices.Contains(s.cfg.Operators, who) {
-			err = &broadcastws.Refusal{Status: http.StatusForbidden, Text: "this is for operators only"}
-		}
-		if err == nil {
-			h.ServeHTTP(w, r)
-		}
-		return err
+// debug answers operators, and nobody else.
+func (s *Server) debug(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err == nil && !slices.Contains(s.cfg.Operators, who) {
+		err = &broadcastws.Refusal{Status: http.StatusForbidden, Text: "this is for operators only"}
 	}
+	if err == nil {
+		broadcastdebug.Handler(s.broker, s.sockets).ServeHTTP(w, r)
+	}
+	return err
 }
 
 // identity answers GET /login and POST /login.
@@ -73,10 +67,9 @@ type identity struct {
 	Nodes []string `json:"nodes,omitempty"` // see Config
 }
 
-func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) {
 	name, _ := s.who(r)
 	httpjson.Write(w, http.StatusOK, identity{Name: name, Open: s.cfg.Secret == "", Nodes: s.cfg.Nodes})
-	return nil
 }
 
 // login answers POST /login {"token":"…"} or, if anybody may log in, {"name":"ann"}.
@@ -99,7 +92,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, err := s.key.Verify(given)
 	if err != nil {
-		return &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "the token is wrong, or too old"}
+		return err
 	}
 	s.setCookie(w, r, given, int(token.Age.Seconds()))
 	httpjson.Write(w, http.StatusOK, identity{Name: name, Token: given, Open: open})
@@ -107,10 +100,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) error {
 }
 
 // logout answers POST /logout: the browser forgets the cookie. The token remains good.
-func (s *Server) logout(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	s.setCookie(w, r, "", -1)
 	w.WriteHeader(http.StatusNoContent)
-	return nil
 }
 
 // setCookie sets a cookie that scripts cannot read and other sites cannot make the browser send.

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/fbd86cad/broadcast"
-	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastws"
 	"github.com/fbd86cad/broadcast/examples/internal/httpjson"
 	"github.com/fbd86cad/broadcast/examples/internal/limit"
@@ -106,10 +105,10 @@ func New(cfg Config) (*Server, error) {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /{$}", httpjson.Handler(s.page))
-	mux.Handle("GET /login", httpjson.Handler(s.whoAmI))
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("GET /login", s.whoAmI)
 	mux.Handle("POST /login", httpjson.Handler(s.login))
-	mux.Handle("POST /logout", httpjson.Handler(s.logout))
+	mux.HandleFunc("POST /logout", s.logout)
 	mux.Handle("POST /chats/{chat}/messages", httpjson.Handler(s.post))
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
@@ -118,7 +117,7 @@ func (s *Server) routes() http.Handler {
 		return err // once the shutdown has begun
 	}))
 	if len(s.cfg.Operators) > 0 {
-		mux.Handle("GET /debug/broadcast", s.forOperators(broadcastdebug.Handler(s.broker, s.sockets)))
+		mux.Handle("GET /debug/broadcast", httpjson.Handler(s.debug))
 	}
 	return mux
 }
@@ -133,7 +132,7 @@ var pageHTML string
 const policy = "default-src 'none'; script-src 'nonce-NONCE'; style-src 'nonce-NONCE'; img-src data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'"
 
-func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 	numbered := strings.NewReplacer("NONCE", rand.Text())
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -141,7 +140,6 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) error {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	_, _ = numbered.WriteString(w, pageHTML) // fails only when the client has gone
-	return nil
 }
 
 // Close ends the server at once. After Serve it does nothing.

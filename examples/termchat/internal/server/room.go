@@ -28,13 +28,10 @@ func (s *server) identity(r *http.Request, room, name string) (string, error) {
 		return name, nil
 	}
 	who, err := s.cfg.Secret.Verify(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-	switch {
-	case err != nil:
-		return "", &broadcastws.Refusal{Status: http.StatusUnauthorized, Text: "a valid token is required"}
-	case name != "" && name != who:
-		return "", &broadcastws.Refusal{Status: http.StatusForbidden, Text: "the token is for another name"}
+	if err == nil && name != "" && name != who {
+		err = &broadcastws.Refusal{Status: http.StatusForbidden, Text: "the token is for another name"}
 	}
-	return who, nil
+	return who, err
 }
 
 // allowed returns the room that a request is about, and who makes it.
