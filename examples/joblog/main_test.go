@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/examples/internal/browser"
 	"github.com/fbd86cad/broadcast/examples/internal/browsertest"
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
@@ -138,6 +140,20 @@ func TestLongLinesComeInPieces(t *testing.T) {
 func TestThereIsNoLogWithoutAJob(t *testing.T) {
 	s := start(t, "echo")
 	require.Equal(t, http.StatusNotFound, s.watch("/jobs/unknown", "", nil).status)
+}
+
+func TestAJobThatCannotBeginIsRefusedForNow(t *testing.T) {
+	broker, err := broadcast.New[string](broadcast.WithHistory(1, 0), broadcast.WithMaxChats(1))
+	require.NoError(t, err)
+	defer broker.Close()
+	refused := func(r *runner) {
+		w := httptest.NewRecorder()
+		r.start(w, httptest.NewRequest(http.MethodPost, "/jobs", nil))
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		require.NotEmpty(t, w.Header().Get("Retry-After"))
+	}
+	refused(&runner{ctx: t.Context(), broker: broker, stopped: true}) // and there is a log
+	refused(&runner{ctx: t.Context(), broker: broker})
 }
 
 func TestOtherSitesRunNothing(t *testing.T) {

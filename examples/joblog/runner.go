@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/broadcastsse"
 )
 
 // A runner runs jobs. The log of each is a chat with the job's name.
@@ -29,13 +30,16 @@ type runner struct {
 }
 
 // start answers a request with the address of the log of a new job.
-func (r *runner) start(w http.ResponseWriter, _ *http.Request) {
+func (r *runner) start(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	job := rand.Text()
 	err := r.broker.Publish(r.ctx, job, "$ "+strings.Join(r.command, " "))
-	if r.stopped || err != nil {
-		http.Error(w, "shutting down, or too many logs are kept", http.StatusServiceUnavailable)
+	if r.stopped {
+		err = broadcast.ErrClosed
+	}
+	if err != nil { // or too many logs are kept
+		broadcastsse.RefusalOf(err).ServeHTTP(w, request)
 		return
 	}
 	r.running.Go(func() { r.run(job) })
