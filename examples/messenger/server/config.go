@@ -25,7 +25,7 @@ type Config struct {
 
 	Buffer       int `arg:"--buffer,env:BUFFER" placeholder:"N" help:"messages that a socket may be behind before it is cut off"`
 	History      int `arg:"--history,env:HISTORY" placeholder:"N" help:"messages kept of each chat; 0 for none"`
-	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"of the messages kept of all chats"`
+	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"for the messages kept of all chats, as if each were the longest"`
 	MaxChats     int `arg:"--max-chats,env:MAX_CHATS" placeholder:"N" help:"chats in all; beyond it, those are forgotten that nobody watches"`
 
 	HistoryAge   time.Duration `arg:"--history-age,env:HISTORY_AGE" placeholder:"TIME" help:"how long messages are kept"`
@@ -46,7 +46,7 @@ func DefaultConfig() Config {
 	return Config{
 		Settings: program.Settings{Addr: "127.0.0.1:8080", Log: slog.New(slog.DiscardHandler)},
 		PostRate: 5, HandshakeRate: 5, Burst: 50, Connections: 100,
-		Buffer: 256, History: 250, HistoryBytes: 64 << 20, MaxChats: 1000,
+		Buffer: 256, History: 250, HistoryBytes: 256 << 20, MaxChats: 1000,
 		HistoryAge: time.Hour, LeaveGrace: 5 * time.Second, Ping: 25 * time.Second,
 		BodyTimeout: 10 * time.Second, WriteTimeout: 5 * time.Second, DrainTimeout: 15 * time.Second,
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,15 +14,14 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// A note is a message as the broker keeps it. It is nil when the shelf, which alone changes it, has
-// no room for it.
+// A note is a message as the broker keeps it. It is nil when there is no room for it any more: see
+// Server.kept, which alone changes it.
 type note struct{ atomic.Pointer[record] }
 
 // A record is what there is to keep of a message, also for an engine.
 type record struct {
 	Message jsontext.Value `json:"message"` // encoded once, for all who ever read it
-	At      time.Time      `json:"at"`
-	Post    string         `json:"post"` // by whom, and the key
+	Post    string         `json:"post"`    // by whom, and the key
 }
 
 func newNote(by, text, post string, at time.Time) *note {
@@ -33,7 +31,7 @@ func newNote(by, text, post string, at time.Time) *note {
 		Text string    `json:"text"`
 	}{by, at.UTC().Truncate(time.Millisecond), text})
 	n := new(note)
-	n.Store(&record{encoded, at, post})
+	n.Store(&record{encoded, post})
 	return n
 }
 
@@ -54,36 +52,9 @@ func (s *Server) unmarshal(data []byte) (*note, error) {
 		return nil, err
 	}
 	n.Store(r)
-	s.shelf.put(n)
+	s.kept.Add(n, struct{}{})
 	s.sent.Add(r.Post, struct{}{})
 	return n, nil
-}
-
-// A shelf bounds the bytes of the texts that are kept, of all chats together. The oldest go first.
-type shelf struct {
-	limit int
-	age   time.Duration
-
-	mu    sync.Mutex
-	size  int
-	notes []*note // the oldest first
-}
-
-// put keeps a note, and gives up those for which there is no room any more.
-func (s *shelf) put(n *note) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	newest := n.Load()
-	s.notes = append(s.notes, n)
-	s.size += len(newest.Message)
-	for range 256 { // at 50 bytes each, the shortest are more than the longest
-		oldest := s.notes[0]
-		if s.size <= s.limit && newest.At.Sub(oldest.Load().At) <= s.age {
-			return
-		}
-		s.size -= len(oldest.Swap(nil).Message)
-		s.notes = s.notes[1:]
-	}
 }
 
 // makingRoom calls create, which may make a chat. If there are too many, it forgets those that

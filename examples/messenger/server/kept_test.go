@@ -11,11 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fbd86cad/broadcast/examples/internal/exampletest"
+	"github.com/fbd86cad/broadcast/examples/internal/names"
 )
 
 func TestATextIsKeptOnceAndWithoutEscapes(t *testing.T) {
 	n := newNote("ann", strings.Repeat("<", maxText), "", time.Now())
 	assert.Less(t, len(n.Load().Message), maxText+100)
+	name := strings.Repeat("\U0010ffff", names.Max)
+	n = newNote(name, strings.Repeat(`"`, maxText), name+"\n"+strings.Repeat("k", 64), time.Now())
+	assert.Less(t, len(n.Load().Message)+len(n.Load().Post), maxNote)
 }
 
 func TestTheBytesOfAllHistoriesAreBoundedAndTheOldestTextsGoFirst(t *testing.T) {
@@ -26,25 +30,11 @@ func TestTheBytesOfAllHistoriesAreBoundedAndTheOldestTextsGoFirst(t *testing.T) 
 			s.mustSay("ann", fmt.Sprint("chat ", chat), big)
 		}
 	}
-	assert.LessOrEqual(t, s.shelf.size, maxBody)
-	assert.Greater(t, s.shelf.size, maxBody-2*maxText)
+	assert.Equal(t, maxBody/maxNote, s.kept.Len())
 	w := s.watch("bob", "chat 0", "")
 	assert.Equal(t, []string{"ready[bob/1]", "null", "null"}, w.told(3))
 	w = s.watch("bob", "chat 9", "")
 	assert.Equal(t, []string{"ready[bob/1]", big, big}, w.told(3))
-}
-
-func TestTextsThatAreTooOldLeaveTheShelf(t *testing.T) {
-	s := shelf{limit: 1e6, age: time.Hour}
-	at := time.Now()
-	old := newNote("ann", "old", "", at)
-	s.put(old)
-	young := newNote("ann", "young", "", at.Add(time.Hour))
-	s.put(young)
-	assert.NotNil(t, old.Load())
-	s.put(newNote("ann", "now", "", at.Add(time.Hour+1)))
-	assert.Nil(t, old.Load())
-	assert.NotNil(t, young.Load())
 }
 
 func TestChatsThatNobodyWatchesLeaveBeforeNewOnesAreRefused(t *testing.T) {

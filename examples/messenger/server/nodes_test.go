@@ -88,9 +88,9 @@ func TestTheBytesOfAllHistoriesAreBoundedOnEachNode(t *testing.T) {
 	}
 	for _, node := range nodes {
 		shown := node.watch("carl", "general", "").told(21)
-		assert.Equal(t, 5, strings.Count(strings.Join(shown, " "), "null"), "each message counts once")
+		assert.Equal(t, 20-maxBody/maxNote, strings.Count(strings.Join(shown, " "), "null"), "each message counts once")
 		assert.Equal(t, big, shown[20])
-		assert.LessOrEqual(t, node.shelf.size, maxBody)
+		assert.Equal(t, maxBody/maxNote, node.kept.Len())
 	}
 }
 
@@ -123,4 +123,22 @@ func testStay(t *testing.T, b tab) {
 	s.broker.Kick("general", s.broker.Devices("general")[0], nil)
 	b.Sees("#state", "Trying again")
 	b.Sees("#state", "Connected")
+}
+
+// A node that has too many chats in memory forgets those that nobody watches, on any node.
+func TestAtMaxChatsChatsLeaveThatAreWatchedOnNoNode(t *testing.T) {
+	nodes := startNodes(t, 2, func(c *Config) { c.MaxChats = 2 })
+	a, b := nodes[0], nodes[1]
+	elsewhere := b.watch("bob", "watched elsewhere", "")
+	elsewhere.next()
+	a.watch("ann", "watched elsewhere", "").conn.CloseNow()
+	a.mustSay("ann", "nobody's", "hello")
+	a.watch("ann", "nobody's", "").conn.CloseNow()
+	exampletest.Soon(t, "the sockets are closed", func() bool { return a.broker.Stats().Subscribers == 0 })
+	assert.Equal(t, http.StatusOK, a.Do(http.MethodGet, "/readyz", "").Status)
+	a.watch("ann", "new", "").next()
+	b.mustSay("bob", "watched elsewhere", "still here")
+	assert.Contains(t, elsewhere.told(1), "still here")
+	b.mustSay("bob", "nobody's", "newer")
+	assert.Equal(t, []string{"ready[ann/1]", "newer"}, b.watch("ann", "nobody's", "").told(2), "its history has left")
 }

@@ -68,13 +68,14 @@ func (s *Server) publish(ctx context.Context, chat string, n *note) error {
 	ctx = context.WithoutCancel(ctx) // whether the client waits makes no difference
 	err := s.makingRoom(ctx, chat, func() error { return s.broker.Publish(ctx, chat, n) })
 	if err == nil && s.broker.Engine().Since.IsZero() { // or unmarshal has kept it
-		s.shelf.put(n)
+		s.kept.Add(n, struct{}{})
 	}
 	return err
 }
 
-// Limits in bytes. The longest text fits into a body, however it is escaped.
-const maxText, maxBody = 4096, 64 << 10
+// Limits in bytes. The longest text fits into a body, however it is escaped, and into a note, where
+// quotes, backslashes, tabs and ends of lines are escaped.
+const maxText, maxBody, maxNote = 4096, 64 << 10, 2*maxText + 512
 
 // readText returns the one field of a body that is a JSON object: a text in which there is
 // something to see, and no control character other than the end of a line and a tab. It blocks

@@ -39,7 +39,7 @@ type Server struct {
 	sockets *broadcastws.Server[*note]
 	policy  string // the Content-Security-Policy of the page
 
-	shelf   shelf
+	kept    *lru.Cache[*note, struct{}]  // the newest of all chats, by when they came
 	used    *lru.Cache[string, struct{}] // the chats, by when they were last used
 	clients *limit.Limits                // by address
 	posters *limit.Limits                // by name
@@ -57,7 +57,6 @@ func New(cfg Config) (*Server, error) {
 		cfg:     cfg,
 		key:     cmp.Or(cfg.Secret, cfg.Key, token.Key(rand.Text())),
 		log:     httpjson.Log{Logger: cfg.Log},
-		shelf:   shelf{limit: cfg.HistoryBytes, age: cfg.HistoryAge},
 		clients: limit.New(cfg.HandshakeRate, cfg.Burst, cfg.Connections),
 		posters: limit.New(cfg.PostRate, cfg.Burst, cfg.Burst),
 	}
@@ -71,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	s.kept, _ = lru.NewWithEvict(cfg.HistoryBytes/maxNote, func(n *note, _ struct{}) { n.Store(nil) })
 	s.used, _ = lru.New[string, struct{}](max(1, 2*cfg.MaxChats)) // fails only for a size below 1
 	s.sent, _ = lru.New[string, struct{}](10_000)
 	s.broker, err = broadcast.New[*note](append([]broadcast.Option{
@@ -114,6 +114,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
 	mux.Handle("GET /readyz", httpjson.Handler(func(_ http.ResponseWriter, r *http.Request) error {
 		_, _, err := s.broker.Last(r.Context(), "any chat")
+		if errors.Is(err, broadcast.ErrLimit) {
+			return nil // with an engine this makes a chat, and those that there are go on
+		}
 		return err // once the shutdown has begun
 	}))
 	if len(s.cfg.Operators) > 0 {
