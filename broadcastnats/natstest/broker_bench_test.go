@@ -113,6 +113,33 @@ func BenchmarkResume(b *testing.B) {
 	b.ReportMetric(float64(all[(len(all)-1)*99/100].Microseconds()), "µs-p99/resume")
 }
 
+// BenchmarkForget measures how long it takes to forget a chat with one message that three brokers
+// have in memory. It prints the median and the 99th percentile.
+func BenchmarkForget(b *testing.B) {
+	s := startServer(b, options(b))
+	var brokers []*broadcast.Broker[string]
+	for range receivers {
+		brokers = append(brokers, newBroker(b, s.ClientURL(), broadcast.WithHistory(10, 0)))
+	}
+	require.NoError(b, brokers[0].Forget(b.Context(), "first")) // they know of each other
+	var all []time.Duration
+	for b.Loop() {
+		chat := fmt.Sprint("chat", len(all))
+		for _, broker := range brokers {
+			_, err := broker.Head(b.Context(), chat)
+			require.NoError(b, err)
+		}
+		require.NoError(b, brokers[1].Publish(b.Context(), chat, "message"))
+		begin := time.Now()
+		require.NoError(b, brokers[0].Forget(b.Context(), chat))
+		all = append(all, time.Since(begin))
+		require.Zero(b, brokers[2].Stats().Chats)
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "µs-p50/forget")
+	b.ReportMetric(float64(all[(len(all)-1)*99/100].Microseconds()), "µs-p99/forget")
+}
+
 // BenchmarkSubjects measures how much memory a server needs for a chat with one record of 100
 // bytes: one operation is one chat. The stream is on disk.
 func BenchmarkSubjects(b *testing.B) {
