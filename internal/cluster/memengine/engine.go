@@ -90,6 +90,16 @@ func (e *Engine) Order(name string) []engine.Record {
 	return slices.Clone(e.chatLocked(name).order)
 }
 
+// Kept returns the records that the engine has of a chat.
+func (e *Engine) Kept(name string) (records []engine.Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, r := range e.chatLocked(name).kept {
+		records = append(records, r.Record)
+	}
+	return records
+}
+
 // Calls returns the counts so far.
 func (e *Engine) Calls() Calls {
 	e.mu.Lock()
