@@ -2,6 +2,7 @@ package brokers_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 )
 
@@ -22,7 +24,8 @@ import (
 // that all readers see. A message is in it exactly once if Publish returned nil, never if it
 // returned an error, and at most once after ErrUncertain. Each reader gets a part of the order, and
 // Missed and Reset say exactly what is missing. A subscription that is kicked was there before the
-// call of Kick, and if its node knew it, Kick has ended it.
+// call of Kick, and if its node knew it, Kick has ended it. No chat has messages from both before
+// and after a call of Forget, which returns ErrInUse if there were readers, and otherwise nil.
 func TestBrokersMatchTheOrderOfTheirEngine(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := conditions{
@@ -69,10 +72,12 @@ type operation struct {
 	Replay   int // -1: none
 	Presence bool
 	Chan     bool // is always read through its channel
-	Calm     bool // a device subscribes in time for all nodes to know it
+	Calm     bool // a device subscribes in time for all nodes to know it; all is at rest
 	At, Next int  // of the brokers: where it does so; where it does so again, too late; -1: nowhere
 	Way      string
 	After    time.Duration
+
+	Publishers int // brokers that publish while the chat is forgotten
 }
 
 func drawOperation(t *rapid.T) operation {
@@ -80,7 +85,7 @@ func drawOperation(t *rapid.T) operation {
 		Kind: rapid.SampledFrom([]string{
 			"publish", "publish", "publish", "publish", "subscribe", "subscribe", "read", "read", "read",
 			"close", "kick", "cut", "restore", "restore", "restart", "purge", "end", "shutdown", "sleep",
-			"endchat",
+			"endchat", "forget",
 		}).Draw(t, "kind"),
 		Node:     rapid.IntRange(0, nodes-1).Draw(t, "node"),
 		Reader:   rapid.IntRange(0, 11).Draw(t, "reader"),
@@ -104,6 +109,16 @@ func drawOperation(t *rapid.T) operation {
 		o.N = rapid.IntRange(1, nodes).Draw(t, "n")
 		o.Way = drawWay(t)
 		o.Fault = rapid.SampledFrom(slices.Sorted(maps.Keys(faults))).Draw(t, "fault")
+	case "forget":
+		o.N = rapid.IntRange(1, nodes).Draw(t, "n")
+		o.Way = drawWay(t)
+		o.Fault = rapid.SampledFrom(slices.Sorted(maps.Keys(faults))).Draw(t, "fault")
+		o.Calm = rapid.Bool().Draw(t, "calm")
+		o.Publishers = rapid.IntRange(0, nodes).Draw(t, "publishers")
+		o.Next = rapid.IntRange(-1, nodes-1).Draw(t, "next")
+		o.Buffer = rapid.SampledFrom([]int{1, 4, 1000}).Draw(t, "buffer")
+		o.Replay = rapid.IntRange(-1, 5).Draw(t, "replay")
+		o.After = rapid.SampledFrom([]time.Duration{0, time.Millisecond, 5 * time.Millisecond, time.Second}).Draw(t, "after")
 	case "read":
 		o.N = rapid.IntRange(1, 8).Draw(t, "n")
 		o.Way = drawWay(t)
@@ -251,10 +266,15 @@ type machine struct {
 	times      map[string]*call     // by message
 	ends       map[string]error     // what EndChat returned, by the text of the error of publishers
 	known      []broadcast.Position // that readers have had
+	forgets    []*call              // of Forget
 	difference string
+
+	reached   [nodes]time.Time // since when each broker has been connected; zero: it is not
+	forgotten int              // how many records of the order were forgotten
+	floors    [nodes]int       // the same for what each broker must know of when all is at rest
 }
 
-// call is a call of Publish.
+// call is a call of Publish or Forget.
 type call struct {
 	begun, returned int
 	err             error
@@ -298,6 +318,15 @@ func (m *machine) start(i int) {
 		panic(err)
 	}
 	m.brokers[i] = b
+	m.reached[i], m.floors[i] = time.Now(), m.forgotten
+}
+
+// restore connects a broker.
+func (m *machine) restore(i int) {
+	m.clients[i].Restore()
+	if m.reached[i].IsZero() {
+		m.reached[i] = time.Now()
+	}
 }
 
 // do carries out an operation.
@@ -310,14 +339,22 @@ func (m *machine) do(t *testing.T, o operation) {
 		m.subscribe(o)
 	case "endchat":
 		m.endChat(o)
+	case "forget":
+		m.forget(o)
 	case "kick":
 		m.kick(o)
 	case "cut":
 		m.clients[i].Cut()
+		m.reached[i] = time.Time{}
 	case "restore":
-		m.clients[i].Restore()
+		m.restore(i)
 	case "restart":
 		m.engine.Restart()
+		for i := range nodes {
+			if !m.reached[i].IsZero() {
+				m.reached[i] = time.Now()
+			}
+		}
 	case "purge":
 		m.engine.Purge(room)
 		time.Sleep(rest) // until the check: nothing shows it before
@@ -426,7 +463,8 @@ func (m *machine) read(r *reader, way string, n int) (taken int) {
 func (m *machine) reading(o operation) (wait func()) {
 	var one sync.WaitGroup
 	if len(m.readers) > 0 {
-		one.Go(func() { m.read(m.readers[o.Reader%len(m.readers)], o.Way, 100) })
+		r := m.readers[o.Reader%len(m.readers)]
+		one.Go(func() { m.read(r, o.Way, 100) })
 	}
 	return one.Wait
 }
@@ -439,7 +477,7 @@ func (m *machine) publish(o operation) {
 	for i := range nodes {
 		all.Go(func() {
 			for range o.N {
-				if !m.publishOne(m.brokers[(i+o.Node)%nodes]) {
+				if m.publishOne(m.brokers[(i+o.Node)%nodes]) != nil {
 					return
 				}
 			}
@@ -449,8 +487,8 @@ func (m *machine) publish(o operation) {
 	m.engine.SetFaults(memengine.Faults{})
 }
 
-// publishOne publishes a message, and reports whether it was accepted.
-func (m *machine) publishOne(b *broadcast.Broker[string]) bool {
+// publishOne publishes a message.
+func (m *machine) publishOne(b *broadcast.Broker[string]) error {
 	m.mu.Lock()
 	m.now++
 	c := &call{begun: m.now}
@@ -467,7 +505,7 @@ func (m *machine) publishOne(b *broadcast.Broker[string]) bool {
 	case !refused(err) && !m.ended(err):
 		m.differ("publishing %s: %v", message, err)
 	}
-	return err == nil
+	return err
 }
 
 // endChat ends the chat on some brokers at once, while all of them publish.
@@ -476,7 +514,7 @@ func (m *machine) endChat(o operation) {
 	defer m.reading(o)()
 	var all sync.WaitGroup
 	for i, b := range m.brokers {
-		all.Go(func() { m.publishOne(b) })
+		all.Go(func() { _ = m.publishOne(b) })
 		if (i+o.Node)%nodes < o.N {
 			all.Go(func() { m.endChatOnce(b) })
 		}
@@ -501,6 +539,184 @@ func (m *machine) endChatOnce(b *broadcast.Broker[string]) {
 	}
 }
 
+// forget forgets the chat on some brokers at once, while some publish, and somebody may subscribe.
+func (m *machine) forget(o operation) {
+	if o.Calm {
+		m.calm()
+	}
+	f := faults[o.Fault]
+	m.engine.SetFaults(f)
+	// Otherwise a log that joins may be told of messages after they were removed.
+	told := f.Stale == 0 || o.Next < 0
+	open, counts := m.open()
+	var reached [nodes]bool
+	for i := range nodes {
+		reached[i] = m.reachable(i)
+	}
+	wait := m.reading(o)
+	var all sync.WaitGroup
+	results := make([]error, nodes)
+	for i := range nodes {
+		b := m.brokers[i]
+		if (i+o.Node)%nodes < o.Publishers {
+			all.Go(func() { _ = m.publishOne(b) })
+		}
+		if (i+o.Node)%nodes < o.N {
+			all.Go(func() { results[i] = m.forgetOnce(i) })
+		}
+	}
+	if o.Next >= 0 {
+		all.Go(func() {
+			time.Sleep(o.After)
+			m.subscribe(operation{Node: o.Next, Buffer: o.Buffer, Position: -1, Replay: o.Replay})
+		})
+	}
+	all.Wait()
+	wait()
+	m.engine.SetFaults(memengine.Faults{})
+	for i := range nodes {
+		switch err := results[i]; {
+		case (i+o.Node)%nodes >= o.N:
+		case err == nil:
+			if r := still(counts); r != nil {
+				m.differ("broker %d has forgotten the chat of %s", i, r.name)
+			}
+			for j := range nodes {
+				if told && (reached[j] || j == i) {
+					m.floors[j] = m.forgotten
+				}
+			}
+		case err == broadcast.ErrInUse && open == 0 && o.Next < 0:
+			m.differ("broker %d cannot forget a chat without readers", i)
+		}
+	}
+	if o.Calm {
+		m.calm()
+		m.checkForgotten()
+	}
+}
+
+// reachable reports whether a broker has been connected for long enough for others to know of it.
+func (m *machine) reachable(i int) bool {
+	return !m.reached[i].IsZero() && time.Since(m.reached[i]) > 3*time.Second
+}
+
+// open counts open readers, and returns those whose brokers others know.
+func (m *machine) open() (n int, counts []*reader) {
+	for _, r := range m.readers {
+		if r.s.Err() != nil {
+			continue
+		}
+		n++
+		for i, b := range m.brokers {
+			if b == r.broker && m.reachable(i) {
+				counts = append(counts, r)
+			}
+		}
+	}
+	return n, counts
+}
+
+// still returns one of the readers that has not ended.
+func still(readers []*reader) *reader {
+	for _, r := range readers {
+		if r.s.Err() == nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// forgetOnce forgets the chat on a broker.
+func (m *machine) forgetOnce(i int) error {
+	m.mu.Lock()
+	m.now++
+	c := &call{begun: m.now}
+	m.forgets = append(m.forgets, c)
+	m.mu.Unlock()
+	old := m.engine.Order(room)
+	err := m.brokers[i].Forget(context.Background(), room)
+	m.mu.Lock()
+	m.now++
+	c.returned, c.err = m.now, err
+	m.mu.Unlock()
+	switch {
+	case err == nil:
+		for _, r := range m.engine.Kept(room) {
+			if slices.ContainsFunc(old, func(o engine.Record) bool { return o.ID == r.ID }) {
+				m.differ("broker %d has forgotten the chat, and the engine has %+v", i, r)
+			}
+		}
+		m.mu.Lock()
+		m.forgotten = max(m.forgotten, len(old))
+		m.mu.Unlock()
+		if err := m.publishOne(m.brokers[i]); errors.Is(err, broadcast.ErrEnded) {
+			m.differ("broker %d has forgotten the chat, and knows its end: %v", i, err)
+		}
+	case err != broadcast.ErrInUse && !refused(err):
+		m.differ("Forget: %v", err)
+	}
+	return err
+}
+
+// isForget reports whether a record forgets the chat.
+func isForget(r engine.Record) bool { return strings.HasSuffix(r.ID, "!-1") }
+
+// checkForgets checks that no chat has messages from both before and after a call of Forget.
+func (m *machine) checkForgets() {
+	epochs := make(map[string]uint64)
+	for _, r := range m.engine.Order(room) {
+		for _, stored := range r.Batch {
+			epochs[strings.Trim(string(stored), `"`)] = r.Epoch
+		}
+	}
+	for _, f := range m.forgets {
+		if f.err != nil {
+			continue
+		}
+		before := make(map[uint64]bool)
+		for message, c := range m.times {
+			if c.err == nil && c.returned < f.begun {
+				before[epochs[message]] = true
+			}
+		}
+		for message, c := range m.times {
+			if c.err == nil && c.begun > f.returned && before[epochs[message]] {
+				m.differ("%s was published after Forget in a chat from before", message)
+			}
+		}
+	}
+}
+
+// checkForgotten checks that brokers do not show what they have forgotten. All is at rest.
+func (m *machine) checkForgotten() {
+	for i, b := range m.brokers {
+		d, ok, err := b.Last(context.Background(), room)
+		if err != nil {
+			m.differ("Last of broker %d: %v", i, err)
+		}
+		m.checkForgottenBy(i, d, ok)
+		s, err := b.SubscribeAnonymous(room, broadcast.Replay(1000), broadcast.WithBuffer(1000))
+		if err != nil {
+			m.differ("broker %d: %v", i, err)
+			continue
+		}
+		m.readers = append(m.readers, m.newReader(s, b, operation{Buffer: 1000}))
+		for _, d := range m.take(m.readers[len(m.readers)-1]) {
+			m.checkForgottenBy(i, d, true)
+		}
+		_ = s.Close()
+	}
+}
+
+func (m *machine) checkForgottenBy(i int, d broadcast.Delivery[string], ok bool) {
+	for _, r := range m.engine.Order(room)[:m.floors[i]] {
+		if ok && slices.ContainsFunc(r.Batch, func(b []byte) bool { return string(b) == `"`+d.Message+`"` }) {
+			m.differ("broker %d shows %+v, which was forgotten", i, d)
+		}
+	}
+}
+
 // refused reports whether an error is one of those that any call may get of an engine with faults.
 func refused(err error) bool {
 	return errors.Is(err, broadcast.ErrUncertain) || errors.Is(err, broadcast.ErrAway) ||
@@ -521,14 +737,19 @@ func (m *machine) ended(err error) bool {
 func (m *machine) checkEnds() {
 	order := m.engine.Order(room)
 	stored, accepted, uncertain := 0, 0, 0
-	ends := make(map[string]uint64) // by epoch, the last number
+	ends := make(map[string]uint64)    // by epoch, the last number
+	reasons := make(map[string]string) // by epoch
 	for i, r := range order {
 		if !strings.Contains(r.ID, "!") {
 			continue
 		}
-		stored++
-		ends[base36(r.Epoch)] = r.Seq
-		if i+1 < len(order) && (order[i+1].Epoch <= r.Epoch || order[i+1].Prev != 0) {
+		if !isForget(r) {
+			stored++
+			ends[base36(r.Epoch)] = r.Seq
+			reason, _ := base64.RawURLEncoding.DecodeString(r.ID[strings.LastIndex(r.ID, "!")+1:])
+			reasons[base36(r.Epoch)] = string(reason)
+		}
+		if i+1 < len(order) && !begins(order[i+1], r) {
 			m.differ("record %+v follows the end of the chat, %+v", order[i+1], r)
 		}
 	}
@@ -552,6 +773,7 @@ func (m *machine) checkEnds() {
 		}
 		epoch, seq := split(r.s.Position()) // before the last reset, if no message has shown it
 		last, ended := ends[epoch]
+		ended = ended && strings.HasSuffix(err.Error(), ": "+reasons[epoch])
 		switch stats := r.s.Stats(); {
 		case !m.ended(err):
 			m.differ("%s has ended with %v", r.name, err)
@@ -559,6 +781,12 @@ func (m *machine) checkEnds() {
 			m.differ("%s has ended with %v after number %d, and its chat after %d", r.name, err, seq, last)
 		}
 	}
+}
+
+// begins reports whether a record may follow an end: it begins the next chat, or forgets this one.
+// After Forget the next chat may begin with a record that was late.
+func begins(r, end engine.Record) bool {
+	return isForget(r) || r.Prev == 0 && (r.Epoch > end.Epoch || isForget(end) && r.Epoch != end.Epoch)
 }
 
 // A reader is a subscription, with what it was last told.
@@ -615,14 +843,8 @@ func (m *machine) subscribe(o operation) {
 		}
 		return
 	}
-	r := &reader{
-		s: s, broker: b, name: fmt.Sprintf("reader %d, %v, buffer %d", len(m.readers), o.Sampling, o.Buffer),
-		sampling: o.Sampling, buffer: o.Buffer, pumped: o.Chan, devices: make(map[string]bool), begun: m.now,
-	}
-	r.epoch, r.seq = split(s.Position())
-	r.floor = r.seq
+	r := m.newReader(s, b, o)
 	m.readers = append(m.readers, r)
-	m.know(s.Position())
 	stats := s.Stats()
 	switch resumed := from != (broadcast.Position{}); {
 	case !s.Recovered():
@@ -633,6 +855,29 @@ func (m *machine) subscribe(o operation) {
 	case !resumed && stats.Joined > 0 && stats.Head-stats.Joined < uint64(o.Replay):
 		m.differ("%s has recovered a replay of %d, but begins at %d of %d", r.name, o.Replay, stats.Joined, stats.Head)
 	}
+}
+
+// newReader returns what is known of a subscription that has just begun.
+func (m *machine) newReader(s *broadcast.Subscriber[string], b *broadcast.Broker[string], o operation) *reader {
+	m.know(s.Position())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &reader{
+		s: s, broker: b, name: fmt.Sprintf("reader %d, %v, buffer %d", len(m.readers), o.Sampling, o.Buffer),
+		sampling: o.Sampling, buffer: o.Buffer, pumped: o.Chan, devices: make(map[string]bool), begun: m.now,
+	}
+	r.epoch, r.seq = split(s.Position())
+	r.floor = r.seq
+	return r
+}
+
+// take reads everything that a reader has, and returns it.
+func (m *machine) take(r *reader) (all []broadcast.Delivery[string]) {
+	ways["TryNext"](r.s, 1<<20, func(d broadcast.Delivery[string]) {
+		m.got(r, d)
+		all = append(all, d)
+	})
+	return all
 }
 
 // split returns the parts of a position.
@@ -740,6 +985,7 @@ func (m *machine) check() {
 	}
 	m.checkOrder()
 	m.checkEnds()
+	m.checkForgets()
 }
 
 // checkOrder checks what the engine has stored.
@@ -813,7 +1059,7 @@ func (m *machine) checkTotals(node int) {
 // that none holds back its chat.
 func (m *machine) calm() {
 	for i := range nodes {
-		m.clients[i].Restore()
+		m.restore(i)
 	}
 	for range 30 {
 		time.Sleep(rest / 10)
@@ -829,6 +1075,7 @@ func (m *machine) calm() {
 
 // checkAtRest checks that all brokers have the whole order, and readers that lose nothing too.
 func (m *machine) checkAtRest() {
+	m.checkForgotten()
 	var heads [nodes]broadcast.Position
 	for i, b := range m.brokers {
 		var err error
