@@ -140,11 +140,8 @@ func (c *chat) takeOverLocked() {
 	}
 	c.feed, c.joining = c.joining, nil
 	c.meetLocked()
-	switch {
-	case c.ended != nil && c.ended.over():
-		c.past = engine.Place{} // it need not exist any more
-	case before(c.past, c.place):
-		c.past = c.place
+	if before(c.past, c.place) {
+		c.past, c.removed = c.place, c.ended != nil && c.ended.over()
 	}
 	c.place, c.ended, c.seen, c.empty = engine.Place{}, nil, engine.Record{}, 0
 	c.checkAt = time.Now().Add(firstCheck)

@@ -175,12 +175,6 @@ func (c *chat) purged(mark uint64, err error) {
 		c.backOffLocked()
 	default:
 		c.state, c.base = absent, engine.Place{Epoch: c.base.Epoch}
-		if c.seen.Mark == mark {
-			c.seen = engine.Record{}
-		}
-		if c.past.Mark == mark {
-			c.past = engine.Place{}
-		}
 	}
 	c.advanceLocked()
 }

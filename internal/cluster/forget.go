@@ -153,7 +153,9 @@ func (c *chat) behind(place engine.Place) bool {
 		return false
 	}
 	if before(c.place, place) {
-		c.askLocked()
+		if c.state == current {
+			c.askLocked()
+		}
 		return true
 	}
 	return !c.feed.idleLocked()

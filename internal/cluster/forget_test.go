@@ -706,3 +706,44 @@ func (s *system) order() (messages []string) {
 	}
 	return messages
 }
+
+// A log that joins where the chat was forgotten is told nothing of it, though Heads and Read may
+// still have it.
+func TestWhatWasForgottenIsNotShownToTheNextLog(t *testing.T) {
+	for messages := range 10 { // which answers are out of date depends on it
+		run(t, 2, 0, patient, func(t *testing.T, s *system) {
+			l := s.join(0, true)
+			for i := range 1 + messages {
+				s.publish(0, fmt.Sprint(i))
+			}
+			s.acquaint()
+			s.engine.SetFaults(memengine.Faults{Stale: 1})
+			result := s.beginForget(0)
+			for !l.last().forgot {
+				time.Sleep(100 * time.Microsecond)
+			}
+			next := s.join(0, true)
+			require.NoError(t, <-result)
+			s.engine.SetFaults(memengine.Faults{})
+			time.Sleep(soon)
+			require.Empty(t, next.messages())
+		})
+	}
+}
+
+// It need not be asked for again and again.
+func TestALogThatJoinsWhereAChatWasForgottenIsReadyAtOnce(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.join(0, true)
+		s.publish(0, "1")
+		s.acquaint()
+		require.NoError(t, s.forget(0))
+		time.Sleep(soon)
+		began := time.Now()
+		require.Empty(t, s.join(0, true).messages())
+		require.Less(t, time.Since(began), minBackoff)
+	})
+}
+
+// minBackoff is the shortest wait of a node after an answer that it does not believe.
+const minBackoff = 10 * time.Millisecond

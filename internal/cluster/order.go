@@ -32,6 +32,8 @@ type order struct {
 	seen  engine.Record // the newest one handed over, which may not have been applied; no messages
 	past  engine.Place  // the last place of feeds before, until this one has a place
 
+	removed bool // the record at past need not exist any more
+
 	cursor engine.Place  // behind: records up to here were read
 	bound  engine.Record // behind: one that there is; no messages
 	afresh bool          // behind: the cursor began before all records
@@ -87,7 +89,7 @@ func (c *chat) compareLocked(head engine.Record) {
 	fresh := c.place.Mark == 0
 	ended := endingOf(head.ID)
 	switch {
-	case fresh && before(head.Place, c.past):
+	case fresh && before(head.Place, c.past) && !(c.removed && head.Mark == 0):
 		c.missLocked()
 	case ended != nil && (head.Epoch < c.place.Epoch || fresh && ended.over()):
 		c.state, c.base = over, head.Place
