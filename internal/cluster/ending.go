@@ -22,12 +22,7 @@ import (
 // free when idle has passed. Other nodes get the first KiB of the reason, which may be nil, as
 // text.
 func (n *Node) End(ctx context.Context, chat string, reason error, idle time.Duration) error {
-	e := newEnd(reason, idle)
-	for {
-		if err := n.chat(chat).publish(ctx, &entry{end: e}); err != errForgotten {
-			return err
-		}
-	}
+	return n.publish(ctx, chat, &entry{end: newEnd(reason, idle)})
 }
 
 // An end is a record without messages. Its id, which no engine looks at, says that it is one:

@@ -29,10 +29,8 @@ func (n *Node) Forget(ctx context.Context, chat string) error {
 		return err
 	}
 	e := &entry{end: forgetting}
-	for err := errForgotten; err != nil; {
-		if err = n.chat(chat).publish(ctx, e); err != nil && err != errForgotten {
-			return err
-		}
+	if err := n.publish(ctx, chat, e); err != nil {
+		return err
 	}
 	ctx, cancel := n.limit(ctx)
 	defer cancel()

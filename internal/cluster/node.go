@@ -139,8 +139,13 @@ func (n *Node) open(e engine.Engine) {
 // message never appears: ErrAway, ErrTimeout, ErrClosed, ctx.Err(), an ErrRefused of the engine, or
 // an [EndedError] in a chat that has ended.
 func (n *Node) Publish(ctx context.Context, chat string, message []byte) error {
+	return n.publish(ctx, chat, &entry{message: message})
+}
+
+// publish publishes a message or an end.
+func (n *Node) publish(ctx context.Context, chat string, e *entry) error {
 	for {
-		if err := n.chat(chat).publish(ctx, &entry{message: message}); err != errForgotten {
+		if err := n.chat(chat).publish(ctx, e); err != errForgotten {
 			return err
 		}
 	}

@@ -70,7 +70,8 @@ func (f *Feed) setTicket(device string, ticket uint64, kicked bool) {
 	}
 }
 
-// A note is what nodes tell each other about devices, encoded as JSON. Notes may be lost.
+// A note is what nodes tell each other besides records, encoded as JSON: about devices and, in a
+// poll, about chats. Notes may be lost.
 //
 // Each node counts the changes of its devices in a chat. The next change, or a repetition of the
 // last number, shows a node that it has missed one; it then asks for the state. A state replaces
