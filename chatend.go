@@ -84,7 +84,8 @@ func (b *Broker[T]) endChatInEngine(ctx context.Context, chat string, reason err
 // also if this broker does not know the chat. A message that is being published is part of either
 // the old chat or the next. Readers on all brokers count, so Forget waits until each broker has
 // answered or is considered dead, and then for the engine to store the end of the chat and to
-// remove the rest: for each of the three at most [WithPublishTimeout]. It returns ErrInUse, or the
+// remove the rest: for each of the three at most [WithPublishTimeout]. A broker that has just
+// connected also waits for two seconds to learn of the others. Forget returns ErrInUse, or the
 // errors of Publish; [ErrAway] also if a broker has not answered. After [ErrUncertain] the chat may
 // be forgotten: call Forget again. A reader that subscribes on another broker while Forget waits
 // may stay. It then gets the next chat, after a [Delivery.Reset].

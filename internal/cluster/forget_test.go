@@ -747,3 +747,28 @@ func TestALogThatJoinsWhereAChatWasForgottenIsReadyAtOnce(t *testing.T) {
 
 // minBackoff is the shortest wait of a node after an answer that it does not believe.
 const minBackoff = 10 * time.Millisecond
+
+// A node says that it lives as soon as it is connected, and not only with its next heartbeat.
+func TestReadersOfANodeThatHasJustConnectedCount(t *testing.T) {
+	for name, connect := range map[string]func(s *system){
+		"for the first time": func(s *system) { s.start(patient) },
+		"again": func(s *system) {
+			s.start(patient)
+			s.join(1, true)
+			s.clients[1].Cut()
+			time.Sleep(6 * time.Second) // it is considered dead
+			s.clients[1].Restore()
+			synctest.Wait()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, 1, 0, patient, func(t *testing.T, s *system) {
+				s.publish(0, "1")
+				s.acquaint()
+				connect(s)
+				s.join(1, true).readers.Store(true)
+				require.Equal(t, cluster.ErrInUse, s.forget(0))
+			})
+		})
+	}
+}

@@ -322,6 +322,9 @@ func (n *Node) connectionChanged() {
 	n.mu.Lock()
 	n.changed = false
 	n.mu.Unlock()
+	if n.live.Load() != nil {
+		n.mail.send("", note{Kind: noteBeat}) // before it follows chats
+	}
 	n.tell()
 }
 
