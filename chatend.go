@@ -77,34 +77,40 @@ func (b *Broker[T]) endChatInEngine(ctx context.Context, chat string, reason err
 // publishers, Forget changes nothing and returns [ErrInUse]. Devices within their leave grace do
 // not count, see [WithLeaveGrace]. Forgetting a chat that does not exist is not an error.
 //
-// Forget does not block. Its other errors are [ErrInvalid] for a bad argument, [ErrBrokerClosed],
-// and ctx.Err() if ctx is done, checked in this order.
+// Without an engine, Forget does not block. Its other errors are [ErrInvalid] for a bad argument,
+// [ErrBrokerClosed], and ctx.Err() if ctx is done, checked in this order.
 //
-// With [WithEngine], Forget frees the name on all brokers and removes the chat from the engine,
-// also if this broker does not know the chat. A message that is being published is part of either
-// the old chat or the next. Readers on all brokers count, so Forget waits until each broker has
-// answered or is considered dead, and then for the engine to store the end of the chat and to
-// remove the rest: for each of the three at most [WithPublishTimeout]. A broker that has just
-// connected also waits for two seconds to learn of the others. Forget returns ErrInUse, or the
-// errors of Publish; [ErrAway] also if a broker has not answered. After [ErrUncertain] the chat may
-// be forgotten: call Forget again. A reader that subscribes on another broker while Forget waits
-// may stay. It then gets the next chat, after a [Delivery.Reset].
+// With [WithEngine], Forget frees the name on all brokers and removes the chat from the engine, even
+// if this broker does not know the chat. Readers on all brokers count; waiting publishers do not,
+// and their messages are part of either the old chat or the next. Forget blocks until each broker
+// has answered or is considered dead, then until the engine has stored the end of the chat, and then
+// until it has removed the rest: for each of the three at most [WithPublishTimeout]. A broker that
+// has just connected also waits for two seconds, to learn of the others. Forget returns ErrInUse,
+// [ErrAway] if a broker has not answered, or an error of Publish other than [ErrEnded]. After
+// [ErrUncertain] the chat may be forgotten: call Forget again. A reader that subscribes on any
+// broker while Forget blocks may stay; it gets the next chat, after a [Delivery.Reset].
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err
 	}
+	if b.node != nil {
+		return b.forgetInEngine(ctx, chat)
+	}
 	c, ok := b.chats.Load(chat)
-	switch {
-	case b.node != nil:
-		if err := b.node.Forget(ctx, chat); err != nil {
-			return engineError(err)
-		}
-		if ok {
-			_ = b.forgetNow(c, nil) // readers that have come too late see to it themselves
-		}
-		return nil
-	case !ok:
+	if !ok {
 		return nil
 	}
 	return b.forgetNow(c, c.awaitedLocked)
+}
+
+// forgetInEngine is Forget for a broker with an engine.
+func (b *Broker[T]) forgetInEngine(ctx context.Context, chat string) error {
+	c, ok := b.chats.Load(chat) // now: later there may be the next chat of the name
+	if err := b.node.Forget(ctx, chat); err != nil {
+		return engineError(err)
+	}
+	if ok {
+		_ = b.forgetNow(c, nil) // unless its feed has done so, or readers keep it
+	}
+	return nil
 }

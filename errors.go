@@ -36,7 +36,7 @@ var (
 	ErrEnded = errors.New("broadcast: chat ended")
 
 	// ErrInUse is returned by [Broker.Forget] for a chat with readers or waiting publishers. With
-	// [WithEngine], the readers of all brokers count, and no publishers.
+	// [WithEngine], the readers of all brokers count, but not publishers.
 	ErrInUse = errors.New("broadcast: chat in use")
 
 	// ErrOverloaded refuses a message because Publish has waited for room for [WithPublishTimeout],

@@ -10,7 +10,7 @@ import (
 )
 
 // A feeder is a [feed] as the engine's node sees it. It implements [cluster.Log] and
-// [cluster.Presence]: its methods are called one at a time, and do not block. User code that may
+// [cluster.Presence]: but for InUse, its methods are called one at a time, and do not block. User code that may
 // hang runs on goroutines of its own.
 type feeder[T any] struct {
 	*feed[T]
@@ -83,10 +83,10 @@ func (f feeder[T]) End(reason error, until time.Time) {
 }
 
 // Forgotten implements [cluster.Log].
-func (f feeder[T]) Forgotten() { f.broker.free(f.chat) }
+func (f feeder[T]) Forgotten() { f.broker.forgottenByEngine(f.chat) }
 
-// Used implements [cluster.Log].
-func (f feeder[T]) Used() bool {
+// InUse implements [cluster.Log].
+func (f feeder[T]) InUse() bool {
 	f.chat.gate.Lock()
 	defer f.chat.gate.Unlock()
 	return f.chat.openCountLocked() > 0

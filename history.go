@@ -52,8 +52,8 @@ func (c *chat[T]) dropHistoryLocked() {
 	c.sealLocked()
 }
 
-// free releases the history of a chat that goes on, or frees its name now if it has ended.
-func (c *chat[T]) free(now time.Time) {
+// clear releases the history. If the chat has ended, its name is free from now on.
+func (c *chat[T]) clear(now time.Time) {
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	h := &c.history

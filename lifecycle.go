@@ -254,8 +254,8 @@ func (b *Broker[T]) forget(c *chat[T], needed func() bool) error {
 	return nil
 }
 
-// forgetNow forgets a chat that may be remembered yet. Its only error is ErrInUse, as that of
-// Broker.forget.
+// forgetNow forgets a chat that would otherwise be remembered. That it was forgotten before is not
+// an error; ErrInUse is that of Broker.forget.
 func (b *Broker[T]) forgetNow(c *chat[T], needed func() bool) error {
 	if err := b.forget(c, needed); err == ErrInUse {
 		return err
@@ -265,11 +265,12 @@ func (b *Broker[T]) forgetNow(c *chat[T], needed func() bool) error {
 	return nil
 }
 
-// free forgets a chat that the engine has forgotten. Readers that have come too late to prevent
-// that keep it in memory, without its history, and have no part of it any more if it has ended.
-func (b *Broker[T]) free(c *chat[T]) {
+// forgottenByEngine handles that the engine has forgotten a chat. If readers came too late to
+// prevent that, the chat stays in memory without its history, and they get the next chat or, if
+// theirs had ended, end now.
+func (b *Broker[T]) forgottenByEngine(c *chat[T]) {
 	if b.forgetNow(c, nil) == ErrInUse {
-		c.free(time.Now())
+		c.clear(time.Now())
 		b.agenda.ScheduleOnTime(c, time.Now())
 	}
 }

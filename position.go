@@ -12,7 +12,8 @@ import (
 //
 // A position identifies its log by a random number, so that a position of another chat, or of a
 // chat that was forgotten meanwhile, is recognized as such. With [WithEngine], that log is the one
-// of all brokers: a position stays valid until the engine loses its memory of the chat.
+// of all brokers: a position stays valid until the name of the chat is free again, or the engine
+// loses its memory of the chat.
 type Position struct {
 	epoch uint64 // never 0 but in the zero value
 	seq   uint64

@@ -20,8 +20,10 @@ type Delivery[T any] struct {
 	Seq    uint64 // number of the message in its chat, from 1; of an event: of the message before it
 	Missed uint64 // number of messages just before this one that the subscription lost
 
-	// Reset says that the numbers began anew just before this message, and that an unknown number of
-	// messages was lost besides Missed. It happens only with an engine that has lost its memory.
+	// Reset says that the numbers began anew just before this message: the engine has lost its
+	// memory, and with it an unknown number of messages besides Missed; or this is the next chat of
+	// the name, because a reader subscribed while a broker called [Broker.Forget], or its broker
+	// missed the end of the chat. Without an engine it is false.
 	Reset bool
 
 	Kind   Kind   // Published; with WithPresence also Joined, Left, or Resync

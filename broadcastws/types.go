@@ -80,7 +80,8 @@ const (
 	Missed = stream.Missed
 
 	// Renumbered comes before a message whose Seq has begun anew, because an engine has lost its
-	// memory; see [broadcast.Delivery]. An unknown number of messages was lost.
+	// memory, and an unknown number of messages with it, or because this is the next chat of the
+	// name; see [broadcast.Delivery].
 	Renumbered = stream.Renumbered
 
 	// Joined and Left report, with [broadcast.WithPresence], that a device has joined or left.

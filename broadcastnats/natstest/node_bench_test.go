@@ -47,7 +47,7 @@ func (c *counting) Hole(uint64)          {}
 func (c *counting) Ready()               { c.isReady.Do(c.ready.Done) }
 func (c *counting) End(error, time.Time) {}
 func (c *counting) Forgotten()           {}
-func (c *counting) Used() bool           { return false }
+func (c *counting) InUse() bool          { return false }
 
 func (c *counting) Feed(batch [][]byte, _ time.Time) int {
 	c.fed.Add(int64(len(batch)))

@@ -271,7 +271,7 @@ func (l *log) End(error, time.Time) {}
 
 func (l *log) Forgotten() {}
 
-func (l *log) Used() bool { return false }
+func (l *log) InUse() bool { return false }
 
 func (l *log) Feed(batch [][]byte, _ time.Time) int {
 	l.mu.Lock()

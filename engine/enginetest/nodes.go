@@ -120,7 +120,7 @@ func (l *log) End(error, time.Time) { l.add("end") }
 
 func (l *log) Forgotten() { l.add("forgotten") }
 
-func (l *log) Used() bool {
+func (l *log) InUse() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.used

@@ -9,9 +9,9 @@ import (
 	"github.com/fbd86cad/broadcast/internal/background"
 )
 
-// A chat is what a node knows of one chat. It has seven parts: order.go follows the order, commit.go
-// publishes, ending.go ends the chat, forget.go forgets it, presence.go follows the devices of other
-// nodes, kick.go kicks them, and feed.go feeds the core.
+// A chat is what a node knows of one chat. It has six parts: order.go follows the order, commit.go
+// publishes, ending.go ends the chat, presence.go follows the devices of other nodes, kick.go kicks
+// them, and feed.go feeds the core. Forget, in forget.go, is a matter of the node.
 //
 // Each event changes the state under the lock, and then calls advanceLocked, which starts whatever
 // the new state asks for. No lock is held during a call of a session or a Log.
@@ -96,11 +96,11 @@ func (c *chat) advanceLocked() {
 	}
 }
 
-// wantedLocked reports whether somebody wants the chat to have an epoch. The log of a chat that was
-// forgotten is about to leave.
+// wantedLocked reports whether somebody wants the chat to have an epoch. After Forget the feed does
+// not count: its log is about to leave.
 func (c *chat) wantedLocked() bool {
-	forgotten := c.ended != nil && c.ended.forgot
-	return c.feed != nil && !forgotten || c.inflight != nil || c.waiting.first != nil
+	feed := c.feed != nil && (c.ended == nil || !c.ended.forgot)
+	return feed || c.inflight != nil || c.waiting.first != nil
 }
 
 // followLocked has the chat followed if it has a feed, and no longer if it has none.
@@ -141,7 +141,7 @@ func (c *chat) takeOverLocked() {
 	c.feed, c.joining = c.joining, nil
 	c.meetLocked()
 	if before(c.past, c.place) {
-		c.past, c.removed = c.place, c.ended != nil && c.ended.over()
+		c.past, c.freed = c.place, c.ended != nil && c.ended.over()
 	}
 	c.place, c.ended, c.seen, c.empty = engine.Place{}, nil, engine.Record{}, 0
 	c.checkAt = time.Now().Add(firstCheck)

@@ -84,7 +84,7 @@ func (c *chat) enqueue(e *entry) error {
 		c.scheduleLocked()
 	}
 	if c.ended != nil && c.feed == nil && c.state == current {
-		c.invalidateLocked() // the chat may have been forgotten, of which nobody tells this node
+		c.invalidateLocked() // without a feed, nobody tells this node if the chat was forgotten
 	}
 	c.advanceLocked()
 	return nil
@@ -101,7 +101,7 @@ func (c *chat) withdraw(e *entry, cause error) error {
 	}
 	if cause == nil {
 		cause = engine.ErrAway
-		if c.connection != nil {
+		if c.connection != nil && c.backoff == 0 {
 			cause = ErrTimeout
 		}
 	}
@@ -136,19 +136,19 @@ func (c *chat) commitLocked() {
 
 // nextBatchLocked takes a batch from the queue. It returns nil if there is nothing to publish, and
 // while the feed has something to do: a reader that holds back the feed holds back publishers. An
-// end is alone in its batch.
+// end is alone in its batch, but calls of Forget in a row have one record.
 func (c *chat) nextBatchLocked() *batch {
 	if c.waiting.first == nil || c.joining != nil || c.feed != nil && !c.feed.idleLocked() {
 		return nil
 	}
 	b := &batch{id: c.node.newID() + c.waiting.first.end.encode(), after: c.place}
 	most, bytes := mostMessages, 0
-	if c.single || c.waiting.first.end != nil {
+	if c.single {
 		most = 1
 	}
 	for len(b.entries) < most {
 		e := c.waiting.first
-		if e == nil || len(b.entries) > 0 && (bytes+len(e.message) > mostBytes || e.end != nil) {
+		if e == nil || len(b.entries) > 0 && (bytes+len(e.message) > mostBytes || e.end != b.entries[0].end) {
 			break
 		}
 		c.waiting.remove(e)
@@ -301,25 +301,24 @@ func (c *chat) endLocked(b *batch, err error) {
 func (c *chat) refuseLocked() {
 	switch {
 	case c.node.closing.Load():
-		c.dismissLocked(ErrClosed, all)
+		c.dismissLocked(ErrClosed, nil)
 	case c.connection == nil && c.node.config.Refuse:
-		c.dismissLocked(engine.ErrAway, all)
+		c.dismissLocked(engine.ErrAway, nil)
 	}
 }
 
-// dismissLocked ends the wait of those in the queue for which which returns true.
-func (c *chat) dismissLocked(err error, which func(e *entry) bool) {
+// dismissLocked ends the wait of everybody in the queue, except for those for whom keep returns
+// true. keep may be nil.
+func (c *chat) dismissLocked(err error, keep func(*entry) bool) {
 	var next *entry
 	for e := c.waiting.first; e != nil; e = next {
 		next = e.next
-		if which(e) {
+		if keep == nil || !keep(e) {
 			c.waiting.remove(e)
 			c.answerLocked(e, err)
 		}
 	}
 }
-
-func all(*entry) bool { return true }
 
 // answerLocked sends a publisher its result.
 func (c *chat) answerLocked(e *entry, err error) {
@@ -331,7 +330,7 @@ func (c *chat) answerLocked(e *entry, err error) {
 
 // endWaitsLocked ends the wait of all publishers.
 func (c *chat) endWaitsLocked(err error) {
-	c.dismissLocked(err, all)
+	c.dismissLocked(err, nil)
 	if c.inflight != nil {
 		c.endLocked(c.inflight, uncertain(err))
 	}
@@ -346,7 +345,7 @@ func (b *batch) abandoned() bool {
 type entry struct {
 	message []byte
 	end     *end         // nil for a message
-	place   engine.Place // of its record; set before the result, if that is nil
+	place   engine.Place // of its record; written before a nil result is sent, read after it
 	result  chan error   // buffered: each entry gets one result
 	left    bool         // the publisher was told ErrUncertain
 

@@ -37,20 +37,25 @@
 //
 //	state     what it knows                       what it does     what comes next
 //	unknown   nothing: it is new, has             Heads            absent, behind or current
-//	          reconnected, or an append has
-//	          failed, or a record of another
-//	          epoch was handed over
-//	absent    there is no record, or it is of     Append, to       current; unknown if that fails
-//	          an older epoch                      begin an epoch
+//	          reconnected or got another feed;
+//	          an append has failed; a record
+//	          of another epoch was handed over;
+//	          or the chat had ended, is not
+//	          followed, and is published to
+//	absent    there is no record, or it is of     if wanted,       current; unknown if that fails,
+//	          an older epoch                      Append, to       or when a record of a newer epoch
+//	                                              begin an epoch   is handed over
 //	behind    there are records after the place   Read             current; unknown if there is none
-//	over      it is an end, and the name is free  Purge            absent
-//	current   it is the one at the place          Append; after    current; behind after a gap;
-//	                                              an end only for  conflict; unknown after errors;
-//	                                              Forget           over
+//	over      it is an end, and the name is free  if wanted,       absent
+//	                                              Purge
+//	current   it is the one at the place          Append (after    current; behind after a gap;
+//	                                              an end, that     conflict; unknown after errors;
+//	                                              of Forget)       over
 //	conflict  another record follows the place,   waits for 20 ms  current when it comes; unknown
 //	          and should come by itself
 //
-// A reconnection leads from any state to unknown. A check asks for the newest record in any state,
+// A chat is wanted by a feed, unless it was forgotten, and by what is in the queue or in flight. A
+// reconnection leads from any state to unknown. A check asks for the newest record in any state,
 // because nothing shows that a record is missing if none follows it: 250 ms after the chat was
 // followed, 250 ms after each reconnection, and every 30 s.
 //
@@ -68,15 +73,18 @@
 // # Ends
 //
 // An end is a record without messages that says in its id when the name of the chat is free, and
-// the text of the reason. No node appends anything after it: what is in the queue is refused. When
-// the name is free, and somebody wants the chat, the node has the engine remove all records up to
-// the end. Then there is none, so the next chat begins with a new epoch, as after a loss. A node
-// that follows the chat but has not come to the end reads it first, if it is still there.
+// the text of the reason. Only an end by Forget may follow it: everything else in the queue is
+// refused. When the name is free, and somebody wants the chat, the node has the engine remove all
+// records up to the end. Then there is none, so the next chat begins with a new epoch, as after a
+// loss. A node that follows the chat but has not come to the end reads it first, if it is still
+// there.
 //
-// Forget appends an end after which the name is free at once. Unlike others it may follow an end.
-// Each message is before it, and is part of the chat that is forgotten, or after it. Before that,
-// the node asks all nodes whether they have readers in the chat. The chat is not locked meanwhile,
-// so readers may still come; their logs go on with the next chat.
+// An end by Forget frees the name at once. A message before it in the order is part of the chat that
+// is forgotten, and one after it of the next. Forget first polls all nodes: each says, in a note,
+// whether it has readers in the chat. The chat is not locked meanwhile, so readers may still come;
+// their logs go on with the next chat. When the record is stored, Forget polls again, until the logs
+// on all nodes were told, so that none has to find out from records that are gone. Then it has the
+// engine remove the records.
 //
 // # Presence
 //
@@ -95,8 +103,8 @@
 //
 // # Goroutines
 //
-// One goroutine makes the calls of Append, none of which waits for the engine. Each call of Read
-// has a goroutine of its own, at most one for a chat. There is one call of Follow and one of Heads
+// One goroutine makes the calls of Append, none of which waits for the engine. Each call of Read or
+// Purge has a goroutine of its own, at most one of each for a chat, and one for each call of Forget. There is one call of Follow and one of Heads
 // at a time for all chats, which gather meanwhile for the next. A few goroutines, one for each
 // processor, feed the logs that have something in their queues, in turn. They last as long as the
 // node. There is another one for each log that does not return within 20 ms, for as long as it is

@@ -40,8 +40,12 @@ type end struct {
 	idle   time.Duration
 }
 
-// forgetting is the end by Forget. Unlike others it may follow an end.
+// forgetting is the end by Forget. Its idle time, which no other end has, marks it, and frees the
+// name at once. Unlike other ends it may follow an end.
 var forgetting = &end{idle: -time.Millisecond}
+
+// forgets reports whether the entry is the end by Forget.
+func (e *entry) forgets() bool { return e.end == forgetting }
 
 func newEnd(reason error, idle time.Duration) *end {
 	e := &end{reason: reason, idle: idle}
@@ -76,7 +80,7 @@ func (e *end) encode() string {
 type ending struct {
 	reason error     // nil if none was given
 	until  time.Time // then the name is free
-	forgot bool      // it is by Forget, so the name is free
+	forgot bool      // it is by Forget
 }
 
 // endingOf returns what the id of a record says, or nil if it is not an end.
@@ -136,13 +140,15 @@ func (c *chat) newChatLocked(records []engine.Record) []engine.Record {
 // over reports whether the name of the chat is free.
 func (e *ending) over() bool { return !time.Now().Before(e.until) }
 
-// refuseEndedLocked refuses everything in the queue of a chat that has ended. When the name is
+// refuseEndedLocked refuses everything but Forget in the queue of a chat that has ended. When the name is
 // free, what is there belongs to the next chat. The state is current.
 func (c *chat) refuseEndedLocked() {
 	switch {
 	case !c.ended.over():
-		c.dismissLocked(&EndedError{c.ended.reason}, func(e *entry) bool { return e.end != forgetting })
-		c.commitLocked() // if the chat is to be forgotten
+		c.dismissLocked(&EndedError{c.ended.reason}, (*entry).forgets)
+		c.commitLocked() // an end by Forget, if there is one
+	case c.inflight != nil: // such an end, which began before the name was free
+		c.commitLocked()
 	case c.waiting.first != nil:
 		c.state, c.base = over, c.place
 		c.purgeLocked()

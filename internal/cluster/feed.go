@@ -2,12 +2,13 @@ package cluster
 
 import "time"
 
-// A Log is what a [Feed] feeds: the core's side of a chat. Its methods are called one at a time,
-// without any lock of this package. They must not block; they may run user code.
+// A Log is what a [Feed] feeds: the core's side of a chat. Its methods are called without any lock
+// of this package and, except for InUse, one at a time. They must not block; they may run user code.
 type Log interface {
 	// Reset says that messages from now on are numbered in an epoch, the next one seq+1. The first
-	// call comes before that of any other method. Later calls mean that the engine has lost its
-	// memory, and that an unknown number of messages is lost.
+	// call comes before that of any other method but InUse. Later ones mean that the engine has lost
+	// its memory, and an unknown number of messages with it, unless End or Forgotten came before:
+	// then the next chat of the name begins.
 	Reset(epoch, seq uint64)
 
 	// Hole says that the next n numbers are lost for good.
@@ -28,8 +29,9 @@ type Log interface {
 	// log should leave now. If it has readers nevertheless, a Reset follows with the next chat.
 	Forgotten()
 
-	// Used reports whether the log has readers. It may be called at any time.
-	Used() bool
+	// InUse reports whether the log has readers. It may be called at any time, also while another
+	// method runs, before the first Reset and after Leave.
+	InUse() bool
 
 	// Ready says that the log has what the engine had at some time after Join was called. It is
 	// called once.

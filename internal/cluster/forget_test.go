@@ -165,6 +165,8 @@ func TestANodeThatHasJustConnectedWaitsUntilItKnowsTheOthers(t *testing.T) {
 		l.readers.Store(true)
 		s.publish(1, "1")
 		s.acquaint()
+		s.engine.SetFaults(memengine.Faults{Drop: 1}) // so it hears nobody at first
+		time.AfterFunc(500*time.Millisecond, func() { s.engine.SetFaults(memengine.Faults{}) })
 		s.start(patient)
 		require.Equal(t, cluster.ErrInUse, s.forget(2))
 	})
@@ -639,8 +641,10 @@ func TestMessagesAreRefusedWhileAChatThatHasEndedIsForgotten(t *testing.T) {
 		s.acquaint()
 		require.NoError(t, s.end(0, errDone))
 		s.engine.SetFaults(memengine.Faults{LostRequest: 1, Silence: 1})
-		results := []<-chan error{s.beginForget(0), s.beginForget(0)}
-		time.Sleep(time.Second) // one is in flight, and one waits
+		results := []<-chan error{s.beginForget(0)}
+		time.Sleep(soon) // it is in flight
+		results = append(results, s.beginForget(0))
+		time.Sleep(soon) // it waits
 		began := time.Now()
 		s.requireEnded(s.try(0, "2"), errDone)
 		require.Less(t, time.Since(began), soon)
@@ -771,4 +775,72 @@ func TestReadersOfANodeThatHasJustConnectedCount(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The name of a chat that has ended may become free while the record of Forget is in flight.
+func TestForgetGoesOnWhenTheNameBecomesFreeMeanwhile(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.join(0, true)
+		s.publish(0, "1")
+		s.acquaint()
+		require.NoError(t, s.end(0, errDone))
+		time.Sleep(idle - time.Second)
+		s.engine.SetFaults(memengine.Faults{LostRequest: 1})
+		result := s.beginForget(0)
+		time.Sleep(2 * time.Second)
+		s.engine.SetFaults(memengine.Faults{})
+		require.NoError(t, <-result)
+		require.Empty(t, s.join(0, true).messages(), "and it is ready")
+	})
+}
+
+// What a context says of its end is no error of Forget.
+func TestForgetReturnsTheErrorOfItsContext(t *testing.T) {
+	run(t, 2, 0, patient, func(t *testing.T, s *system) {
+		s.acquaint()
+		s.clients[1].Cut()
+		ctx, cancel := context.WithCancelCause(context.Background())
+		time.AfterFunc(time.Second, func() { cancel(cluster.ErrInUse) })
+		require.Equal(t, context.Canceled, s.nodes[0].Forget(ctx, "c"))
+	})
+}
+
+// Readers that come to the calling node meanwhile count, as those on others do.
+func TestAReaderThatComesToTheCallingNodeMeanwhileCounts(t *testing.T) {
+	run(t, 2, 0, cluster.Config{}, func(t *testing.T, s *system) {
+		s.publish(0, "1")
+		s.acquaint()
+		s.clients[1].Cut()
+		result := s.beginForget(0)
+		time.Sleep(time.Second)
+		s.join(0, true).readers.Store(true)
+		require.Equal(t, cluster.ErrInUse, <-result)
+	})
+}
+
+func TestCallsOfForgetInARowHaveOneRecord(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.publish(0, "1")
+		s.acquaint()
+		var results []<-chan error
+		for range 200 {
+			results = append(results, s.beginForget(0))
+		}
+		published := s.begin(0, "2")
+		for _, result := range append(results, published) {
+			require.NoError(t, <-result)
+		}
+		require.LessOrEqual(t, s.ends(), 5)
+	})
+}
+
+// An engine that can be reached, but stores nothing, is away too.
+func TestWhoeverWaitsForAnEngineThatStoresNothingIsToldThatItIsAway(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.publish(0, "1")
+		s.engine.SetFaults(memengine.Faults{Away: 1})
+		require.Equal(t, engine.ErrAway, s.try(0, "2"))
+		s.engine.SetFaults(memengine.Faults{})
+		s.publish(0, "3")
+	})
 }

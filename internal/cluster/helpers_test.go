@@ -129,7 +129,7 @@ func (l *core) Forgotten() {
 	l.steps = append(l.steps, step{forgot: true, epoch: l.epoch, seq: l.seq})
 }
 
-func (l *core) Used() bool { return l.readers.Load() }
+func (l *core) InUse() bool { return l.readers.Load() }
 
 func (l *core) Ready() {
 	defer l.enter(false)()

@@ -39,6 +39,7 @@ func (f *Feed) Kick(device, reason string) {
 		c.pending, c.kickAt = make(map[string]*kick), time.Now().Add(kickInterval)
 		c.scheduleLocked()
 	}
+	// A ticket of 0, of a device that has left, ends nothing, and is not repeated.
 	k := &kick{ticket: c.newestLocked(device), reason: reason, sends: kickSends}
 	c.pending[device] = k
 	c.sayKickLocked(device, k)

@@ -30,9 +30,8 @@ type order struct {
 	place engine.Place  // of the last record applied; zero before the first
 	ended *ending       // what that record says, if it is an end
 	seen  engine.Record // the newest one handed over, which may not have been applied; no messages
-	past  engine.Place  // the last place of feeds before, until this one has a place
-
-	removed bool // the record at past need not exist any more
+	past  engine.Place  // the last place of earlier feeds, until this one has a place
+	freed bool          // after past the name was free: the record there may be removed
 
 	cursor engine.Place  // behind: records up to here were read
 	bound  engine.Record // behind: one that there is; no messages
@@ -80,8 +79,9 @@ func (c *chat) answer(head engine.Record, err error) {
 	c.advanceLocked()
 }
 
-// compareLocked compares the newest record with the place. Nobody needs a chat that has ended when
-// its name is free, unless something is between the two.
+// compareLocked compares the newest record with the place. A chat whose name is free is not read,
+// unless the log has yet to come to its end. An answer from before the place of an earlier feed is
+// out of date, except that there may be no record at all if the name was free there.
 func (c *chat) compareLocked(head engine.Record) {
 	if before(head.Place, c.seen.Place) && before(c.place, c.seen.Place) {
 		head = c.seen
@@ -89,7 +89,7 @@ func (c *chat) compareLocked(head engine.Record) {
 	fresh := c.place.Mark == 0
 	ended := endingOf(head.ID)
 	switch {
-	case fresh && before(head.Place, c.past) && !(c.removed && head.Mark == 0):
+	case fresh && before(head.Place, c.past) && !(c.freed && head.Mark == 0):
 		c.missLocked()
 	case ended != nil && (head.Epoch < c.place.Epoch || fresh && ended.over()):
 		c.state, c.base = over, head.Place

@@ -195,7 +195,7 @@ func (s sink) Sent(subject string, data []byte) {
 	}
 }
 
-// hear handles a note that is about no chat, or to all nodes.
+// hear handles a note that was sent to all nodes.
 func (n *Node) hear(heard note) {
 	switch heard.Kind {
 	case noteAsk:
@@ -206,7 +206,7 @@ func (n *Node) hear(heard note) {
 		}
 	case notePoll:
 		n.mail.send("", note{
-			Kind: noteAnswer, To: heard.Node, Poll: heard.Poll, Yes: n.holds(heard.Chat, heard.Place),
+			Kind: noteAnswer, To: heard.Node, Poll: heard.Poll, Yes: n.reply(heard),
 		})
 	case noteAnswer:
 		if heard.To == n.name {

@@ -8,28 +8,27 @@ import (
 	"github.com/fbd86cad/broadcast/engine"
 )
 
-// maxInterval is the longest time between two notes of a poll. The first ones follow each other
-// faster.
-const maxInterval = 100 * time.Millisecond
+// pollInterval is the longest time between two notes of a poll. The first follow faster.
+const pollInterval = 100 * time.Millisecond
 
-// polls are the questions of a node to all others.
+// polls are the questions of a node to all nodes.
 type polls struct {
 	mu   sync.Mutex
-	last uint64
-	open map[uint64]*poll // by number
+	last uint64           // number of the newest
+	open map[uint64]*poll // by number; nil before the first
 }
 
-// A poll is a question that others answer with yes or no. The lock of the polls guards it.
+// A poll is a question that nodes answer with yes or no. The lock of the polls guards it.
 type poll struct {
 	number  uint64
-	answers map[string]bool // the last of each node
+	answers map[string]bool // the last of each other node
 	news    chan struct{}   // has a token if there was an answer since it was taken
 }
 
-// poll asks all other nodes a question, again and again until done returns true. It tells done
-// whether a node has answered with yes, and whether all that are alive have answered. It returns
-// the error of done, or why it has given up: ErrClosed, ErrAway if the node refuses to wait for the
-// engine, or the cause of the end of ctx.
+// poll asks all nodes a question, again and again, until done returns true: it is told whether a
+// node has answered yes, and whether all that are alive have answered. poll returns the error of
+// done or, if it gives up first, ErrClosed, ErrAway if the node refuses to wait for the engine, or
+// the end of ctx, a context of withTimeout.
 func (n *Node) poll(
 	ctx context.Context, question note, done func(yes, all bool) (bool, error),
 ) error {
@@ -38,32 +37,28 @@ func (n *Node) poll(
 	question.Kind, question.Poll = notePoll, q.number
 	again, interval := time.NewTimer(0), minBackoff
 	defer again.Stop()
-	for ask := false; ; {
-		up := n.live.Load() != nil
-		switch {
+	for {
+		switch up := n.live.Load() != nil; {
 		case n.closing.Load():
 			return ErrClosed
-		case !up && n.config.Refuse:
-			return engine.ErrAway
 		case up:
-			if ok, err := done(n.polls.result(q, n.peers.names())); ok {
+			yes, all := n.polls.result(q, n.peers.names())
+			if ok, err := done(yes || n.reply(question), all); ok {
 				return err
 			}
-			if ask {
-				n.mail.send("", question)
-			}
+		case n.config.Refuse:
+			return engine.ErrAway
 		}
 		select {
 		case <-q.news:
-			ask = false
 		case <-again.C:
-			ask = true
+			n.mail.send("", question) // is lost while the engine is away
 			again.Reset(interval)
-			interval = min(2*interval, maxInterval)
+			interval = min(2*interval, pollInterval)
 		case <-n.ctx.Done():
 			return ErrClosed
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return endOf(ctx)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func (f *Feed) setTicket(device string, ticket uint64, kicked bool) {
 type note struct {
 	Kind    noteKind
 	Node    string            // who says it
-	To      string            `json:",omitempty"` // whom it asks; everybody if empty
+	To      string            `json:",omitempty"` // whom it asks or answers; everybody if empty
 	Feed    uint64            `json:",omitempty"` // numbers the feeds of the node
 	Version uint64            `json:",omitempty"` // counts the changes in the feed
 	Device  string            `json:",omitempty"`
@@ -88,8 +88,8 @@ type note struct {
 	Reason  string            `json:",omitempty"` // of a kick
 	Devices map[string]uint64 `json:",omitempty"` // tickets
 	Poll    uint64            `json:",omitempty"` // numbers the polls of the node
-	Chat    string            `json:",omitempty"` // of a poll
-	Place   *engine.Place     `json:",omitempty"` // of a poll about it
+	Chat    string            `json:",omitempty"` // that a poll is about
+	Place   *engine.Place     `json:",omitempty"` // up to which a poll asks; nil: about readers
 	Yes     bool              `json:",omitempty"` // the answer to a poll
 }
 
@@ -103,8 +103,8 @@ const (
 	noteState                  // all devices
 	noteAsk                    // asks a node, or all, for the state; about no chat: of all chats
 	noteKick                   // ends the subscriptions of a device up to a ticket
-	notePoll                   // asks all nodes about a chat
-	noteAnswer                 // answers that
+	notePoll                   // asks all nodes: has the chat readers, or does its log lag behind a place
+	noteAnswer                 // the answer to a poll
 )
 
 // presence is the part of a chat that follows the devices of other nodes. The lock of the chat

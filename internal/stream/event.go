@@ -25,7 +25,8 @@ const (
 	Missed Kind = "missed"
 
 	// Renumbered comes before a message whose Seq has begun anew, because an engine has lost its
-	// memory. An unknown number of messages was lost. What the client shows stays true.
+	// memory, and an unknown number of messages with it, or because this is the next chat of the
+	// name. What the client shows stays true.
 	Renumbered Kind = "renumbered"
 
 	// Joined and Left report, with presence, that a device joined or left.

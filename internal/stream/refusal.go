@@ -51,18 +51,18 @@ func RefusalOf(err error) *Refusal {
 	return &Refusal{Status: http.StatusInternalServerError, Text: internalError}
 }
 
-// refusalOf returns how to answer a request that failed with err, or nil if err is unexpected. The
-// end of a context is: it may be one that Admit has made for a call of its own.
+// refusalOf returns how to answer a request that failed with err, or nil if err is unexpected. So is
+// the end of a context: it may be that of a call that Admit made.
 func refusalOf(err error) *Refusal {
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal) && refusal.answers():
 		return refusal
+	case errors.Is(err, broadcast.ErrEnded): // may wrap any of those below, as its reason
+		return &Refusal{Status: http.StatusGone, Text: "the chat has ended"}
 	case errors.Is(err, broadcast.ErrUncertain): // may wrap any of those below
 		text := "it is not known whether the message was accepted"
 		return &Refusal{Status: http.StatusGatewayTimeout, Text: text}
-	case errors.Is(err, broadcast.ErrEnded): // whatever else its reason is
-		return &Refusal{Status: http.StatusGone, Text: "the chat has ended"}
 	case errors.Is(err, broadcast.ErrLimit):
 		return unavailable("there is no room for another one")
 	case errors.Is(err, broadcast.ErrOverloaded):

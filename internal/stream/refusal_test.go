@@ -42,6 +42,7 @@ func TestEachErrorOfTheBrokerHasItsAnswer(t *testing.T) {
 		uncertain(context.Canceled):          http.StatusGatewayTimeout,
 		broadcast.ErrEnded:                   http.StatusGone,
 		ended(broadcast.ErrLimit):            http.StatusGone,
+		ended(broadcast.ErrUncertain):        http.StatusGone,
 		broadcast.ErrInvalid:                 http.StatusBadRequest,
 		&Refusal{Status: http.StatusTeapot}:  http.StatusTeapot,
 		ended(&Refusal{Status: 418}):         http.StatusTeapot,

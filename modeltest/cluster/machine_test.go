@@ -348,7 +348,7 @@ func (l *log) Reset(_, seq uint64)  { l.mark("reset", seq) }
 func (l *log) Hole(n uint64)        { l.mark("hole", n) }
 func (l *log) End(error, time.Time) { l.mark("end", 0) }       // nobody ends the chat
 func (l *log) Forgotten()           { l.mark("forgotten", 0) } // nor forgets it
-func (l *log) Used() bool           { return false }
+func (l *log) InUse() bool          { return false }
 func (l *log) Ready()               {}
 
 func (l *log) Feed(batch [][]byte, _ time.Time) (n int) {

@@ -25,7 +25,7 @@ type Config struct {
 
 	Buffer       int `arg:"--buffer,env:BUFFER" placeholder:"N" help:"messages that a socket may be behind before it is cut off"`
 	History      int `arg:"--history,env:HISTORY" placeholder:"N" help:"messages kept of each chat; 0 for none"`
-	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"for the messages kept of all chats, as if each were the longest"`
+	HistoryBytes int `arg:"--history-bytes,env:HISTORY_BYTES" placeholder:"BYTES" help:"bound on the messages kept of all chats; each counts as 8704, the longest"`
 	MaxChats     int `arg:"--max-chats,env:MAX_CHATS" placeholder:"N" help:"chats in all; beyond it, those are forgotten that nobody watches"`
 
 	HistoryAge   time.Duration `arg:"--history-age,env:HISTORY_AGE" placeholder:"TIME" help:"how long messages are kept"`

@@ -14,8 +14,8 @@ import (
 	"github.com/fbd86cad/broadcast"
 )
 
-// A note is a message as the broker keeps it. It is nil when there is no room for it any more: see
-// Server.kept, which alone changes it.
+// A note is a message as the broker keeps it. It becomes nil when Server.kept has no room for it any
+// more.
 type note struct{ atomic.Pointer[record] }
 
 // A record is what there is to keep of a message, also for an engine.
@@ -58,14 +58,15 @@ func (s *Server) unmarshal(data []byte) (*note, error) {
 }
 
 // makingRoom calls create, which may make a chat. If there are too many, it forgets those that
-// nobody watches, the longest unused first.
+// nobody watches, the longest unused first. With an engine, it waits for other nodes.
 func (s *Server) makingRoom(ctx context.Context, chat string, create func() error) error {
 	err := create()
 	for tries := 0; tries < 100 && errors.Is(err, broadcast.ErrLimit); tries++ { // all may be watched
-		if old, _, ok := s.used.RemoveOldest(); ok && s.broker.Forget(ctx, old) == broadcast.ErrInUse {
-			s.used.Add(old, struct{}{})
-		} else {
+		old, _, ok := s.used.RemoveOldest()
+		if failure := s.broker.Forget(ctx, old); !ok || failure == nil {
 			err = create()
+		} else if s.used.Add(old, struct{}{}); failure != broadcast.ErrInUse {
+			return err // the engine or another node does not answer
 		}
 	}
 	if err == nil {

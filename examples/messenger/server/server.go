@@ -113,9 +113,12 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /chats/{chat}/socket", s.sockets)
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {}) // the process is alive
 	mux.Handle("GET /readyz", httpjson.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+		if e := s.broker.Engine(); !e.Up && !e.Since.IsZero() {
+			return broadcast.ErrAway
+		}
 		_, _, err := s.broker.Last(r.Context(), "any chat")
 		if errors.Is(err, broadcast.ErrLimit) {
-			return nil // with an engine this makes a chat, and those that there are go on
+			return nil // with an engine, Last makes a chat: a full node still serves those it has
 		}
 		return err // once the shutdown has begun
 	}))
