@@ -2,6 +2,7 @@ package modeltest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/anishathalye/porcupine"
@@ -28,14 +29,20 @@ type chatState struct {
 }
 
 // phase is how far the end of the broker has come. While it is closing, some are refused already
-// and others not yet.
+// and others not yet. When it is closed, all are refused, and one subscription after the other
+// ends. When it is over, all of them have.
 type phase int
 
 const (
 	stillOpen phase = iota
 	closing
 	closed
+	over
 )
+
+// errEither is the reason of a subscription that either its own Close or that of the broker has
+// ended.
+var errEither = errors.New("closed by itself or by the broker")
 
 // readerState is one subscription, open or ended.
 type readerState struct {
@@ -71,7 +78,7 @@ func (s *chatState) end(r *readerState, reason error, gone bool) {
 
 // accept gives a message its Seq and runs the strategies. A full Block reader forbids it.
 func (s *chatState) accept(message int) bool {
-	if s.phase == closed {
+	if s.phase >= closed {
 		return false
 	}
 	seq := s.head + 1
@@ -107,11 +114,16 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 	switch c.kind {
 	case closeBegins:
 		s.phase = max(s.phase, closing)
-	case closeEnds:
+	case closeRefuses:
 		if s.phase == stillOpen {
 			return false, s
 		}
-		s.phase = closed
+		s.phase = max(s.phase, closed)
+	case closeEnds:
+		if s.phase < closed {
+			return false, s
+		}
+		s.phase = over
 		for i := range s.readers {
 			s.end(&s.readers[i], broadcast.ErrBrokerClosed, false)
 		}
@@ -121,7 +133,7 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 		}
 		return r.reason != nil, s
 	case subscribe:
-		if a.err != nil || s.phase == closed {
+		if a.err != nil || s.phase >= closed {
 			return a.err == broadcast.ErrBrokerClosed && s.phase != stillOpen, s
 		}
 		for i := range s.readers {
@@ -139,8 +151,15 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 		case broadcast.ErrOverloaded:
 			return c.cancel != alreadyDone && (c.crowded || s.waitedFor(c)), s
 		}
-		return canceled && s.phase != closed, s
+		return canceled && s.phase < closed, s
 	case next:
+		switch {
+		case s.phase >= closed && a.err == broadcast.ErrBrokerClosed && (r.open() || r.reason == errEither):
+			r.reason = nil
+			s.end(r, broadcast.ErrBrokerClosed, r.gone)
+		case a.err == broadcast.ErrClosed && r.reason == errEither:
+			r.reason = broadcast.ErrClosed
+		}
 		ended := r.reason != nil && (r.gone || r.waiting == 0)
 		if a.err != nil {
 			return ended && a.err == r.reason || !ended && canceled, s
@@ -152,6 +171,9 @@ func (s chatState) step(c *call, a answer) (bool, chatState) {
 		}
 		return s.take(r, a), s
 	case closeReader:
+		if r.open() && s.phase == closed {
+			s.end(r, errEither, true)
+		}
 		s.end(r, broadcast.ErrClosed, true)
 		r.gone = true
 	case stats:

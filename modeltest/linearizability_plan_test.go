@@ -52,6 +52,7 @@ const (
 	closeReader
 	stats
 	closeBegins
+	closeRefuses
 	closeEnds
 	acted // a publisher has ended a reader
 )
@@ -190,6 +191,8 @@ func (c *call) String() string {
 		return fmt.Sprintf("reader %d.Stats()", c.reader)
 	case closeBegins:
 		return "Close() begins"
+	case closeRefuses:
+		return "Close() refuses"
 	case acted:
 		return fmt.Sprintf("reader %d is ended", c.reader)
 	}

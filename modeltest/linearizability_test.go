@@ -256,9 +256,11 @@ func (r *recorder) call(client int, c *call) answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.history = append(r.history, o)
-	if c.kind == closeBegins { // two steps, of which the second comes after the first
-		o.Input = &call{kind: closeEnds}
-		r.history = append(r.history, o)
+	if c.kind == closeBegins { // three steps, in this order
+		for _, next := range []kind{closeRefuses, closeEnds} {
+			o.Input = &call{kind: next}
+			r.history = append(r.history, o)
+		}
 	}
 	return a
 }
