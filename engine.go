@@ -36,9 +36,10 @@ var (
 
 // EngineStats holds the counters of a broker's connection with its engine; see [Broker.Engine].
 type EngineStats struct {
-	Up    bool      // the engine can be reached
-	Since time.Time // when that changed, or when the broker was made
-	Peers int       // other brokers that are alive
+	Up     bool      // the engine can be reached
+	Since  time.Time // when that changed, or when the broker was made
+	Reason string    // why the engine cannot be reached, for people; empty while it can
+	Peers  int       // other brokers that are alive
 
 	Fetched   uint64 // records that were read because the engine had not handed them over
 	Gaps      uint64 // times when a record showed that others had been missed

@@ -2,12 +2,14 @@ package broadcast_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fbd86cad/broadcast"
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/cluster/memengine"
 	"github.com/fbd86cad/broadcast/internal/troubled"
 	"github.com/stretchr/testify/require"
@@ -161,6 +163,23 @@ func TestTheEngineIsUpOrAwaySinceThatChanged(t *testing.T) {
 			require.Equal(t, step.up, stats.Up)
 			require.WithinDuration(t, changed, stats.Since, 100*time.Millisecond)
 		}
+	})
+}
+
+// shut is a driver that cannot be opened.
+type shut struct{ err error }
+
+func (s shut) Open(context.Context, engine.Sink) (engine.Session, error) { return nil, s.err }
+
+// Promise 60.
+func TestTheReasonSaysWhyTheEngineIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		b, err := broadcast.New[string](broadcast.WithEngine(shut{errors.New("wrong password")}))
+		require.NoError(t, err)
+		defer b.Close()
+		synctest.Wait()
+		require.Equal(t, broadcast.EngineStats{Since: start, Reason: "wrong password"}, b.Engine())
 	})
 }
 

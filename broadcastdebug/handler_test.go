@@ -1,7 +1,9 @@
 package broadcastdebug_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +18,7 @@ import (
 	"github.com/fbd86cad/broadcast/broadcastdebug"
 	"github.com/fbd86cad/broadcast/broadcastsse"
 	"github.com/fbd86cad/broadcast/broadcasttest"
+	"github.com/fbd86cad/broadcast/engine"
 	"github.com/fbd86cad/broadcast/internal/troubled"
 )
 
@@ -224,6 +227,24 @@ func TestThePageShowsTheFiguresOfAnEngineIfThereIsOne(t *testing.T) {
 		cut()
 		time.Sleep(time.Minute - time.Second)
 		require.Contains(t, get(t, h, ""), "<b>away</b><span>for 1m0s</span>")
+	})
+}
+
+// shut is a driver that cannot be opened.
+type shut struct{}
+
+func (shut) Open(context.Context, engine.Sink) (engine.Session, error) {
+	return nil, errors.New("wrong password of <ann>")
+}
+
+// Promise 60.
+func TestThePageShowsWhyTheEngineIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := broadcasttest.New[int](t, broadcast.WithEngine(shut{}))
+		synctest.Wait()
+		h := broadcastdebug.Handler(b)
+		require.Equal(t, "wrong password of <ann>", report(t, h, "").Engine.Reason)
+		require.Contains(t, get(t, h, ""), "<p class=\"empty\">wrong password of &lt;ann&gt;</p>")
 	})
 }
 

@@ -92,6 +92,11 @@ type Sink interface {
 	// have lost its memory. It should also call Up(true) when it had to drop records that it would
 	// have handed over.
 	Up(up bool)
+
+	// Failed says why the engine cannot be reached, for people to read. The sink keeps the last
+	// error until Up(true). The session may call Failed at any time while the engine cannot be
+	// reached, and any number of times. err is not nil.
+	Failed(err error)
 }
 
 // A Place is a place in the order of a chat: just after a record. The zero Place is before all

@@ -165,6 +165,7 @@ type quiet struct{}
 func (quiet) Stored(string, engine.Record) {}
 func (quiet) Sent(string, []byte)          {}
 func (quiet) Up(bool)                      {}
+func (quiet) Failed(error)                 {}
 
 // heap returns how much memory is in use.
 func heap() int64 {

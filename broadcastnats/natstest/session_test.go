@@ -54,6 +54,8 @@ func (s *sink) Up(up bool) {
 	}
 }
 
+func (s *sink) Failed(error) {}
+
 // get returns something of the sink.
 func get[T any](s *sink, what func() T) T {
 	s.mu.Lock()

@@ -192,6 +192,13 @@ func (n *node) Up(up bool) {
 	n.late = n.late || n.closed
 }
 
+// Failed implements [engine.Sink].
+func (n *node) Failed(error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.late = n.late || n.closed
+}
+
 func (n *node) isUp() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

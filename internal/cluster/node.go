@@ -78,7 +78,8 @@ type Node struct {
 	session engine.Session // nil until it is open
 	up      bool           // the last word of the session
 	since   time.Time
-	changed bool // live was stored, and a goroutine is about to tell the chats
+	reason  string // why the engine cannot be reached; empty since the last Up(true)
+	changed bool   // live was stored, and a goroutine is about to tell the chats
 }
 
 // A connection is a session from one call of Up(true) to the next of Up.
@@ -120,6 +121,9 @@ func (n *Node) open(e engine.Engine) {
 			n.refreshLocked()
 			n.mu.Unlock()
 			return
+		}
+		if n.ctx.Err() == nil {
+			sink{n}.Failed(err)
 		}
 		select {
 		case <-time.After(backoff):
@@ -299,7 +303,16 @@ func (s sink) Up(up bool) {
 		s.since = time.Now()
 	}
 	s.up = up
+	if up {
+		s.reason = ""
+	}
 	s.refreshLocked()
+}
+
+func (s sink) Failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reason = strings.ReplaceAll(err.Error(), "\n", "; ") // as errors.Join makes them
 }
 
 // refreshLocked updates live, and has all chats told.

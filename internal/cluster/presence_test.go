@@ -626,3 +626,5 @@ func (n *notes) Sent(subject string, data []byte) {
 func (n *notes) Stored(string, engine.Record) {}
 
 func (n *notes) Up(bool) {}
+
+func (n *notes) Failed(error) {}

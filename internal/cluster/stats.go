@@ -7,9 +7,10 @@ import (
 
 // Stats holds the counters of a node since it was started.
 type Stats struct {
-	Up    bool      // the engine can be reached
-	Since time.Time // when that changed, or when the node was started
-	Peers int       // other nodes that are alive
+	Up     bool      // the engine can be reached
+	Since  time.Time // when that changed, or when the node was started
+	Reason string    // why the engine cannot be reached, for people; empty while it can
+	Peers  int       // other nodes that are alive
 
 	Fetched   uint64 // records that were read because the engine had not handed them over
 	Gaps      uint64 // times when a record showed that others had been missed
@@ -30,9 +31,14 @@ func (n *Node) Stats() Stats {
 	k := &n.counters
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	up, reason := n.live.Load() != nil, n.reason
+	if up {
+		reason = ""
+	}
 	return Stats{
-		Up:        n.live.Load() != nil,
+		Up:        up,
 		Since:     n.since,
+		Reason:    reason,
 		Peers:     n.peers.len(),
 		Fetched:   k.fetched.Load(),
 		Gaps:      k.gaps.Load(),
