@@ -90,7 +90,7 @@ const (
 // Open connects to a server and returns a session.
 // It returns an error when ctx is done, when no server can be reached, and when the stream is used
 // for something else. It waits for two seconds at most until the stream answers; if it has not by
-// then, the session says when it does.
+// then, the session says when it does, and until then why it does not.
 func (e *Engine) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -99,12 +99,12 @@ func (e *Engine) Open(ctx context.Context, sink engine.Sink) (engine.Session, er
 	opened := context.AfterFunc(ctx, s.cancel)
 	err := s.connect()
 	if err == nil {
-		if err = s.look(maxTimeout); !errors.Is(err, errUnfit) {
+		if err = s.try(maxTimeout); !errors.Is(err, errUnfit) {
 			err = nil // the session tries again
 		}
 	}
 	if !opened() {
-		err = errors.Join(ctx.Err(), err)
+		err = errors.Join(ctx.Err(), err, s.keeper.guess(nil))
 	}
 	if err != nil {
 		s.close()
@@ -135,8 +135,9 @@ func (s *session) connect() (err error) {
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is not sent
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { s.disconnected() }),
-		nats.ReconnectHandler(func(*nats.Conn) { s.keeper.tell(drop) }), // it is looking already
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.disconnected(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { s.keeper.note(err) }),
+		nats.ReconnectHandler(func(*nats.Conn) { s.reconnected() }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	)
 	if s.conn, err = nats.Connect(s.options.URL, options...); err != nil {

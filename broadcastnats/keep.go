@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -34,6 +35,7 @@ type keeper struct {
 	up atomic.Bool
 
 	mu     sync.Mutex
+	cause  error // why the stream cannot be reached; nil if that is not known
 	reason reason
 	stop   context.CancelFunc // ends the look at the stream; nil if there is none
 }
@@ -77,6 +79,23 @@ func (k *keeper) take() reason {
 	return r
 }
 
+// note notes why the stream cannot be reached, or with nil that it can, or may.
+func (k *keeper) note(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cause = err
+}
+
+// guess returns why the stream cannot be reached. It returns and notes err if that is not known.
+func (k *keeper) guess(err error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cause == nil {
+		k.cause = err
+	}
+	return k.cause
+}
+
 // Times of looking at the stream.
 const (
 	minTimeout = 100 * time.Millisecond // while the servers elect a leader, nothing answers
@@ -110,13 +129,13 @@ func (s *session) restore(r reason) {
 	asked := s.calls.asked()
 	timeout := minTimeout
 	for pause := minPause; s.ctx.Err() == nil; pause = min(2*pause, maxPause) {
-		if s.look(timeout) == nil {
+		if s.try(timeout) == nil {
 			s.calls.lose(asked) // the stream has answered since, but not to these
+			s.keeper.note(nil)
 			s.keeper.up.Store(true)
 			s.sink.Up(true)
 			return
 		}
-		s.down()
 		timeout = min(2*timeout, maxTimeout)
 		select {
 		case <-time.After(pause):
@@ -132,6 +151,52 @@ func (s *session) down() {
 	if s.keeper.up.Swap(false) {
 		s.sink.Up(false)
 	}
+}
+
+// Reasons why the stream cannot be reached, while no better one is known.
+var (
+	errNoConnection = errors.New("no connection to a server")
+	errNoAnswer     = errors.New("the stream does not answer")
+)
+
+// try looks at the stream. If that fails, it tells the node why the engine cannot be reached.
+func (s *session) try(timeout time.Duration) error {
+	before := s.conn.LastError()
+	err := s.look(timeout)
+	if err != nil {
+		s.down()
+		reason := s.explain(err, before)
+		if s.ctx.Err() == nil {
+			s.sink.Failed(fmt.Errorf("broadcastnats: %w", reason))
+		}
+	}
+	return err
+}
+
+// explain returns why the stream cannot be reached, after a look at it has failed with err. before
+// is the last error of the connection before the look.
+//
+// Without a connection, the errors of connecting say more than err: the client calls a handler if
+// it cannot dial, and otherwise only keeps the error. A look that has ended too early says nothing,
+// unless the server has denied a permission meanwhile, of which each violation has its own error.
+func (s *session) explain(err, before error) error {
+	k, last := &s.keeper, s.conn.LastError()
+	switch known := k.guess(nil); {
+	case !s.conn.IsConnected() && (last == nil || errors.Is(known, last)):
+		return k.guess(errNoConnection)
+	case !s.conn.IsConnected():
+		err = last
+	case errors.Is(err, nats.ErrNoResponders):
+		err = fmt.Errorf("no JetStream: %w", err)
+	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+		// the server has told
+	case last != before && errors.Is(last, nats.ErrPermissionViolation):
+		err = last
+	default:
+		return k.guess(errNoAnswer)
+	}
+	k.note(err)
+	return err
 }
 
 // errUnfit is the error of a look at a stream that does not work for this driver.

@@ -123,9 +123,19 @@ func (s *session) close() {
 }
 
 // disconnected is called when the connection is lost. Answers on their way may be lost with it.
-func (s *session) disconnected() {
+func (s *session) disconnected(err error) {
+	if err != nil {
+		err = fmt.Errorf("connection lost: %w", err)
+	}
+	s.keeper.note(err)
 	s.keeper.tell(cut)
 	s.calls.lose(s.calls.asked())
+}
+
+// reconnected is called when there is a connection again. The keeper is looking already.
+func (s *session) reconnected() {
+	s.keeper.note(nil)
+	s.keeper.tell(drop)
 }
 
 // subject returns a subject below the prefix.
