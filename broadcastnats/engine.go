@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -74,7 +75,25 @@ func New(o Options) (*Engine, error) {
 	case o.Records < 0:
 		return nil, fmt.Errorf("%w: Records is negative", broadcast.ErrInvalid)
 	}
+	if err := checkURL(o.URL); err != nil {
+		return nil, fmt.Errorf("%w: URL: %w", broadcast.ErrInvalid, err)
+	}
 	return &Engine{o}, nil
+}
+
+// checkURL returns an error if the client could not parse one of the addresses, which are separated
+// by commas. The error does not have the address, in which there may be a password.
+func checkURL(addresses string) error {
+	for a := range strings.SplitSeq(addresses, ",") {
+		if a = strings.TrimSpace(a); !strings.Contains(a, "://") {
+			a = "nats://" + a
+		}
+		var invalid *url.Error
+		if _, err := url.Parse(a); errors.As(err, &invalid) {
+			return invalid.Err
+		}
+	}
+	return nil
 }
 
 // Times of a connection. A server that does not answer for two pings, or takes no data for as long,

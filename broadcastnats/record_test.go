@@ -2,10 +2,12 @@ package broadcastnats
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/fbd86cad/broadcast"
 	"github.com/fbd86cad/broadcast/engine"
 )
 
@@ -94,6 +96,9 @@ func TestTokensTellNamesApartAndFitIntoASubject(t *testing.T) {
 
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	for _, o := range []Options{
+		{URL: "foo bar"},
+		{URL: "nats://ann:secret@localhost:port"},
+		{URL: "localhost,nats://b:4222, c d"},
 		{Prefix: "a.b"},
 		{Prefix: "a b"},
 		{Prefix: "*"},
@@ -103,8 +108,14 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 		{Records: -1},
 		{Prefix: strings.Repeat("x", 256)},
 	} {
-		if e, err := New(o); err == nil {
-			t.Errorf("New(%+v) returned %+v", o, e)
+		e, err := New(o)
+		if !errors.Is(err, broadcast.ErrInvalid) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("New(%+v) returned %+v, %v", o, e, err)
+		}
+	}
+	for _, u := range []string{"localhost", "tls://ann:secret@[::1]:4222", "a:1, nats://b:2 ,wss://c/d,"} {
+		if _, err := New(Options{URL: u}); err != nil {
+			t.Errorf("URL %q: %v", u, err)
 		}
 	}
 	e, err := New(Options{})
