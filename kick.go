@@ -16,7 +16,8 @@ import (
 // [Broker.Devices] has it here: a moment later, and only if it is not newer than the one that this
 // broker knows. Its reason is ErrKicked, or an error that wraps ErrKicked and has the text of the
 // given reason, cut to 1024 bytes: other errors that the reason wraps do not reach the other
-// broker. Kick does not wait for that. While the engine cannot be reached, the kick waits too; it
+// broker. Let the reason wrap ErrKicked, so that it does so on any broker: sockets, for example,
+// then close with the same code. Kick does not wait for that. While the engine cannot be reached, the kick waits too; it
 // is lost if this broker ends or forgets the chat first, or if ten repetitions are lost.
 //
 // Kick does not block. It returns false, and does nothing, if the device is not present in the

@@ -142,3 +142,19 @@ func TestAtMaxChatsChatsLeaveThatAreWatchedOnNoNode(t *testing.T) {
 	b.mustSay("bob", "nobody's", "newer")
 	assert.Equal(t, []string{"ready[ann/1]", "newer"}, b.watch("ann", "nobody's", "").told(2), "its history has left")
 }
+
+func TestANodeIsNotReadyWhileItsEngineIsAway(t *testing.T) {
+	engine := memengine.New(1, time.Millisecond, 1000)
+	t.Cleanup(engine.Wait)
+	client := engine.Client()
+	s := start(t, func(c *Config) { c.Options = []broadcast.Option{broadcast.WithEngine(client)} })
+	ready := func(want int) func() bool {
+		return func() bool { return s.Do(http.MethodGet, "/readyz", "").Status == want }
+	}
+	exampletest.Soon(t, "the node is ready", ready(http.StatusOK))
+	client.Cut()
+	exampletest.Soon(t, "the node is not ready", ready(http.StatusServiceUnavailable))
+	assert.Equal(t, http.StatusOK, s.Do(http.MethodGet, "/healthz", "").Status)
+	client.Restore()
+	exampletest.Soon(t, "the node is ready again", ready(http.StatusOK))
+}
