@@ -411,6 +411,8 @@ func TestANodeThatWasAwayWaitsUntilItKnowsTheOthers(t *testing.T) {
 		s.start(patient)
 		s.join(1, true).readers.Store(true)
 		s.acquaint()
+		s.engine.SetFaults(memengine.Faults{Drop: 1}) // so it hears nobody at first
+		time.AfterFunc(500*time.Millisecond, func() { s.engine.SetFaults(memengine.Faults{}) })
 		s.clients[0].Restore()
 		time.Sleep(5 * time.Millisecond)
 		require.Equal(t, cluster.ErrInUse, s.forget(0))

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,16 +18,38 @@ import (
 // shut is a driver whose Open fails while it has an error.
 type shut struct {
 	*memengine.Client
+
+	mu   sync.Mutex
 	err  error
 	sink engine.Sink
 }
 
 func (s *shut) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
-	if s.err != nil {
-		return nil, s.err
+	if err := s.open(sink); err != nil {
+		return nil, err
 	}
-	s.sink = sink
 	return s.Client.Open(ctx, sink)
+}
+
+func (s *shut) open(sink engine.Sink) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sink = sink
+	return s.err
+}
+
+// fail makes Open return an error, or succeed.
+func (s *shut) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// failed tells the sink of an error.
+func (s *shut) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sink.Failed(err)
 }
 
 // Promise 60.
@@ -44,17 +67,17 @@ func TestTheReasonIsTheLastErrorWhileTheEngineIsAway(t *testing.T) {
 			return s.Reason
 		}
 		require.Equal(t, "wrong password", reason())
-		driver.err = errors.Join(errors.New("no time"), errors.New("no answer"))
+		driver.fail(errors.Join(errors.New("no time"), errors.New("no answer")))
 		require.Equal(t, "no time; no answer", reason())
-		driver.err = nil
+		driver.fail(nil)
 		require.Empty(t, reason())
 
 		driver.Cut()
 		time.Sleep(time.Second)
 		require.False(t, n.Stats().Up)
 		require.Empty(t, n.Stats().Reason) // nobody has said why
-		driver.sink.Failed(errors.New("connection lost"))
-		driver.sink.Failed(errors.New("host not found"))
+		driver.failed(errors.New("connection lost"))
+		driver.failed(errors.New("host not found"))
 		require.Equal(t, "host not found", reason())
 		driver.Restore()
 		require.Empty(t, reason())
