@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -773,5 +774,53 @@ func TestWhatWasFedInAnOlderEpochIsNotFedAgain(t *testing.T) {
 		time.Sleep(soon)
 		require.Equal(t, []string{"1", "2", "3"}, l.messages())
 		require.EqualValues(t, 1, s.nodes[0].Stats().Resets)
+	})
+}
+
+// A receding client reads all but the last record, reconnects, and then says once that there was
+// none.
+type receding struct {
+	*memengine.Client
+	sink  engine.Sink
+	reads int // one at a time
+	stale atomic.Bool
+}
+
+func (r *receding) Open(ctx context.Context, sink engine.Sink) (engine.Session, error) {
+	r.sink = sink
+	_, err := r.Client.Open(ctx, sink)
+	return r, err
+}
+
+func (r *receding) Read(
+	ctx context.Context, chat string, after engine.Place, most int,
+) ([]engine.Record, error) {
+	records, err := r.Client.Read(ctx, chat, after, most)
+	switch r.reads++; r.reads {
+	case 1:
+		return records[:len(records)-1], err
+	case 2:
+		r.stale.Store(true)
+		r.sink.Up(true)
+		return nil, nil
+	}
+	return records, err
+}
+
+func (r *receding) Heads(ctx context.Context, chats ...string) ([]engine.Record, error) {
+	heads, err := r.Client.Heads(ctx, chats...)
+	if r.stale.Swap(false) {
+		all, err := r.Client.Read(ctx, chats[0], engine.Place{}, 100)
+		return []engine.Record{all[len(all)-2]}, err
+	}
+	return heads, err
+}
+
+// Also if the log has come to a record before that when an answer is out of date.
+func TestALogThatIsOnItsWayIsNotReadyBeforeWhatItsNodeHasPublished(t *testing.T) {
+	run(t, 0, 0, patient, func(t *testing.T, s *system) {
+		s.nodes = append(s.nodes, cluster.Start(&receding{Client: s.engine.Client()}, patient))
+		s.publish(0, "1", "2", "3")
+		require.Equal(t, []string{"1", "2", "3"}, s.join(0, true).messages())
 	})
 }

@@ -30,7 +30,7 @@ type order struct {
 	place engine.Place  // of the last record applied; zero before the first
 	ended *ending       // what that record says, if it is an end
 	seen  engine.Record // the newest one handed over, which may not have been applied; no messages
-	past  engine.Place  // the last place of earlier feeds, until this one has a place
+	past  engine.Place  // the last place of earlier feeds; means nothing once this one is there
 	freed bool          // after past the name was free: the record there may be removed
 
 	cursor engine.Place  // behind: records up to here were read
@@ -89,7 +89,7 @@ func (c *chat) compareLocked(head engine.Record) {
 	fresh := c.place.Mark == 0
 	ended := endingOf(head.ID)
 	switch {
-	case fresh && before(head.Place, c.past) && !(c.freed && head.Mark == 0):
+	case before(c.place, c.past) && before(head.Place, c.past) && !(c.freed && head.Mark == 0):
 		c.missLocked()
 	case ended != nil && (head.Epoch < c.place.Epoch || fresh && ended.over()):
 		c.state, c.base = over, head.Place
