@@ -101,7 +101,7 @@ func (c *chat) withdraw(e *entry, cause error) error {
 	}
 	if cause == nil {
 		cause = engine.ErrAway
-		if c.connection != nil && c.backoff == 0 {
+		if c.connection != nil && (c.backoff == 0 || c.heldLocked()) {
 			cause = ErrTimeout
 		}
 	}
@@ -138,7 +138,7 @@ func (c *chat) commitLocked() {
 // while the feed has something to do: a reader that holds back the feed holds back publishers. An
 // end is alone in its batch, but calls of Forget in a row have one record.
 func (c *chat) nextBatchLocked() *batch {
-	if c.waiting.first == nil || c.joining != nil || c.feed != nil && !c.feed.idleLocked() {
+	if c.waiting.first == nil || c.joining != nil || c.heldLocked() {
 		return nil
 	}
 	b := &batch{id: c.node.newID() + c.waiting.first.end.encode(), after: c.place}
@@ -157,6 +157,9 @@ func (c *chat) nextBatchLocked() *batch {
 	}
 	return b
 }
+
+// heldLocked reports whether the feed holds back publishers.
+func (c *chat) heldLocked() bool { return c.feed != nil && !c.feed.idleLocked() }
 
 // appendLocked starts a call of Append.
 func (c *chat) appendLocked(b *batch) {

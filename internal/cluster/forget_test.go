@@ -846,3 +846,19 @@ func TestWhoeverWaitsForAnEngineThatStoresNothingIsToldThatItIsAway(t *testing.T
 		s.publish(0, "3")
 	})
 }
+
+// Also if the call before failed.
+func TestWhoeverWaitsForAReaderIsNotToldThatTheEngineIsAway(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		l := s.join(0, true)
+		l.setStuck(true)
+		s.publish(0, "1")
+		s.engine.SetFaults(memengine.Faults{Fail: 1})
+		s.clients[0].Cut()
+		s.clients[0].Restore() // whereupon Heads fails
+		require.Equal(t, cluster.ErrTimeout, s.try(0, "2"))
+		s.engine.SetFaults(memengine.Faults{})
+		l.setStuck(false)
+		s.publish(0, "3")
+	})
+}
