@@ -80,15 +80,15 @@ func (b *Broker[T]) endChatInEngine(ctx context.Context, chat string, reason err
 // Without an engine, Forget does not block. Its other errors are [ErrInvalid] for a bad argument,
 // [ErrBrokerClosed], and ctx.Err() if ctx is done, checked in this order.
 //
-// With [WithEngine], Forget frees the name on all brokers and removes the chat from the engine, even
-// if this broker does not know the chat. Readers on all brokers count; waiting publishers do not,
-// and their messages are part of either the old chat or the next. Forget blocks until each broker
-// has answered or is considered dead, then until the engine has stored the end of the chat, and then
-// until it has removed the rest: for each of the three at most [WithPublishTimeout]. A broker that
-// has just connected also waits for two seconds, to learn of the others. Forget returns ErrInUse,
-// [ErrAway] if a broker has not answered, or an error of Publish other than [ErrEnded]. After
-// [ErrUncertain] the chat may be forgotten: call Forget again. A reader that subscribes on any
-// broker while Forget blocks may stay; it gets the next chat, after a [Delivery.Reset].
+// With [WithEngine], Forget frees the name on all brokers and removes the chat from the engine,
+// even if this broker does not know the chat. Readers on all brokers count; waiting publishers do
+// not, and their messages are part of either the old chat or the next. Forget blocks until each
+// broker has answered or is considered dead, then until the engine has stored the end of the chat,
+// and then until it has removed the rest: for each of the three at most [WithPublishTimeout]. A
+// broker that has just connected also waits for two seconds, to learn of the others. Forget returns
+// ErrInUse, [ErrAway] if a broker has not answered, or an error of Publish other than [ErrEnded].
+// After [ErrUncertain] the chat may be forgotten: call Forget again. A reader that subscribes on
+// any broker while Forget blocks may stay; it gets the next chat, after a [Delivery.Reset].
 func (b *Broker[T]) Forget(ctx context.Context, chat string) error {
 	if err := b.check(ctx, chat); err != nil {
 		return err

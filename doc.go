@@ -110,5 +110,6 @@
 // that is closed when the test ends, helpers that take the expected deliveries or report what came
 // instead, stalled readers, and a check for leaks. All timing uses package time, so everything
 // works in a bubble of [testing/synctest], where patience and timeouts take no real time and a
-// deadlock is reported; only the connections of an engine are real. After Close or Shutdown, a leak checker finds no goroutine.
+// deadlock is reported; only the connections of an engine are real. After Close or Shutdown, a leak
+// checker finds no goroutine.
 package broadcast

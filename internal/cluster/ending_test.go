@@ -67,10 +67,16 @@ func isEnd(r engine.Record) bool { return strings.Contains(r.ID, "!") }
 // isForget reports whether a record is one of Forget.
 func isForget(r engine.Record) bool { return strings.HasSuffix(r.ID, "!-1") }
 
-// ends returns how many ends chat c had.
-func (s *system) ends() (n int) {
+// ends returns how many ends chat c had, those by Forget included.
+func (s *system) ends() int { return s.count(isEnd) }
+
+// forgets returns how often chat c was forgotten.
+func (s *system) forgets() int { return s.count(isForget) }
+
+// count counts records of chat c.
+func (s *system) count(is func(engine.Record) bool) (n int) {
 	for _, r := range s.engine.Order("c") {
-		if isEnd(r) {
+		if is(r) {
 			n++
 		}
 	}

@@ -658,16 +658,6 @@ func TestMessagesAreRefusedWhileAChatThatHasEndedIsForgotten(t *testing.T) {
 	})
 }
 
-// forgets returns how often chat c was forgotten.
-func (s *system) forgets() (n int) {
-	for _, r := range s.engine.Order("c") {
-		if isForget(r) {
-			n++
-		}
-	}
-	return n
-}
-
 // The name of a chat that has ended is not free for some time, unless the chat is forgotten.
 func TestAChatThatHasEndedMayBeForgotten(t *testing.T) {
 	for node := range 3 {
