@@ -852,3 +852,37 @@ func TestWhoeverWaitsForAReaderIsNotToldThatTheEngineIsAway(t *testing.T) {
 		s.publish(0, "3")
 	})
 }
+
+// Answers wake the call, which need not wait until it asks again, and then nothing is left of it.
+func TestForgetTakesNoLongerThanTheAnswers(t *testing.T) {
+	run(t, 3, 0, patient, func(t *testing.T, s *system) {
+		s.publish(1, "1")
+		s.acquaint()
+		for range 20 {
+			began := time.Now()
+			require.NoError(t, s.forget(0))
+			require.Less(t, time.Since(began), 2*minBackoff)
+		}
+		require.Zero(t, s.nodes[0].Polls())
+	})
+}
+
+// The name is free then, but the records are still there.
+func TestForgetIsUncertainIfItsNodeEndsBeforeTheRemoval(t *testing.T) {
+	run(t, 1, 0, patient, func(t *testing.T, s *system) {
+		s.publish(0, "1")
+		client := stubborn{Client: s.engine.Client(), keep: true, silent: new(atomic.Bool)}
+		n := cluster.Start(client, patient)
+		s.acquaint()
+		result := make(chan error, 1)
+		go func() { result <- n.Forget(context.Background(), "c") }()
+		time.Sleep(time.Second)
+		require.Equal(t, 1, s.forgets())
+		n.Close(context.Background())
+		synctest.Wait()
+		require.Len(t, result, 1, "it has returned")
+		err := <-result
+		require.ErrorIs(t, err, cluster.ErrUncertain)
+		require.ErrorIs(t, err, cluster.ErrClosed)
+	})
+}
